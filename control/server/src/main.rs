@@ -1,0 +1,3 @@
+//! The composition root of the `freshet` binary.
+
+fn main() {}

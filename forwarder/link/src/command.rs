@@ -1,0 +1,138 @@
+//! Owns what control may ask of a worker: fixed size, numbered by the ring, idempotent.
+
+use crate::ids::{StreamId, ViewerId};
+use crate::keys::SrtpKeys;
+use wire::peer::{Ip, Peer};
+
+/// Tracks of a stream that a viewer can be sent: at most one video and one audio for now.
+pub const TRACKS_MAX: usize = 2;
+
+/// Index of the video track in every per-track array.
+pub const VIDEO: usize = 0;
+
+/// Index of the audio track in every per-track array.
+pub const AUDIO: usize = 1;
+
+/// Most bytes of the fixed header-extension block of a track.
+pub const EXT_BYTES_MAX: usize = 24;
+
+/// Length of our ICE password in bytes (RFC 8445 section 5.3 wants 22 to 256 characters).
+pub const ICE_PWD_BYTES: usize = 24;
+
+/// Length of our ICE username fragment in bytes: see [`IceCredentials::ufrag`].
+pub const ICE_UFRAG_BYTES: usize = 16;
+
+/// Our side's ICE credentials of a viewer.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct IceCredentials {
+    /// Our username fragment: four characters of the viewer's index (see `ufrag`), twelve random.
+    pub ufrag: [u8; ICE_UFRAG_BYTES],
+    /// Our password, the key of MESSAGE-INTEGRITY in checks that come to us.
+    pub pwd: [u8; ICE_PWD_BYTES],
+}
+
+/// How a viewer wants one track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TrackOut {
+    /// SSRC of the media; never changes while the viewer lives.
+    pub ssrc: u32,
+    /// SSRC of the retransmission stream (RFC 4588); 0: repair by resending the packet itself.
+    pub rtx_ssrc: u32,
+    /// RTP clock in Hz; 0: the viewer does not take this track.
+    pub clock_hz: u32,
+    /// Payload type of the media, 0 to 127.
+    pub payload_type: u8,
+    /// Payload type of the retransmission stream.
+    pub rtx_payload_type: u8,
+    /// Bytes used of `ext`, a multiple of 4; 0: no header extension.
+    pub ext_bytes: u8,
+    /// Always zero.
+    pub reserved: u8,
+    /// The whole extension block put on each packet (profile, length, elements, padding).
+    pub ext: [u8; EXT_BYTES_MAX],
+    /// SRTP index (ROC << 16 | sequence number) of the first media packet. After a restart of the
+    /// forwarder it is the lease of the viewer's cell, so that no index is used twice.
+    pub first_index: u64,
+    /// The same for the retransmission stream.
+    pub rtx_first_index: u64,
+}
+
+/// Everything that the data plane needs to serve one viewer.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct AddViewer {
+    /// The viewer.
+    pub viewer: ViewerId,
+    /// What it watches.
+    pub stream: StreamId,
+    /// Where it is, as the valid check told.
+    pub peer: Peer,
+    /// The address of ours that it talks to.
+    pub local: Ip,
+    /// Our credentials, for the checks that follow (RFC 7675).
+    pub ice: IceCredentials,
+    /// SRTP keys both ways.
+    pub keys: SrtpKeys,
+    /// What it takes, by track index.
+    pub tracks: [TrackOut; TRACKS_MAX],
+    /// First SRTCP index that we may send, 0 to 2^31 - 1.
+    pub rtcp_first_index: u64,
+}
+
+/// A publisher whose SRTP (or plain RTP, with [`crate::keys::Profile::Plain`]) a worker opens
+/// straight into the log. Used by the forwarder alone; WebRTC publishers build on it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct AddPublisher {
+    /// The stream that it feeds; the worker becomes the one writer of its log.
+    pub stream: StreamId,
+    /// Where its packets come from.
+    pub peer: Peer,
+    /// SRTP keys; only `receive` is used.
+    pub keys: SrtpKeys,
+    /// SSRC by track index; 0: no such track.
+    pub ssrc: [u32; TRACKS_MAX],
+    /// RTP clock in Hz by track index.
+    pub clock_hz: [u32; TRACKS_MAX],
+    /// How keyframes of the video track are told.
+    pub codec: Codec,
+}
+
+/// Video codecs whose keyframes the data plane can tell from the RTP payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Codec {
+    /// None: every packet counts as one that a viewer may start at.
+    #[default]
+    Unknown = 0,
+    /// RFC 6184.
+    H264 = 1,
+    /// RFC 7798.
+    H265 = 2,
+}
+
+/// What control asks of a worker. Every command may be given twice without harm.
+#[derive(Clone, Copy)]
+pub enum Command {
+    /// Serve this viewer from the last keyframe on. Known already: addresses, credentials and
+    /// tracks are brought up to date, keys and indexes are kept if the generation is the same.
+    AddViewer(AddViewer),
+    /// Forget this viewer and its keys. Unknown: nothing.
+    RemoveViewer(ViewerId),
+    /// Credentials of an ICE restart: valid besides the old ones until a check with the new ones
+    /// has moved the viewer (RFC 8445 section 2.4).
+    RestartIce {
+        /// The viewer.
+        viewer: ViewerId,
+        /// Its new credentials.
+        ice: IceCredentials,
+    },
+    /// Open this publisher's packets into the log of its stream.
+    AddPublisher(AddPublisher),
+    /// Forget the publisher of this stream.
+    RemovePublisher(StreamId),
+    /// The log of this stream is about to be reused: forget its viewers, publisher and readers.
+    CloseStream(StreamId),
+}
