@@ -1,3 +1,6 @@
 //! The composition root of the `freshet` binary.
 
+mod control;
+mod problem;
+
 fn main() {}

@@ -1,0 +1,239 @@
+//! Owns the seam between HTTP and the driver task: questions with a place for the answer.
+
+mod name;
+mod views;
+
+pub use name::StreamName;
+pub use views::*;
+
+use crate::problem::Problem;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Questions that may wait for the driver. It answers in well under a millisecond each, so a full
+/// queue means that it is overloaded: newcomers are refused (503) and those who watch are not hurt.
+pub const REQUESTS_MAX: usize = 256;
+
+/// How long an answer may take before its asker is told 503. A driver that needs longer is being
+/// restarted.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Where the answer to a request goes. A receiver that has gone away is not an error.
+pub type Reply<T> = oneshot::Sender<Result<T, Problem>>;
+
+/// What HTTP asks of the driver. Each is answered once.
+#[derive(Debug)]
+pub enum Request {
+    /// Someone wants to watch.
+    WhepPost {
+        /// What.
+        stream: StreamName,
+        /// The SDP offer, at most the body limit of the configuration, valid UTF-8.
+        offer: String,
+        /// Who asks; for limits per address, not for ICE.
+        remote: SocketAddr,
+        /// Where the answer goes.
+        reply: Reply<Created>,
+    },
+    /// Trickle ICE or an ICE restart (RFC 9725 section 4.3).
+    WhepPatch {
+        /// The session.
+        id: String,
+        /// The `If-Match` header as it came.
+        if_match: Option<String>,
+        /// The body, `application/trickle-ice-sdpfrag`.
+        fragment: String,
+        /// Where the answer goes.
+        reply: Reply<Patched>,
+    },
+    /// The viewer leaves.
+    WhepDelete {
+        /// The session.
+        id: String,
+        /// Where the answer goes.
+        reply: Reply<()>,
+    },
+    /// All streams that are live, waiting, or configured by name.
+    Streams(Reply<Vec<StreamView>>),
+    /// One stream; 404 if nothing is known of it.
+    Stream(StreamName, Reply<StreamView>),
+    /// Some of the sessions, in a stable order.
+    Sessions(Page, Reply<SessionPage>),
+    /// One session; 404 if there is none.
+    Session(String, Reply<SessionView>),
+    /// An operator closes a session; 404 if there is none.
+    CloseSession(String, Reply<()>),
+    /// The node as a whole.
+    Node(Reply<NodeView>),
+    /// Everything that `/metrics` shows.
+    Metrics(Reply<MetricsSnapshot>),
+    /// May newcomers be sent here?
+    Ready(Reply<Readiness>),
+}
+
+/// A new WHEP session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// Its id, at least 128 random bits of `[A-Za-z0-9_-]`: who knows it may change the session.
+    pub id: String,
+    /// The SDP answer.
+    pub answer: String,
+    /// The strong entity-tag of the ICE session, with its quotes.
+    pub etag: String,
+}
+
+/// What a PATCH has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patched {
+    /// Candidates were taken note of.
+    Trickled,
+    /// ICE starts anew.
+    Restarted {
+        /// Our new credentials and candidates, `application/trickle-ice-sdpfrag`.
+        fragment: String,
+        /// The new entity-tag, with its quotes.
+        etag: String,
+    },
+}
+
+/// The asking end; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Control {
+    /// Both ends. The driver takes requests from the receiver and answers each.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, driver) = mpsc::channel(REQUESTS_MAX);
+        (Self { requests }, driver)
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// Whatever the driver refuses with; 503 if it does not answer. So do all the others.
+    pub async fn whep_post(
+        &self,
+        stream: StreamName,
+        offer: String,
+        remote: SocketAddr,
+    ) -> Result<Created, Problem> {
+        self.ask(|reply| Request::WhepPost { stream, offer, remote, reply }).await
+    }
+
+    /// Trickles candidates or restarts ICE.
+    pub async fn whep_patch(
+        &self,
+        id: String,
+        if_match: Option<String>,
+        fragment: String,
+    ) -> Result<Patched, Problem> {
+        self.ask(|reply| Request::WhepPatch { id, if_match, fragment, reply }).await
+    }
+
+    /// Ends a session at its viewer's wish.
+    pub async fn whep_delete(&self, id: String) -> Result<(), Problem> {
+        self.ask(|reply| Request::WhepDelete { id, reply }).await
+    }
+
+    /// All streams.
+    pub async fn streams(&self) -> Result<Vec<StreamView>, Problem> {
+        self.ask(Request::Streams).await
+    }
+
+    /// One stream.
+    pub async fn stream(&self, name: StreamName) -> Result<StreamView, Problem> {
+        self.ask(|reply| Request::Stream(name, reply)).await
+    }
+
+    /// A page of sessions.
+    pub async fn sessions(&self, page: Page) -> Result<SessionPage, Problem> {
+        self.ask(|reply| Request::Sessions(page, reply)).await
+    }
+
+    /// One session.
+    pub async fn session(&self, id: String) -> Result<SessionView, Problem> {
+        self.ask(|reply| Request::Session(id, reply)).await
+    }
+
+    /// Ends a session at the operator's wish.
+    pub async fn close_session(&self, id: String) -> Result<(), Problem> {
+        self.ask(|reply| Request::CloseSession(id, reply)).await
+    }
+
+    /// The node.
+    pub async fn node(&self) -> Result<NodeView, Problem> {
+        self.ask(Request::Node).await
+    }
+
+    /// The numbers behind `/metrics`.
+    pub async fn metrics(&self) -> Result<MetricsSnapshot, Problem> {
+        self.ask(Request::Metrics).await
+    }
+
+    /// Whether newcomers may be sent here.
+    pub async fn ready(&self) -> Result<Readiness, Problem> {
+        self.ask(Request::Ready).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(request(reply)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => {
+                Problem::unavailable("too many requests are waiting for an answer")
+            }
+            mpsc::error::TrySendError::Closed(_) => {
+                Problem::unavailable("the server is shutting down")
+            }
+        })?;
+        match tokio::time::timeout(ANSWER_MAX, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Problem::unavailable("the request was dropped unanswered")),
+            Err(_) => Err(Problem::unavailable("the request was not answered in time")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_comes_back() {
+        let (control, mut driver) = Control::channel();
+        let asked = tokio::spawn(async move { control.whep_delete("abc".into()).await });
+        let Some(Request::WhepDelete { id, reply }) = driver.recv().await else {
+            panic!("another request");
+        };
+        assert_eq!(id, "abc");
+        reply.send(Ok(())).unwrap();
+        assert_eq!(asked.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_overload_and_departure_are_503() {
+        let (control, mut driver) = Control::channel();
+        let silent = control.streams().await.unwrap_err();
+        assert_eq!(silent.status(), 503);
+        drop(driver.recv().await);
+
+        let mut waiting = Vec::new();
+        for _ in 0..REQUESTS_MAX {
+            let control = control.clone();
+            waiting.push(tokio::spawn(async move { control.node().await.map(|_| ()) }));
+        }
+        tokio::task::yield_now().await;
+        let full = control.streams().await.unwrap_err();
+        assert!(full.detail().contains("too many"), "{full:?}");
+
+        drop(driver);
+        let gone = control.streams().await.unwrap_err();
+        assert_eq!(gone.status(), 503);
+        for asked in waiting {
+            assert_eq!(asked.await.unwrap().unwrap_err().status(), 503);
+        }
+    }
+}

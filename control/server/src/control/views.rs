@@ -1,0 +1,377 @@
+//! Owns the plain data that the API shows: what the driver fills in and HTTP gives out.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// Whether a stream can be watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamState {
+    /// Media comes in.
+    Live,
+    /// A publisher is there, or was a moment ago, but no media that can be played yet.
+    Waiting,
+    /// Known by name, without a publisher.
+    #[default]
+    Offline,
+}
+
+/// One stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct StreamView {
+    /// Its name.
+    pub name: String,
+    /// Whether it can be watched.
+    pub state: StreamState,
+    /// Who feeds it.
+    pub publisher: Option<PublisherView>,
+    /// The video track.
+    pub video: Option<VideoView>,
+    /// The audio track, as it is sent to viewers.
+    pub audio: Option<AudioView>,
+    /// Sessions that watch.
+    pub viewers: u32,
+    /// What the publisher should know or change.
+    pub notices: Vec<NoticeView>,
+    /// Counters since the stream was opened.
+    pub counters: StreamCounters,
+}
+
+/// How media comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PublisherKind {
+    /// SRT with MPEG-TS.
+    Srt,
+    /// The built-in clip.
+    Demo,
+}
+
+/// The publisher of a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct PublisherView {
+    /// How media comes in.
+    pub kind: PublisherKind,
+    /// Its address; left out for callers who may not see addresses, and for the demo.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "192.0.2.7:40123")]
+    pub remote: Option<String>,
+    /// When it came, milliseconds since 1970 UTC.
+    pub since_unix_ms: u64,
+    /// Payload bytes received.
+    pub bytes: u64,
+    /// Data packets received.
+    pub packets: u64,
+    /// Packets that never came, neither at first nor again.
+    pub loss: u64,
+    /// Packets that were sent again.
+    pub retransmissions: u64,
+    /// Round-trip time.
+    pub rtt_ms: Option<f64>,
+    /// The latency that both ends agreed on.
+    pub latency_ms: Option<u32>,
+}
+
+/// A video track.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct VideoView {
+    /// `H264` or `H265`.
+    #[schema(example = "H264")]
+    pub codec: String,
+    /// Profile and level of H.264 as six hexadecimal digits (RFC 6184 section 8.1).
+    #[schema(example = "42c01f")]
+    pub profile_level_id: Option<String>,
+    /// Width in pixels.
+    pub width: Option<u32>,
+    /// Height in pixels.
+    pub height: Option<u32>,
+    /// Frames a second.
+    pub fps: Option<f64>,
+    /// Bits a second, over the last seconds.
+    pub bitrate_bps: Option<u64>,
+    /// Time between the last two keyframes.
+    pub gop_ms: Option<u32>,
+}
+
+/// An audio track.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct AudioView {
+    /// What viewers get: `opus`.
+    #[schema(example = "opus")]
+    pub codec: String,
+    /// What the publisher sends: `aac`, `opus`.
+    #[schema(example = "aac")]
+    pub source_codec: String,
+    /// Sample rate of the source in Hz.
+    pub sample_rate_hz: Option<u32>,
+    /// Channels of the source.
+    pub channels: Option<u8>,
+    /// Bits a second as sent to one viewer.
+    pub bitrate_bps: Option<u64>,
+}
+
+/// How much a notice matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// It plays, but worse than it could.
+    Warning,
+    /// It does not play until this is changed.
+    Error,
+}
+
+/// Something that the publisher should know or change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NoticeView {
+    /// How much it matters.
+    pub severity: Severity,
+    /// A name that never changes.
+    #[schema(example = "b_frames")]
+    pub code: String,
+    /// What was found.
+    pub message: String,
+    /// What to change, by encoder where that differs.
+    pub remedy: String,
+}
+
+/// Counters of one stream since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct StreamCounters {
+    /// RTP packets written to the stream's log.
+    pub packet_received: u64,
+    /// RTP payload bytes written to the stream's log.
+    pub byte_received: u64,
+    /// RTP packets sent to all viewers.
+    pub packet_sent: u64,
+    /// Bytes sent to all viewers.
+    pub byte_sent: u64,
+    /// WHEP sessions opened.
+    pub session_opened: u64,
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// Answered; no valid connectivity check yet.
+    New,
+    /// A valid check came; the handshake runs.
+    Connecting,
+    /// Media flows.
+    Connected,
+}
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SessionView {
+    /// Its id: who knows it may change the session.
+    pub id: String,
+    /// How far it has come.
+    pub state: SessionState,
+    /// What it watches.
+    pub stream: String,
+    /// Where it is; none before the first valid check.
+    pub remote: Option<String>,
+    /// When it was opened, milliseconds since 1970 UTC.
+    pub created_unix_ms: u64,
+    /// Round-trip time by RTCP.
+    pub rtt_ms: Option<f64>,
+    /// Loss that the viewer reported last, 0 to 1.
+    pub loss: Option<f64>,
+    /// Packets sent.
+    pub packets: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Packets sent again.
+    pub retransmissions: u64,
+    /// NACK messages received.
+    pub nacks: u64,
+    /// Keyframe requests received.
+    pub plis: u64,
+    /// The worker that serves it; none before the handshake is done.
+    pub core: Option<u16>,
+    /// State of ICE in words.
+    #[schema(example = "connected")]
+    pub ice_state: String,
+    /// State of DTLS in words, with its version.
+    #[schema(example = "connected (1.3)")]
+    pub dtls_state: String,
+    /// The SRTP profile.
+    #[schema(example = "AEAD_AES_128_GCM")]
+    pub srtp_profile: Option<String>,
+}
+
+/// Which sessions to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Only those of this stream.
+    pub stream: Option<String>,
+    /// Only those behind this cursor (`next` of the page before).
+    pub after: Option<String>,
+    /// At most so many, 1 to 1000.
+    pub limit: usize,
+}
+
+/// Some sessions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionView>,
+    /// All sessions that match, on every page.
+    pub total: usize,
+    /// The `after` of the next page; none: this was the last.
+    pub next: Option<String>,
+}
+
+/// The node as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct NodeView {
+    /// The version of the program.
+    pub version: String,
+    /// Time since it was started.
+    pub uptime_s: u64,
+    /// How packets come and go.
+    pub backend: BackendView,
+    /// Workers.
+    pub cores: u16,
+    /// Memory reserved at start.
+    pub memory: MemoryView,
+    /// The limits that are in force, by name.
+    pub limits: BTreeMap<String, u64>,
+    /// Where it listens.
+    pub listen: ListenView,
+    /// Its processes.
+    pub processes: ProcessesView,
+    /// Counters of each worker.
+    pub counters: Vec<CoreView>,
+}
+
+/// How packets come and go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BackendView {
+    /// `mmsg` or `uring`.
+    pub name: String,
+    /// Why this one was chosen.
+    pub why: String,
+}
+
+/// Memory reserved at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MemoryView {
+    /// The sum.
+    pub total_bytes: u64,
+    /// What it is made of, by name.
+    pub parts: BTreeMap<String, u64>,
+}
+
+/// Where the node listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ListenView {
+    /// HTTP.
+    pub http: Vec<String>,
+    /// Media to and from browsers (UDP).
+    pub media: Vec<String>,
+    /// The addresses that browsers are told.
+    pub advertise: Vec<String>,
+    /// SRT.
+    pub srt: Vec<String>,
+}
+
+/// Process ids; none for a part that does not run as a process of its own now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ProcessesView {
+    /// What starts and restarts the others.
+    pub supervisor: Option<u32>,
+    /// The data plane.
+    pub forwarder: Option<u32>,
+    /// The sidecar that answers this.
+    pub control: Option<u32>,
+}
+
+/// Counters of one worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CoreView {
+    /// Its number.
+    pub core: u16,
+    /// Time since its last turn; none: it has not had any.
+    pub turn_age_ms: Option<u64>,
+    /// Counters since its start, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Whether newcomers may be sent here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Readiness {
+    /// True if every check is passed.
+    pub ready: bool,
+    /// The checks.
+    pub checks: Vec<ReadyCheck>,
+}
+
+/// One condition of readiness.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReadyCheck {
+    /// Its name.
+    #[schema(example = "forwarder")]
+    pub name: String,
+    /// Passed?
+    pub ok: bool,
+    /// Why not, or what was seen.
+    pub detail: String,
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricsSnapshot {
+    /// Time since the start of the program.
+    pub uptime_s: u64,
+    /// Name of the backend.
+    pub backend: String,
+    /// Memory reserved at start.
+    pub memory_bytes: u64,
+    /// Sessions by state.
+    pub sessions: BTreeMap<String, u64>,
+    /// What each worker has counted; every worker gives the same list in the same order.
+    pub cores: Vec<CoreCounters>,
+    /// What the sidecar has counted: signalling, handshakes, ingest.
+    pub control: Vec<Sample>,
+    /// All streams.
+    pub streams: Vec<StreamView>,
+}
+
+/// What one worker has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CoreCounters {
+    /// Its number.
+    pub core: u16,
+    /// Its counters.
+    pub samples: Vec<Sample>,
+}
+
+/// A counter and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Singular subject, action, unit (`packet_sent`).
+    pub name: &'static str,
+    /// What it counts, one sentence.
+    pub help: &'static str,
+    /// The value now.
+    pub value: u64,
+    /// False: a value that may also fall (a gauge).
+    pub counter: bool,
+}
+
+/// The query of a list of sessions.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// Only sessions of this stream.
+    pub stream: Option<String>,
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// At most so many, 1 to 1000; 100 if not given.
+    pub limit: Option<usize>,
+}

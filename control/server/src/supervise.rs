@@ -1,0 +1,132 @@
+//! Owns the two planes' processes: starts them, starts them again when one dies, stops them.
+//! No media logic here: whatever happens in a plane, this process keeps the memory they share.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// A plane that dies is started again after this long; doubled at each early death.
+const RESTART_AFTER_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause before a restart: a plane that cannot start must not keep a core busy.
+const RESTART_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// A plane that lived this long was healthy: its next restart is quick again.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// How long the planes may take to end by themselves before they are killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// One process to keep alive.
+#[derive(Clone, Debug)]
+pub struct Plane {
+    /// For messages: `forwarder` or `control`.
+    pub name: &'static str,
+    /// The arguments of this same executable.
+    pub args: Vec<OsString>,
+}
+
+/// Runs both planes until SIGTERM or SIGINT, then stops them.
+///
+/// # Errors
+/// When this executable cannot be found again or the signal handlers cannot be installed.
+pub async fn run(planes: Vec<Plane>, run_dir: &Path) -> io::Result<()> {
+    let executable = std::env::current_exe()?;
+    let (stop, stopped) = watch::channel(false);
+    let mut keepers = Vec::new();
+    for plane in planes {
+        let pids = run_dir.join(format!("{}.pid", plane.name));
+        keepers.push(tokio::spawn(keep(executable.clone(), plane, pids, stopped.clone())));
+    }
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
+    }
+    // The receivers live in `keepers`; there is nobody to tell only if all have ended.
+    let _ = stop.send(true);
+    for keeper in keepers {
+        if let Err(error) = keeper.await {
+            tracing::error!(%error, "a plane's keeper failed");
+        }
+    }
+    Ok(())
+}
+
+/// Keeps one plane alive until told to stop.
+async fn keep(
+    executable: PathBuf,
+    plane: Plane,
+    pid_file: PathBuf,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut pause = RESTART_AFTER_MIN;
+    while !*stopped.borrow() {
+        let started = Instant::now();
+        match start(&executable, &plane) {
+            Ok(mut child) => {
+                note_pid(&pid_file, &child);
+                tokio::select! {
+                    status = child.wait() => match status {
+                        Ok(status) => tracing::warn!(plane = plane.name, %status, "ended by itself"),
+                        Err(error) => tracing::error!(plane = plane.name, %error, "lost sight of it"),
+                    },
+                    _ = stopped.wait_for(|stop| *stop) => {
+                        stop(plane.name, &mut child).await;
+                        return;
+                    }
+                }
+            }
+            Err(error) => tracing::error!(plane = plane.name, %error, "cannot be started"),
+        }
+        if started.elapsed() >= HEALTHY_AFTER {
+            pause = RESTART_AFTER_MIN;
+        }
+        tracing::warn!(plane = plane.name, after_ms = pause.as_millis(), "starting it again");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        pause = (pause * 2).min(RESTART_AFTER_MAX);
+    }
+}
+
+fn start(executable: &Path, plane: &Plane) -> io::Result<Child> {
+    Command::new(executable)
+        .args(&plane.args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        // A terminal's Ctrl-C reaches the whole group; the planes are stopped by us, in order.
+        .process_group(0)
+        .spawn()
+}
+
+async fn stop(name: &str, child: &mut Child) {
+    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
+    if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM) {
+        tracing::warn!(plane = name, %error, "did not take SIGTERM");
+    }
+    if tokio::time::timeout(STOP_DEADLINE, child.wait()).await.is_err() {
+        tracing::warn!(plane = name, "still alive after {STOP_DEADLINE:?}: killing it");
+        if let Err(error) = child.kill().await {
+            tracing::error!(plane = name, %error, "cannot be killed");
+        }
+    }
+}
+
+/// Leaves the process id where an operator looks for it. Nothing depends on it.
+fn note_pid(path: &Path, child: &Child) {
+    let pid = child.id().map(|pid| pid.to_string()).unwrap_or_default();
+    if let Err(error) = std::fs::write(path, pid + "\n") {
+        tracing::debug!(path = %path.display(), %error, "process id not written");
+    }
+}
