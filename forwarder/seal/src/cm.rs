@@ -1,0 +1,143 @@
+//! Owns the AES-CM and HMAC-SHA1 profiles: counter blocks and tags (RFC 3711 section 4). Hot.
+
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::backend::{Cm, Hmac, RustCryptoCm, RustCryptoHmac};
+use crate::header::RTCP_CLEAR_BYTES;
+use crate::kdf::{Protocol, SessionKeys};
+use crate::rtcp::{ENCRYPTED, INDEX_BYTES};
+use crate::secret::{SALT_BYTES_MAX, Secret};
+
+/// Bytes of an RTCP tag, in the profile with a 32-bit RTP tag as well.
+//= https://www.rfc-editor.org/rfc/rfc5764#section-4.1.2
+//# SRTP_AES128_CM_HMAC_SHA1_32 ... auth_tag_length: ... RTCP always uses an 80-bit tag
+const RTCP_TAG_BYTES: usize = 10;
+
+/// The RTP session keys, expanded.
+pub(crate) struct CmRtp {
+    cipher: RustCryptoCm,
+    hmac: RustCryptoHmac,
+    salt: Salt,
+    /// 10 or 4.
+    tag_bytes: usize,
+}
+
+impl CmRtp {
+    pub fn new(secret: &Secret, tag_bytes: usize) -> Self {
+        let keys = SessionKeys::derive(secret, Protocol::Rtp);
+        Self {
+            cipher: RustCryptoCm::new(&cipher_key(&keys)),
+            hmac: RustCryptoHmac::new(&keys.auth),
+            salt: Salt(keys.salt),
+            tag_bytes,
+        }
+    }
+
+    pub fn tag_bytes(&self) -> usize {
+        self.tag_bytes
+    }
+
+    /// Seals `packet` in place: `clear` bytes of header, the plaintext, room for the tag.
+    pub fn seal(&self, ssrc: u32, index: u64, clear: usize, packet: &mut [u8]) -> Option<()> {
+        let bytes = packet.len().checked_sub(self.tag_bytes)?;
+        let body = packet.get_mut(clear..bytes)?;
+        self.cipher.apply(&self.salt.block(ssrc, index), body);
+        let (message, tag) = packet.split_at_mut(bytes);
+        tag.copy_from_slice(&self.mac(index, message)[..self.tag_bytes]);
+        Some(())
+    }
+
+    /// Opens `packet` in place; gives its length without the tag. The bytes stay when it fails.
+    pub fn open(&self, ssrc: u32, index: u64, clear: usize, packet: &mut [u8]) -> Option<usize> {
+        let bytes = packet.len().checked_sub(self.tag_bytes)?;
+        let (message, tag) = packet.split_at_mut(bytes);
+        let body = message.len().checked_sub(clear)?;
+        let mac = self.mac(index, message);
+        if !bool::from(mac[..self.tag_bytes].ct_eq(tag)) {
+            return None;
+        }
+        self.cipher.apply(&self.salt.block(ssrc, index), &mut packet[clear..clear + body]);
+        Some(bytes)
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc3711#section-4.2
+    //# M = Authenticated Portion || ROC
+    fn mac(&self, index: u64, message: &[u8]) -> [u8; 20] {
+        let [_, _, a, b, c, d, _, _] = index.to_be_bytes();
+        self.hmac.mac(message, &[a, b, c, d])
+    }
+}
+
+/// The RTCP session keys; the cipher's is expanded for each packet, as for
+/// [`GcmRtcp`](crate::gcm::GcmRtcp).
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct CmRtcp {
+    key: [u8; 16],
+    hmac: RustCryptoHmac,
+    salt: Salt,
+}
+
+impl CmRtcp {
+    pub const OVERHEAD: usize = INDEX_BYTES + RTCP_TAG_BYTES;
+
+    pub fn new(secret: &Secret) -> Self {
+        let keys = SessionKeys::derive(secret, Protocol::Rtcp);
+        Self {
+            key: cipher_key(&keys),
+            hmac: RustCryptoHmac::new(&keys.auth),
+            salt: Salt(keys.salt),
+        }
+    }
+
+    /// Writes the sealed `packet` to `out`, which has exactly the length.
+    pub fn seal(&self, ssrc: u32, index: u32, packet: &[u8], out: &mut [u8]) -> Option<()> {
+        let (message, tag) = out.split_last_chunk_mut::<RTCP_TAG_BYTES>()?;
+        let (rtcp, word) = message.split_last_chunk_mut::<INDEX_BYTES>()?;
+        if rtcp.len() != packet.len() {
+            return None;
+        }
+        rtcp.copy_from_slice(packet);
+        *word = (ENCRYPTED | index).to_be_bytes();
+        self.apply(ssrc, index, rtcp.get_mut(RTCP_CLEAR_BYTES..)?);
+        tag.copy_from_slice(&self.hmac.mac(message, &[])[..RTCP_TAG_BYTES]);
+        Some(())
+    }
+
+    /// Opens `packet` in place; gives its length without index and tag. `word` is the index word
+    /// before its tag.
+    pub fn open(&self, ssrc: u32, word: u32, packet: &mut [u8]) -> Option<usize> {
+        let (message, tag) = packet.split_last_chunk_mut::<RTCP_TAG_BYTES>()?;
+        if !bool::from(self.hmac.mac(message, &[])[..RTCP_TAG_BYTES].ct_eq(tag)) {
+            return None;
+        }
+        let bytes = message.len().checked_sub(INDEX_BYTES)?;
+        if word & ENCRYPTED != 0 {
+            self.apply(ssrc, word & !ENCRYPTED, message.get_mut(RTCP_CLEAR_BYTES..bytes)?);
+        }
+        Some(bytes)
+    }
+
+    fn apply(&self, ssrc: u32, index: u32, body: &mut [u8]) {
+        let block = self.salt.block(ssrc, u64::from(index));
+        RustCryptoCm::new(&self.key).apply(&block, body);
+    }
+}
+
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Salt([u8; SALT_BYTES_MAX]);
+
+impl Salt {
+    //= https://www.rfc-editor.org/rfc/rfc3711#section-4.1.1
+    //# IV = (k_s * 2^16) XOR (SSRC * 2^64) XOR (i * 2^16)
+    fn block(&self, ssrc: u32, index: u64) -> [u8; 16] {
+        let salt = self.0.iter().fold(0_u128, |sum, &byte| sum << 8 | u128::from(byte));
+        (salt << 16 ^ u128::from(ssrc) << 64 ^ u128::from(index) << 16).to_be_bytes()
+    }
+}
+
+fn cipher_key(keys: &SessionKeys) -> [u8; 16] {
+    let mut key = [0; 16];
+    key.copy_from_slice(&keys.cipher[..16]);
+    key
+}

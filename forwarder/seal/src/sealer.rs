@@ -1,0 +1,181 @@
+//! Owns the sending side of one peer. Hot.
+
+use wire::srtp::Profile;
+
+use crate::cm::{CmRtcp, CmRtp};
+use crate::gcm::{GcmRtcp, GcmRtp};
+use crate::header::{RTCP_CLEAR_BYTES, RTP_BYTES_MIN, rtcp_ssrc, rtp_sequence, rtp_ssrc};
+use crate::index::{RTCP_INDEX_MAX, RTP_INDEX_MAX};
+use crate::secret::{KeyError, Secret};
+
+/// Most bytes of payload: a datagram's. Far below the 2^20 of RFC 3711 section 4.1.1.
+const PAYLOAD_BYTES_MAX: usize = 65_535;
+
+/// Protects what we send to one peer: one direction, all SSRCs.
+///
+/// Holds keys and no counters: whoever calls gives each packet an index that its SSRC has never
+/// used with this key. Keys are wiped on drop; a value that is moved may leave a copy behind, so
+/// build it where it stays.
+pub struct Sealer {
+    rtp: RtpCipher,
+    rtcp: RtcpCipher,
+}
+
+impl Sealer {
+    /// Derives the session keys.
+    ///
+    /// # Errors
+    /// [`KeyError::Cipher`]: the cipher refused the key.
+    pub fn new(secret: &Secret) -> Result<Self, KeyError> {
+        Ok(Self { rtp: RtpCipher::new(secret)?, rtcp: RtcpCipher::new(secret) })
+    }
+
+    /// Bytes that [`rtp`](Self::rtp) adds: the tag. 0 for [`Profile::Plain`].
+    #[must_use]
+    pub fn rtp_overhead(&self) -> usize {
+        self.rtp.tag_bytes()
+    }
+
+    /// Bytes that [`rtcp`](Self::rtcp) adds: tag and index. 0 for [`Profile::Plain`].
+    #[must_use]
+    pub fn rtcp_overhead(&self) -> usize {
+        self.rtcp.overhead()
+    }
+
+    /// Writes header, encrypted payload and tag to `out`; gives their length in bytes.
+    ///
+    /// `header` is the RTP header with CSRCs and extension, which stays in the clear. `index` is
+    /// the roll-over counter times 2^16 plus the header's sequence number.
+    ///
+    /// The same key, SSRC and index must never seal a second packet: not across a wrap, a
+    /// retransmission, a move to another core or a restart.
+    ///
+    /// `None`: `out` is too small, the index has more than 48 bits (the key is used up) or is not
+    /// the header's, the header has less than 12 bytes or the payload more than a datagram's.
+    #[inline]
+    pub fn rtp(&self, index: u64, header: &[u8], payload: &[u8], out: &mut [u8]) -> Option<usize> {
+        self.rtp_parts(index, header, [payload, &[]], out)
+    }
+
+    /// [`rtp`](Self::rtp) with the payload in two parts, such as the original sequence number of
+    /// RFC 4588 section 4 and the original payload.
+    #[inline]
+    pub fn rtp_parts(
+        &self,
+        index: u64,
+        header: &[u8],
+        parts: [&[u8]; 2],
+        out: &mut [u8],
+    ) -> Option<usize> {
+        if header.len() < RTP_BYTES_MIN
+            || index > RTP_INDEX_MAX
+            || index & 0xffff != u64::from(rtp_sequence(header))
+        {
+            return None;
+        }
+        let payload_bytes = parts[0].len() + parts[1].len();
+        if payload_bytes > PAYLOAD_BYTES_MAX {
+            return None;
+        }
+        let bytes = header.len() + payload_bytes + self.rtp.tag_bytes();
+        let out = out.get_mut(..bytes)?;
+        let (clear, body) = out.split_at_mut(header.len());
+        clear.copy_from_slice(header);
+        let ssrc = rtp_ssrc(header);
+        match &self.rtp {
+            RtpCipher::Gcm(gcm) => gcm.seal(ssrc, index, header, parts, body)?,
+            RtpCipher::Cm(cm) => {
+                copy_parts(parts, body);
+                cm.seal(ssrc, index, header.len(), out)?;
+            }
+            RtpCipher::Plain => copy_parts(parts, body),
+        }
+        Some(bytes)
+    }
+
+    /// Writes the protected compound `packet` to `out`; gives its length in bytes. `index` has 31
+    /// bits and counts the packets sent with this key and SSRC.
+    ///
+    /// The same key, SSRC and index must never seal a second packet.
+    ///
+    /// `None`: `out` is too small, the index has more than 31 bits (the key is used up), or the
+    /// packet has less than 8 bytes.
+    pub fn rtcp(&self, index: u32, packet: &[u8], out: &mut [u8]) -> Option<usize> {
+        if packet.len() < RTCP_CLEAR_BYTES
+            || packet.len() > PAYLOAD_BYTES_MAX
+            || index > RTCP_INDEX_MAX
+        {
+            return None;
+        }
+        let ssrc = rtcp_ssrc(packet);
+        let bytes = packet.len() + self.rtcp.overhead();
+        let out = out.get_mut(..bytes)?;
+        match &self.rtcp {
+            RtcpCipher::Gcm(gcm) => gcm.seal(ssrc, index, packet, out)?,
+            RtcpCipher::Cm(cm) => cm.seal(ssrc, index, packet, out)?,
+            RtcpCipher::Plain => out.copy_from_slice(packet),
+        }
+        Some(bytes)
+    }
+}
+
+/// The RTP session keys of one direction.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "GCM, the large one, is the usual one; a box would cost a cache miss a packet"
+)]
+pub(crate) enum RtpCipher {
+    Plain,
+    Gcm(GcmRtp),
+    Cm(CmRtp),
+}
+
+impl RtpCipher {
+    pub fn new(secret: &Secret) -> Result<Self, KeyError> {
+        Ok(match secret.profile() {
+            Profile::Plain => Self::Plain,
+            Profile::Aes128CmSha1_80 => Self::Cm(CmRtp::new(secret, 10)),
+            Profile::Aes128CmSha1_32 => Self::Cm(CmRtp::new(secret, 4)),
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => Self::Gcm(GcmRtp::new(secret)?),
+        })
+    }
+
+    pub fn tag_bytes(&self) -> usize {
+        match self {
+            Self::Plain => 0,
+            Self::Gcm(_) => GcmRtp::TAG_BYTES,
+            Self::Cm(cm) => cm.tag_bytes(),
+        }
+    }
+}
+
+/// The RTCP session keys of one direction.
+pub(crate) enum RtcpCipher {
+    Plain,
+    Gcm(GcmRtcp),
+    Cm(CmRtcp),
+}
+
+impl RtcpCipher {
+    pub fn new(secret: &Secret) -> Self {
+        match secret.profile() {
+            Profile::Plain => Self::Plain,
+            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => Self::Cm(CmRtcp::new(secret)),
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => Self::Gcm(GcmRtcp::new(secret)),
+        }
+    }
+
+    pub fn overhead(&self) -> usize {
+        match self {
+            Self::Plain => 0,
+            Self::Gcm(_) => GcmRtcp::OVERHEAD,
+            Self::Cm(_) => CmRtcp::OVERHEAD,
+        }
+    }
+}
+
+/// Copies the parts to the front of `out`, which has room for both.
+fn copy_parts([first, second]: [&[u8]; 2], out: &mut [u8]) {
+    out[..first.len()].copy_from_slice(first);
+    out[first.len()..][..second.len()].copy_from_slice(second);
+}
