@@ -121,7 +121,13 @@ impl Control {
         offer: String,
         remote: SocketAddr,
     ) -> Result<Created, Problem> {
-        self.ask(|reply| Request::WhepPost { stream, offer, remote, reply }).await
+        self.ask(|reply| Request::WhepPost {
+            stream,
+            offer,
+            remote,
+            reply,
+        })
+        .await
     }
 
     /// Trickles candidates or restarts ICE.
@@ -131,7 +137,13 @@ impl Control {
         if_match: Option<String>,
         fragment: String,
     ) -> Result<Patched, Problem> {
-        self.ask(|reply| Request::WhepPatch { id, if_match, fragment, reply }).await
+        self.ask(|reply| Request::WhepPatch {
+            id,
+            if_match,
+            fragment,
+            reply,
+        })
+        .await
     }
 
     /// Ends a session at its viewer's wish.
@@ -181,14 +193,16 @@ impl Control {
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(request(reply)).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => {
-                Problem::unavailable("too many requests are waiting for an answer")
-            }
-            mpsc::error::TrySendError::Closed(_) => {
-                Problem::unavailable("the server is shutting down")
-            }
-        })?;
+        self.requests
+            .try_send(request(reply))
+            .map_err(|e| match e {
+                mpsc::error::TrySendError::Full(_) => {
+                    Problem::unavailable("too many requests are waiting for an answer")
+                }
+                mpsc::error::TrySendError::Closed(_) => {
+                    Problem::unavailable("the server is shutting down")
+                }
+            })?;
         match tokio::time::timeout(ANSWER_MAX, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Problem::unavailable("the request was dropped unanswered")),
@@ -223,9 +237,13 @@ mod tests {
         let mut waiting = Vec::new();
         for _ in 0..REQUESTS_MAX {
             let control = control.clone();
-            waiting.push(tokio::spawn(async move { control.node().await.map(|_| ()) }));
+            waiting.push(tokio::spawn(
+                async move { control.node().await.map(|_| ()) },
+            ));
         }
-        tokio::task::yield_now().await;
+        while control.requests.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
         let full = control.streams().await.unwrap_err();
         assert!(full.detail().contains("too many"), "{full:?}");
 

@@ -40,7 +40,11 @@ impl Problem {
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let status = if (400..600).contains(&status) { status } else { 500 };
+        let status = if (400..600).contains(&status) {
+            status
+        } else {
+            500
+        };
         Self {
             kind: format!("urn:freshet:problem:{name}").into(),
             title: title.into(),
@@ -126,8 +130,14 @@ mod tests {
 
     #[test]
     fn a_problem_says_all_that_rfc_9457_and_we_want() {
-        let problem = Problem::new(409, "not-yet", "No media yet", "stream a has no media", "wait")
-            .retry_after(2);
+        let problem = Problem::new(
+            409,
+            "not-yet",
+            "No media yet",
+            "stream a has no media",
+            "wait",
+        )
+        .retry_after(2);
         let json = serde_json::to_value(&problem).unwrap();
         assert_eq!(
             json,
@@ -144,7 +154,10 @@ mod tests {
         let response = problem.into_response();
         assert_eq!(response.status(), 409);
         assert_eq!(response.headers()["retry-after"], "2");
-        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
     }
 
     #[test]

@@ -85,7 +85,14 @@ mod tests {
     #[test]
     fn names_of_the_interface_are_taken() {
         let long = "x".repeat(64);
-        for good in ["demo", "a/b/c/d", "Cam-1.main_2", "..a", "...", long.as_str()] {
+        for good in [
+            "demo",
+            "a/b/c/d",
+            "Cam-1.main_2",
+            "..a",
+            "...",
+            long.as_str(),
+        ] {
             assert_eq!(good.parse::<StreamName>().unwrap().as_str(), good);
         }
     }

@@ -1,0 +1,252 @@
+//! Owns the command line.
+
+use crate::config::Override;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Freshet, a live-video edge server: SRT in, WebRTC out.
+///
+/// Publish with SRT from ffmpeg, OBS or a hardware encoder; watch in any browser by WHEP.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "freshet", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without it: serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve, when no command is given.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  freshet --demo                      serve, with a built-in clip as stream \"demo\":
+                                      open http://127.0.0.1:8080/
+  freshet serve --http '*:8080'       serve viewers on other hosts too
+  freshet serve --config freshet.toml
+  freshet config > freshet.toml       start a configuration; every key is explained in it
+  freshet doctor                      does this host let it run well?
+  freshet tune --check                what could be tuned (changes nothing)
+
+Publish, for example:
+  ffmpeg -re -i in.mp4 -c:v libx264 -bf 0 -g 60 -tune zerolatency -c:a aac -f mpegts \\
+    'srt://127.0.0.1:9000?streamid=publish:mystream'
+
+Every key of the configuration can also be set by the environment, as FRESHET_SECTION_KEY.";
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Serve: start both planes, and restart them when they die.
+    Serve(ServeArgs),
+    /// Run the data plane alone: with a sidecar over a link, or from a static file of flows.
+    #[command(after_help = "\
+Examples:
+  freshet forwarder --link /run/freshet/link
+  freshet forwarder flows.toml")]
+    Forwarder(ForwarderArgs),
+    /// Run the sidecar alone: signalling, SRT, HTTP.
+    #[command(after_help = "Example:\n  freshet control --link /run/freshet/link --config f.toml")]
+    Control(ControlArgs),
+    /// Print the default configuration with every key explained, or check a file.
+    #[command(after_help = "\
+Examples:
+  freshet config > freshet.toml
+  freshet config --check freshet.toml")]
+    Config(ConfigArgs),
+    /// Check this host: kernel, limits, network; say what to change and why.
+    ///
+    /// Exit code 0: all is well or could be better; 1: something will not work.
+    Doctor(DoctorArgs),
+    /// Tune this host for many viewers, and undo it again.
+    #[command(after_help = "\
+Examples:
+  freshet tune                        the same as --check: changes nothing
+  sudo freshet tune --apply           sets what --check shows; remembers what was there
+  sudo freshet tune --undo            puts back what was there")]
+    Tune(TuneArgs),
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ServeArgs {
+    /// Also publish a built-in clip as stream "demo".
+    #[arg(long)]
+    pub demo: bool,
+    /// What to read and to set.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// The configuration file, and what wins over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Settings {
+    /// Configuration file (TOML); "freshet config" prints one with every key.
+    #[arg(long, value_name = "FILE", env = "FRESHET_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address of the web page, WHEP and the API: IP:PORT or *:PORT.
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// UDP address of media to and from browsers.
+    #[arg(long, value_name = "ADDR")]
+    pub media: Option<String>,
+    /// An address that browsers are told instead of the host's own; may be repeated.
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub advertise: Vec<String>,
+    /// UDP address of the SRT listener.
+    #[arg(long, value_name = "ADDR")]
+    pub srt: Option<String>,
+    /// Workers; 0: one for each core.
+    #[arg(long, value_name = "N")]
+    pub cores: Option<u16>,
+    /// Packet backend: auto, mmsg or uring.
+    #[arg(long, value_name = "NAME")]
+    pub backend: Option<String>,
+    /// Log level: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+/// How to run the data plane.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["link", "flows"])))]
+pub struct ForwarderArgs {
+    /// Socket of the link to a sidecar.
+    #[arg(long, value_name = "PATH")]
+    pub link: Option<PathBuf>,
+    /// Static flows (TOML): no sidecar at all.
+    #[arg(value_name = "FLOWS.toml")]
+    pub flows: Option<PathBuf>,
+    /// What to read and to set.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// How to run the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ControlArgs {
+    /// Socket of the link to a forwarder.
+    #[arg(long, value_name = "PATH")]
+    pub link: PathBuf,
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What to do about the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ConfigArgs {
+    /// Check this file, together with the environment, instead of printing the default.
+    #[arg(long, value_name = "FILE")]
+    pub check: Option<PathBuf>,
+}
+
+/// How to look at the host.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DoctorArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// What to read and to set.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// How to tune the host.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(group(clap::ArgGroup::new("mode").args(["check", "apply", "undo"])))]
+pub struct TuneArgs {
+    /// Show what would be changed (the default).
+    #[arg(long)]
+    pub check: bool,
+    /// Change it; needs root.
+    #[arg(long)]
+    pub apply: bool,
+    /// Put back what the last --apply changed; needs root.
+    #[arg(long)]
+    pub undo: bool,
+}
+
+impl Cli {
+    /// The command, `serve` if none was given.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+impl Settings {
+    /// What the flags set, for [`crate::config::load`].
+    #[must_use]
+    pub fn overrides(&self) -> Vec<Override> {
+        let advertise = (!self.advertise.is_empty()).then(|| self.advertise.join(","));
+        let cores = self.cores.map(|n| n.to_string());
+        [
+            ("http.listen", "--http", self.http.clone()),
+            ("media.listen", "--media", self.media.clone()),
+            ("media.advertise", "--advertise", advertise),
+            ("srt.listen", "--srt", self.srt.clone()),
+            ("media.cores", "--cores", cores),
+            ("media.backend", "--backend", self.backend.clone()),
+            ("log.level", "--log", self.log.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(key, flag, value)| {
+            Some(Override {
+                key: key.into(),
+                value: value?,
+                given_by: flag.into(),
+            })
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        let words = std::iter::once("freshet").chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(Cli::into_command)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves() {
+        assert_eq!(parse("--demo").unwrap(), parse("serve --demo").unwrap());
+        assert_eq!(parse("").unwrap(), Command::Serve(ServeArgs::default()));
+    }
+
+    #[test]
+    fn flags_become_keys_that_exist() {
+        let line = "serve --http a --media b --advertise c --advertise d --srt e --cores 2 \
+                    --backend f --log g";
+        let Command::Serve(args) = parse(line).unwrap() else {
+            panic!("not serve")
+        };
+        let overrides = args.settings.overrides();
+        let known = crate::config::keys();
+        for given in &overrides {
+            assert!(known.iter().any(|(key, _)| *key == given.key), "{given:?}");
+            assert!(line.contains(&given.given_by), "{given:?}");
+        }
+        assert_eq!(overrides.len(), 7);
+        assert_eq!(overrides[2].value, "c,d");
+    }
+
+    #[test]
+    fn a_forwarder_has_one_source() {
+        assert!(parse("forwarder --link /x").is_ok());
+        assert!(parse("forwarder flows.toml").is_ok());
+        assert!(parse("forwarder").is_err());
+        assert!(parse("forwarder flows.toml --link /x").is_err());
+        assert!(parse("control").is_err());
+        assert!(parse("tune --apply --undo").is_err());
+    }
+}

@@ -1,0 +1,397 @@
+//! Owns the configuration: what can be set, from where, and what it means for one stream.
+
+mod addresses;
+mod check;
+mod key;
+mod listen;
+mod load;
+
+pub use addresses::advertised;
+pub use key::{Secret, keys};
+pub use listen::Listen;
+pub use load::{ConfigError, Origin, Override, load};
+
+use crate::control::StreamName;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+
+/// The default configuration, which is also its manual.
+pub const DEFAULT_TOML: &str = include_str!("config/default.toml");
+
+/// Everything that can be set. Ranges and reasons: [`DEFAULT_TOML`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The process as a whole.
+    pub node: Node,
+    /// Web page, WHEP, API, metrics.
+    pub http: Http,
+    /// The data plane.
+    pub media: Media,
+    /// SRT publishers.
+    pub srt: Srt,
+    /// How streams are treated.
+    pub streams: Streams,
+    /// Exceptions for some streams, first match first.
+    pub stream: Vec<StreamRule>,
+    /// Who may do what.
+    pub auth: Auth,
+    /// Every maximum.
+    pub limits: Limits,
+    /// The log.
+    pub log: Log,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Directory of the sockets between the processes; empty: chosen at start.
+    pub run_dir: String,
+    /// Seconds that viewers are served on after SIGTERM.
+    pub drain_s: u64,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where HTTP listens.
+    pub listen: Listen,
+    /// Origins that may call WHEP; `*` is any.
+    pub allowed_origins: Vec<String>,
+    /// Most bytes of a body.
+    pub body_bytes_max: usize,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Connections at once of one address.
+    pub connections_per_address_max: usize,
+    /// Time for the head of a request.
+    pub header_timeout_ms: u64,
+    /// Time for a whole request.
+    pub request_timeout_ms: u64,
+}
+
+/// `[media]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// UDP address of the data plane.
+    pub listen: Listen,
+    /// Addresses that browsers are told; see [`advertised`].
+    pub advertise: Vec<String>,
+    /// Workers; 0: one for each core.
+    pub cores: u16,
+    /// How packets come and go.
+    pub backend: Backend,
+    /// What an idle worker does.
+    pub idle: Idle,
+}
+
+/// How packets come and go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// What the probe at start finds best.
+    #[default]
+    Auto,
+    /// `recvmmsg` and `sendmmsg`.
+    Mmsg,
+    /// `io_uring`.
+    Uring,
+}
+
+/// What an idle worker does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// Sleeps until the kernel wakes it.
+    #[default]
+    Sleep,
+    /// Looks for work for a while before it sleeps.
+    Spin,
+}
+
+/// `[srt]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Srt {
+    /// UDP address of the listener.
+    pub listen: Listen,
+    /// Receive latency that we ask for.
+    pub latency_ms: u16,
+    /// Passphrase of publishers; empty: none.
+    pub passphrase: Secret,
+}
+
+/// `[streams]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streams {
+    /// Which names are taken.
+    pub accept: Accept,
+    /// What becomes of a second publisher.
+    pub takeover: Takeover,
+    /// What becomes of B-frames.
+    pub bframes: Bframes,
+    /// Bit rate of Opus made from AAC.
+    pub opus_bitrate_bps: u32,
+}
+
+/// Which names a publisher may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accept {
+    /// Every valid one.
+    #[default]
+    Any,
+    /// Those that a `[[stream]]` matches.
+    Listed,
+}
+
+/// What becomes of a second publisher of a live stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Takeover {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It takes the place of the first.
+    Replace,
+}
+
+/// What becomes of B-frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bframes {
+    /// The publisher is told.
+    #[default]
+    Report,
+    /// Those that no other frame needs are dropped.
+    Drop,
+    /// The publisher is refused.
+    Refuse,
+}
+
+/// `[[stream]]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamRule {
+    /// A name, or a pattern with `*`.
+    pub name: String,
+    /// Passphrase of its SRT publisher; the empty text: none, whatever `[srt]` says.
+    pub passphrase: Option<Secret>,
+    /// Token of its publisher, beside those of `[auth]`.
+    pub publish_token: Option<Secret>,
+    /// Token of its viewers, instead of those of `[auth]`.
+    pub play_token: Option<Secret>,
+    /// What becomes of a second publisher.
+    pub takeover: Option<Takeover>,
+    /// What becomes of B-frames.
+    pub bframes: Option<Bframes>,
+    /// Bit rate of Opus made from AAC.
+    pub opus_bitrate_bps: Option<u32>,
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Tokens of publishers on other hosts.
+    pub publish_tokens: Vec<Secret>,
+    /// Tokens of viewers; none: everybody may watch.
+    pub play_tokens: Vec<Secret>,
+    /// Tokens of operators on other hosts.
+    pub admin_tokens: Vec<Secret>,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Streams at once.
+    pub streams_max: u32,
+    /// Viewers at once.
+    pub viewers_max: u32,
+    /// Packets in the history of a stream.
+    pub log_packets: u32,
+    /// Handshakes at once.
+    pub handshakes_max: u32,
+    /// Time from POST to the end of the handshake.
+    pub handshake_timeout_s: u64,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Level or directives.
+    pub level: String,
+    /// Shape of a line.
+    pub format: LogFormat,
+    /// Whether addresses are left out.
+    pub redact: bool,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// What holds for one stream, when all rules are applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// Passphrase of its SRT publisher; none: no encryption asked for.
+    pub passphrase: Option<Secret>,
+    /// What becomes of a second publisher.
+    pub takeover: Takeover,
+    /// What becomes of B-frames.
+    pub bframes: Bframes,
+    /// Bit rate of Opus made from AAC.
+    pub opus_bitrate_bps: u32,
+}
+
+/// Why a publisher or viewer is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// `streams.accept` is "listed" and no rule matches.
+    #[error("this name is not configured, and only configured streams are accepted")]
+    NotListed,
+    /// A token is needed and none, or a wrong one, was given.
+    #[error("a token is needed, and none or a wrong one was given")]
+    Token,
+}
+
+impl Config {
+    /// What holds for `name`.
+    #[must_use]
+    pub fn stream_settings(&self, name: &StreamName) -> StreamSettings {
+        let rule = self.rule(name);
+        let of = |pick: fn(&StreamRule) -> Option<Secret>| rule.and_then(pick);
+        let passphrase = of(|r| r.passphrase.clone()).unwrap_or(self.srt.passphrase.clone());
+        StreamSettings {
+            passphrase: (!passphrase.is_empty()).then_some(passphrase),
+            takeover: rule
+                .and_then(|r| r.takeover)
+                .unwrap_or(self.streams.takeover),
+            bframes: rule.and_then(|r| r.bframes).unwrap_or(self.streams.bframes),
+            opus_bitrate_bps: rule
+                .and_then(|r| r.opus_bitrate_bps)
+                .unwrap_or(self.streams.opus_bitrate_bps),
+        }
+    }
+
+    /// May this address publish `name` with this token? A stream with a passphrase needs no token:
+    /// SRT has no session without the right one, so who gets here has proved to know it.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn may_publish(
+        &self,
+        name: &StreamName,
+        remote: IpAddr,
+        token: Option<&str>,
+    ) -> Result<(), Denied> {
+        let rule = self.rule(name);
+        if rule.is_none() && self.streams.accept == Accept::Listed {
+            return Err(Denied::NotListed);
+        }
+        let own = rule.and_then(|r| r.publish_token.as_ref());
+        let token_fits = token.is_some_and(|given| {
+            own.into_iter()
+                .chain(&self.auth.publish_tokens)
+                .any(|known| known.matches(given))
+        });
+        let proved = own.is_none() && self.stream_settings(name).passphrase.is_some();
+        let local = own.is_none() && remote.to_canonical().is_loopback();
+        if token_fits || proved || local {
+            Ok(())
+        } else {
+            Err(Denied::Token)
+        }
+    }
+
+    /// May somebody with this token watch `name`?
+    ///
+    /// # Errors
+    /// [`Denied::Token`].
+    pub fn may_play(&self, name: &StreamName, token: Option<&str>) -> Result<(), Denied> {
+        let known = match self.rule(name).and_then(|r| r.play_token.as_ref()) {
+            Some(own) => std::slice::from_ref(own),
+            None => &self.auth.play_tokens,
+        };
+        let fits = token.is_some_and(|given| known.iter().any(|k| k.matches(given)));
+        if known.is_empty() || fits {
+            Ok(())
+        } else {
+            Err(Denied::Token)
+        }
+    }
+
+    /// Workers that are asked for on a host with so many cores.
+    #[must_use]
+    pub fn cores(&self, of_host: usize) -> u16 {
+        let most = link::limits::CORES_MAX.min(usize::from(u16::MAX));
+        match self.media.cores {
+            0 => u16::try_from(of_host.clamp(1, most)).unwrap_or(1),
+            n => n,
+        }
+    }
+
+    /// The limits of the data plane with so many workers.
+    #[must_use]
+    pub fn link_limits(&self, cores: u16) -> link::limits::Limits {
+        link::limits::Limits {
+            cores,
+            streams_max: self.limits.streams_max,
+            viewers_max: self.limits.viewers_max,
+            log_packets: self.limits.log_packets,
+            ..link::limits::Limits::default()
+        }
+    }
+
+    /// Where browsers send media: see [`advertised`].
+    ///
+    /// # Errors
+    /// The host's interfaces cannot be listed.
+    pub fn candidates(&self) -> std::io::Result<Vec<SocketAddr>> {
+        advertised(&self.media.advertise, self.media.listen.resolve())
+    }
+
+    fn rule(&self, name: &StreamName) -> Option<&StreamRule> {
+        self.stream
+            .iter()
+            .find(|rule| matches(&rule.name, name.as_str()))
+    }
+}
+
+/// Does `name` fit `pattern`, in which `*` stands for any characters? Linear in both: a `*` is never
+/// tried again once a later one has been reached.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut left) = name.strip_prefix(head) else {
+        return false;
+    };
+    let mut parts = rest.split('*').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return left.ends_with(part);
+        }
+        match left.find(part) {
+            Some(at) => left = &left[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;
