@@ -237,12 +237,12 @@ mod tests {
             let mut arena = Arena::new(8, 65_536);
             let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
             let mut kernel: Vec<(usize, Vec<u8>)> = Vec::new();
-            for (count, (step, n)) in steps.into_iter().enumerate() {
+            for ((step, n), mark) in steps.into_iter().zip((0..=u8::MAX).cycle()) {
                 match step {
                     0 | 1 => if let Some(bytes) = arena.claim(meta(n)) {
-                        bytes.fill(count as u8);
+                        bytes.fill(mark);
                         arena.commit(n);
-                        waiting.push_back(vec![count as u8; n]);
+                        waiting.push_back(vec![mark; n]);
                     },
                     2 => if let Some((slot, _, bytes)) = arena.peek(0) {
                         prop_assert_eq!(bytes, &waiting[0][..]);

@@ -16,8 +16,11 @@ mod cmsg;
 mod message;
 #[allow(unsafe_code)]
 pub mod mmsg;
+#[allow(unsafe_code)]
+pub mod uring;
 
 pub use error::Error;
 pub use mmsg::Mmsg;
 pub use port::{FlushReport, Port, PortConfig};
 pub use socket::{Socket, SocketConfig};
+pub use uring::Uring;

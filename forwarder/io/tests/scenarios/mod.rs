@@ -1,0 +1,582 @@
+//! What every kernel backend must do. Scenarios take the port's type.
+
+use freshet_io::wake::Wake;
+use freshet_io::{Error, FlushReport, Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
+use nix::sched::{CloneFlags, unshare};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+use wire::datagram::{RunMeta, RxMeta, RxSink};
+use wire::peer::{Ip, Peer};
+use wire::time::{Span, Time};
+
+/// A backend that can be made, or says why not.
+pub trait Made: Port + Sized {
+    fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self, Error>;
+    fn socket(&self) -> &Socket;
+}
+
+impl Made for Mmsg {
+    fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self, Error> {
+        Self::new(socket, wake, config)
+    }
+    fn socket(&self) -> &Socket {
+        self.socket()
+    }
+}
+
+impl Made for Uring {
+    fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self, Error> {
+        Self::new(socket, wake, config)
+    }
+    fn socket(&self) -> &Socket {
+        self.socket()
+    }
+}
+
+/// A port and what the sink got.
+struct Rig<P> {
+    port: P,
+    wake: Wake,
+    addr: SocketAddr,
+}
+
+#[derive(Default)]
+struct Got(Vec<(RxMeta, Vec<u8>)>);
+
+impl RxSink for Got {
+    fn datagram(&mut self, meta: RxMeta, bytes: &mut [u8]) {
+        self.0.push((meta, bytes.to_vec()));
+        bytes.fill(0xee);
+    }
+}
+
+impl<P: Made> Rig<P> {
+    /// `None`, with a printed reason, where the kernel has no such backend.
+    fn new(addr: &str, config: PortConfig) -> Option<Self> {
+        let socket = Socket::bind(addr.parse().unwrap(), &SocketConfig::default());
+        let socket = match socket {
+            Ok(socket) => socket,
+            Err(error) => return skip(&error),
+        };
+        let mut addr = socket.local();
+        if addr.ip().is_unspecified() {
+            addr.set_ip("127.0.0.1".parse().unwrap());
+        }
+        let wake = Wake::new().unwrap();
+        match P::make(socket, wake.fd().unwrap(), &config) {
+            Ok(port) => Some(Self { port, wake, addr }),
+            Err(error) => skip(&error),
+        }
+    }
+
+    /// Receives until `n` datagrams are here, or two seconds are over.
+    fn receive(&mut self, n: usize) -> Vec<(RxMeta, Vec<u8>)> {
+        let mut got = Got::default();
+        let end = clock::now() + Span::secs(2);
+        while got.0.len() < n && clock::now() < end {
+            if self.port.recv(clock::now(), &mut got) == 0 {
+                self.port.wait(end);
+            }
+        }
+        got.0
+    }
+
+    fn queue(&mut self, to: SocketAddr, local: Ip, segment: usize, bytes: &[u8]) -> bool {
+        let run = RunMeta {
+            peer: to.into(),
+            local,
+            segment_bytes: u16::try_from(segment).unwrap(),
+            segments: u8::try_from(bytes.len().div_ceil(segment)).unwrap(),
+            bytes: bytes.len(),
+        };
+        let Some(slot) = self.port.claim(run) else {
+            return false;
+        };
+        slot.copy_from_slice(bytes);
+        self.port.commit(bytes.len());
+        true
+    }
+
+    fn flush(&mut self) -> FlushReport {
+        self.port.flush(clock::now())
+    }
+}
+
+fn skip<T>(error: &Error) -> Option<T> {
+    println!("skipped: {error}");
+    None
+}
+
+fn peer(addr: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(addr).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    socket
+}
+
+fn read(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut bytes = [0; 2048];
+    let (n, from) = socket.recv_from(&mut bytes).unwrap();
+    (bytes[..n].to_vec(), from)
+}
+
+fn pattern(n: usize) -> Vec<u8> {
+    (0..n).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
+}
+
+/// The whole list, but for those that make their own devices.
+pub fn all<P: Made>() {
+    echo::<P>();
+    run_of_nine_and_a_shorter::<P>();
+    source_is_kept::<P>();
+    full_arena::<P>();
+    segmenting_refused::<P>();
+    wake::<P>();
+    datagram_wakes::<P>();
+    deadline::<P>();
+    ten_thousand::<P>();
+    flood::<P>();
+    too_long::<P>();
+    out_of_reach::<P>();
+    come_and_go::<P>();
+}
+
+pub fn echo<P: Made>() {
+    for (bound, from) in [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("[::1]:0", "[::1]:0"),
+        ("[::]:0", "127.0.0.1:0"),
+        ("[::]:0", "[::1]:0"),
+        ("0.0.0.0:0", "127.0.0.1:0"),
+    ] {
+        let Some(mut rig) = Rig::<P>::new(bound, PortConfig::default()) else {
+            continue;
+        };
+        let client = peer(from);
+        let mut to = rig.addr;
+        to.set_ip(client.local_addr().unwrap().ip());
+        client.send_to(b"who is there", to).unwrap();
+        let got = rig.receive(1);
+        assert_eq!(got[0].1, b"who is there", "{bound}");
+        let meta = got[0].0;
+        assert_eq!(meta.peer, Peer::from(client.local_addr().unwrap()));
+        assert_eq!(meta.local, Ip::from(to.ip()), "{bound} from {from}");
+        assert!(rig.queue(meta.peer.into(), meta.local, 5, b"it is"));
+        let report = rig.flush();
+        assert_eq!((report.runs, report.datagrams, report.bytes), (1, 1, 5));
+        assert_eq!(read(&client), (b"it is".to_vec(), to));
+    }
+}
+
+pub fn run_of_nine_and_a_shorter<P: Made>() {
+    for bound in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+        let Some(mut rig) = Rig::<P>::new(bound, PortConfig::default()) else {
+            continue;
+        };
+        let home: IpAddr = if bound == "[::1]:0" {
+            "::1"
+        } else {
+            "127.0.0.1"
+        }
+        .parse()
+        .unwrap();
+        let client = peer(&SocketAddr::new(home, 0).to_string());
+        let run = pattern(9 * 1200 + 333);
+        assert!(rig.queue(client.local_addr().unwrap(), home.into(), 1200, &run));
+        let report = rig.flush();
+        assert_eq!(
+            (report.runs, report.datagrams, report.unsegmented),
+            (1, 10, 0)
+        );
+        for segment in run.chunks(1200) {
+            assert_eq!(read(&client).0, segment);
+        }
+    }
+}
+
+pub fn source_is_kept<P: Made>() {
+    for bound in ["0.0.0.0:0", "[::]:0"] {
+        let Some(mut rig) = Rig::<P>::new(bound, PortConfig::default()) else {
+            continue;
+        };
+        let client = peer("127.0.0.1:0");
+        let asked = SocketAddr::new("127.0.0.2".parse().unwrap(), rig.addr.port());
+        client.send_to(b"?", asked).unwrap();
+        let meta = rig.receive(1)[0].0;
+        assert_eq!(meta.local, Ip::from(asked.ip()));
+        assert!(rig.queue(meta.peer.into(), meta.local, 100, &pattern(250)));
+        rig.flush();
+        for _ in 0..3 {
+            assert_eq!(read(&client).1, asked, "{bound}");
+        }
+    }
+}
+
+pub fn full_arena<P: Made>() {
+    // No batch is ever complete, so nothing is sent before the flush.
+    let config = PortConfig {
+        runs_max: 4,
+        batch_runs: 4,
+        ..PortConfig::default()
+    };
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", config) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    let to = client.local_addr().unwrap();
+    for n in 0..3 {
+        assert!(rig.queue(to, Ip::UNKNOWN, 10, &[n]));
+    }
+    // Three runs lie in 64 KiB rounded up to 2 MiB: the runs are what is full first.
+    let mut sent = 3;
+    while sent < 9 {
+        if rig.queue(to, Ip::UNKNOWN, 10, &[sent]) {
+            sent += 1;
+        } else {
+            rig.flush();
+        }
+    }
+    rig.flush();
+    for n in 0..9 {
+        assert_eq!(read(&client).0, [n]);
+    }
+    // One longest run fills the smallest arena.
+    let config = PortConfig {
+        arena_bytes: 1,
+        ..PortConfig::default()
+    };
+    let mut rig = Rig::<P>::new("127.0.0.1:0", config).unwrap();
+    let long = pattern(44 * 1470);
+    assert!(rig.queue(to, Ip::UNKNOWN, 1470, &long));
+    assert!(!rig.queue(to, Ip::UNKNOWN, 1470, &long), "no room is None");
+    assert_eq!(rig.flush().datagrams, 44);
+    assert!(rig.queue(to, Ip::UNKNOWN, 1470, &long), "room again");
+}
+
+pub fn segmenting_refused<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let before = rig.port.segments_max();
+    assert_eq!(before, 64, "this kernel segments");
+    // The kernel does not segment for a socket that sends without check sums.
+    let on: libc::c_int = 1;
+    // SAFETY: the option is an int; pointer and length are those of one that lives long enough.
+    let answer = unsafe {
+        libc::setsockopt(
+            std::os::fd::AsFd::as_fd(rig.port.socket()).as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NO_CHECK,
+            (&raw const on).cast(),
+            4,
+        )
+    };
+    assert_eq!(answer, 0);
+    let client = peer("127.0.0.1:0");
+    let run = pattern(2000);
+    let to = client.local_addr().unwrap();
+    assert!(rig.queue(to, Ip::UNKNOWN, 900, &run));
+    assert!(rig.queue(to, Ip::UNKNOWN, 900, &run));
+    let report = rig.flush();
+    assert_eq!((report.runs, report.datagrams, report.dropped), (2, 6, 0));
+    assert_eq!(report.unsegmented, 2);
+    assert_eq!(report.bytes, 4000);
+    assert_eq!(rig.port.segments_max(), 1, "and it stays so");
+    for segment in run.chunks(900).chain(run.chunks(900)) {
+        assert_eq!(read(&client).0, segment);
+    }
+    assert!(rig.queue(to, Ip::UNKNOWN, 900, &run[..900]));
+    assert_eq!((rig.flush().errors, rig.port.segments_max()), (0, 1));
+}
+
+pub fn wake<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let fd = rig.wake.fd().unwrap();
+    for round in 0..3 {
+        let begin = clock::now();
+        let fd = fd.try_clone().unwrap();
+        let waker = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(30));
+            nix::unistd::write(&fd, &1_u64.to_ne_bytes()).unwrap();
+        });
+        rig.port.wait(Time::FAR);
+        waker.join().unwrap();
+        let took = clock::now().since(begin);
+        assert!(took >= Span::millis(25), "round {round}: {took:?}");
+    }
+    // A wake-up before the wait is not lost, and counts once.
+    rig.wake.wake();
+    rig.wake.wake();
+    let begin = clock::now();
+    rig.port.wait(begin + Span::secs(5));
+    assert!(clock::now().since(begin) < Span::secs(1));
+    let begin = clock::now();
+    rig.port.wait(begin + Span::millis(30));
+    assert!(clock::now().since(begin) >= Span::millis(30));
+}
+
+pub fn datagram_wakes<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let to = rig.addr;
+    let sender = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        peer("127.0.0.1:0").send_to(b"x", to).unwrap();
+    });
+    let begin = clock::now();
+    rig.port.wait(begin + Span::secs(5));
+    assert!(clock::now().since(begin) < Span::secs(1));
+    assert_eq!(rig.receive(1).len(), 1);
+    sender.join().unwrap();
+}
+
+pub fn deadline<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    for ms in [0, 5, 40] {
+        let until = clock::now() + Span::millis(ms);
+        rig.port.wait(until);
+        let late = clock::now().since(until);
+        assert!(clock::now() >= until, "{ms} ms: too early");
+        assert!(late < Span::millis(500), "{ms} ms: late by {late:?}");
+    }
+    let begin = clock::now();
+    rig.port.wait(Time::ZERO);
+    assert!(
+        clock::now().since(begin) < Span::millis(500),
+        "the past does not block"
+    );
+}
+
+pub fn ten_thousand<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    let to = client.local_addr().unwrap();
+    let mut next: u32 = 0;
+    let mut back: u32 = 0;
+    while next < 10_000 {
+        // Out in runs of up to 25, as datagrams in, and the same numbers in again.
+        let numbers: Vec<u8> = (next..next + 25)
+            .flat_map(|n| [n.to_be_bytes(); 50].concat())
+            .collect();
+        assert!(rig.queue(to, Ip::UNKNOWN, 200, &numbers));
+        let report = rig.flush();
+        assert_eq!((report.datagrams, report.errors), (25, 0));
+        for n in next..next + 25 {
+            let (bytes, from) = read(&client);
+            assert_eq!(bytes, [n.to_be_bytes(); 50].concat());
+            client.send_to(&bytes, from).unwrap();
+        }
+        next += 25;
+        for (_, bytes) in rig.receive(25) {
+            assert_eq!(bytes, [back.to_be_bytes(); 50].concat());
+            back += 1;
+        }
+    }
+    assert_eq!(back, 10_000);
+    assert_eq!(rig.flush(), FlushReport::default());
+}
+
+pub fn flood<P: Made>() {
+    let config = PortConfig {
+        rx_buffers: 4,
+        rx_turn_max: 3,
+        ..PortConfig::default()
+    };
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", config) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    for round in 0..5_u8 {
+        for n in 0..40_u8 {
+            client.send_to(&[round, n], rig.addr).unwrap();
+        }
+        let mut got = Got::default();
+        let given = rig.port.recv(clock::now(), &mut got);
+        assert!(given <= 3, "a turn is bounded");
+        got.0.extend(rig.receive(40 - given));
+        let bytes: Vec<_> = got.0.into_iter().map(|(_, bytes)| bytes).collect();
+        let expected: Vec<_> = (0..40).map(|n| vec![round, n]).collect();
+        assert_eq!(bytes, expected);
+    }
+}
+
+pub fn too_long<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    client.send_to(&pattern(1472), rig.addr).unwrap();
+    client.send_to(&pattern(1473), rig.addr).unwrap();
+    client.send_to(&pattern(9000), rig.addr).unwrap();
+    client.send_to(&[], rig.addr).unwrap();
+    client.send_to(b"end", rig.addr).unwrap();
+    let got = rig.receive(3);
+    let lengths: Vec<_> = got.iter().map(|(_, bytes)| bytes.len()).collect();
+    assert_eq!(lengths, [1472, 0, 3]);
+    assert_eq!(rig.flush().received_unusable, 2);
+}
+
+pub fn out_of_reach<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    // A port of nobody: the kernel may tell later. A broadcast: refused at once.
+    let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let refused: SocketAddr = "255.255.255.255:9".parse().unwrap();
+    let there = client.local_addr().unwrap();
+    for _ in 0..3 {
+        assert!(rig.queue(nobody, Ip::UNKNOWN, 100, &pattern(300)));
+        assert!(rig.queue(refused, Ip::UNKNOWN, 100, &pattern(300)));
+        assert!(rig.queue(there, Ip::UNKNOWN, 100, &pattern(300)));
+    }
+    let report = rig.flush();
+    assert_eq!((report.runs, report.datagrams, report.dropped), (6, 18, 9));
+    assert_eq!(report.errors, 3);
+    for _ in 0..9 {
+        assert_eq!(read(&client).0.len(), 100);
+    }
+    assert_eq!(rig.port.segments_max(), 64);
+    client.send_to(b"still here", rig.addr).unwrap();
+    assert_eq!(rig.receive(1)[0].1, b"still here");
+}
+
+pub fn come_and_go<P: Made>() {
+    let open = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let before = open();
+    for _ in 0..20 {
+        let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+            return;
+        };
+        let client = peer("127.0.0.1:0");
+        client.send_to(b"unread", rig.addr).unwrap();
+        assert!(rig.queue(client.local_addr().unwrap(), Ip::UNKNOWN, 9, b"unflushed"));
+        let begin = clock::now();
+        drop(rig);
+        assert!(
+            clock::now().since(begin) < Span::millis(900),
+            "drop waits for nobody"
+        );
+    }
+    // Helper threads of the kernel, if any, end with their rings.
+    assert!(open() <= before + 24);
+}
+
+/// Runs `scenario` in a network namespace of its own, where loopback is up.
+pub fn in_namespace(scenario: fn()) {
+    let run = move || {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            println!("skipped: a network namespace needs privilege: {error}");
+            return;
+        }
+        if ip(&["link", "set", "lo", "up"]) {
+            scenario();
+        }
+    };
+    thread::spawn(run).join().unwrap();
+}
+
+/// False, with a printed reason, if the tool is missing.
+fn ip(args: &[&str]) -> bool {
+    run("ip", args)
+}
+
+fn run(tool: &str, args: &[&str]) -> bool {
+    match Command::new(tool).args(args).output() {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            println!("skipped: {tool} {args:?}: {text}");
+            false
+        }
+        Err(error) => {
+            println!("skipped: {tool}: {error}");
+            false
+        }
+    }
+}
+
+/// A device with a queue of a few packets each millisecond: the kernel says EAGAIN, nothing may
+/// be lost, all in order.
+pub fn slow_device<P: Made>() {
+    let slow = [
+        "qdisc", "add", "dev", "lo", "root", "netem", "rate", "20mbit", "limit", "10000",
+    ];
+    if !run("tc", &slow) {
+        return;
+    }
+    let config = PortConfig {
+        runs_max: 8,
+        batch_runs: 2,
+        ..PortConfig::default()
+    };
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", config) else {
+        return;
+    };
+    socket2::SockRef::from(rig.port.socket())
+        .set_send_buffer_size(20_000)
+        .unwrap();
+    let client = peer("127.0.0.1:0");
+    let to = client.local_addr().unwrap();
+    let reader = thread::spawn(move || (0..400).map(|_| read(&client).0[0]).collect::<Vec<_>>());
+    let mut full = 0;
+    let mut report = FlushReport::default();
+    let mut n: u8 = 0;
+    while n < 200 {
+        if rig.queue(to, Ip::UNKNOWN, 1000, &[n; 2000]) {
+            n += 1;
+        } else {
+            full += 1;
+            rig.port.wait(clock::now() + Span::millis(20));
+            rig.port.recv(clock::now(), &mut Got::default());
+        }
+        add(&mut report, rig.flush());
+    }
+    let end = clock::now() + Span::secs(2);
+    while report.datagrams < 400 && clock::now() < end {
+        rig.port.wait(clock::now() + Span::millis(20));
+        rig.port.recv(clock::now(), &mut Got::default());
+        add(&mut report, rig.flush());
+    }
+    assert!(full > 0, "the queue was never full");
+    assert_eq!((report.datagrams, report.dropped), (400, 0));
+    let mut numbers = reader.join().unwrap();
+    numbers.sort_unstable();
+    let expected: Vec<u8> = (0..200).flat_map(|n| [n, n]).collect();
+    assert_eq!(numbers, expected);
+}
+
+fn add(sum: &mut FlushReport, part: FlushReport) {
+    sum.datagrams += part.datagrams;
+    sum.dropped += part.dropped;
+}
+
+/// A segment longer than the device takes: the run is lost, but other viewers keep their runs.
+pub fn short_path<P: Made>() {
+    if !ip(&["link", "set", "lo", "mtu", "1000"]) {
+        return;
+    }
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    let to = client.local_addr().unwrap();
+    assert!(rig.queue(to, Ip::UNKNOWN, 1200, &pattern(2400)));
+    let report = rig.flush();
+    assert_eq!((report.datagrams, report.dropped), (0, 2));
+    assert_eq!(rig.port.segments_max(), 64);
+    assert!(rig.queue(to, Ip::UNKNOWN, 900, &pattern(2400)));
+    assert_eq!(rig.flush().unsegmented, 0);
+    assert_eq!(read(&client).0.len(), 900);
+}
