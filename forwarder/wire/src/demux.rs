@@ -58,7 +58,7 @@ mod tests {
             assert_eq!(classify(&[0x80, payload_type]), Class::Rtp);
             assert_eq!(
                 classify(&[0x80, payload_type | 0x80]) == Class::Rtp,
-                payload_type < 64 || payload_type >= 96,
+                !(64..96).contains(&payload_type),
             );
         }
     }
