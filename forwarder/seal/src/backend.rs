@@ -21,13 +21,7 @@ pub(crate) trait Gcm: Sized {
 
     /// Writes the encrypted parts and the tag to `out`, which has exactly their length.
     /// `None`: the message is too long for the cipher.
-    fn seal(
-        &self,
-        nonce: [u8; 12],
-        aad: &[u8],
-        parts: [&[u8]; 2],
-        out: &mut [u8],
-    ) -> Option<()>;
+    fn seal(&self, nonce: [u8; 12], aad: &[u8], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()>;
 
     /// Verifies and decrypts `sealed`, ciphertext and tag, in place. `None`: the tag is wrong,
     /// and the bytes are lost.

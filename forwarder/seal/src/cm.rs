@@ -1,17 +1,16 @@
 //! Owns the AES-CM and HMAC-SHA1 profiles: counter blocks and tags (RFC 3711 section 4). Hot.
 
 use subtle::ConstantTimeEq;
+use wire::srtp::Profile;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::backend::{Cm, Hmac, RustCryptoCm, RustCryptoHmac};
-use crate::header::RTCP_CLEAR_BYTES;
+use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES};
 use crate::kdf::{Protocol, SessionKeys};
-use crate::rtcp::{ENCRYPTED, INDEX_BYTES};
 use crate::secret::{SALT_BYTES_MAX, Secret};
 
-/// Bytes of an RTCP tag, in the profile with a 32-bit RTP tag as well.
-//= https://www.rfc-editor.org/rfc/rfc5764#section-4.1.2
-//# SRTP_AES128_CM_HMAC_SHA1_32 ... auth_tag_length: ... RTCP always uses an 80-bit tag
+/// Bytes of an RTCP tag: 80 bits, in the profile with a 32-bit RTP tag as well (RFC 5764 section
+/// 4.1.2, RFC 4568 section 6.2.2).
 const RTCP_TAG_BYTES: usize = 10;
 
 /// The RTP session keys, expanded.
@@ -24,7 +23,12 @@ pub(crate) struct CmRtp {
 }
 
 impl CmRtp {
-    pub fn new(secret: &Secret, tag_bytes: usize) -> Self {
+    pub fn new(secret: &Secret) -> Self {
+        let tag_bytes = if secret.profile() == Profile::Aes128CmSha1_32 {
+            4
+        } else {
+            10
+        };
         let keys = SessionKeys::derive(secret, Protocol::Rtp);
         Self {
             cipher: RustCryptoCm::new(&cipher_key(&keys)),
@@ -57,12 +61,16 @@ impl CmRtp {
         if !bool::from(mac[..self.tag_bytes].ct_eq(tag)) {
             return None;
         }
-        self.cipher.apply(&self.salt.block(ssrc, index), &mut packet[clear..clear + body]);
+        self.cipher.apply(
+            &self.salt.block(ssrc, index),
+            &mut packet[clear..clear + body],
+        );
         Some(bytes)
     }
 
     //= https://www.rfc-editor.org/rfc/rfc3711#section-4.2
-    //# M = Authenticated Portion || ROC
+    //# In the case of SRTP, M SHALL consist of the Authenticated Portion of the packet (as
+    //# specified in Figure 1) concatenated with the ROC, M = Authenticated Portion || ROC
     fn mac(&self, index: u64, message: &[u8]) -> [u8; 20] {
         let [_, _, a, b, c, d, _, _] = index.to_be_bytes();
         self.hmac.mac(message, &[a, b, c, d])
@@ -113,7 +121,11 @@ impl CmRtcp {
         }
         let bytes = message.len().checked_sub(INDEX_BYTES)?;
         if word & ENCRYPTED != 0 {
-            self.apply(ssrc, word & !ENCRYPTED, message.get_mut(RTCP_CLEAR_BYTES..bytes)?);
+            self.apply(
+                ssrc,
+                word & !ENCRYPTED,
+                message.get_mut(RTCP_CLEAR_BYTES..bytes)?,
+            );
         }
         Some(bytes)
     }
@@ -131,7 +143,10 @@ impl Salt {
     //= https://www.rfc-editor.org/rfc/rfc3711#section-4.1.1
     //# IV = (k_s * 2^16) XOR (SSRC * 2^64) XOR (i * 2^16)
     fn block(&self, ssrc: u32, index: u64) -> [u8; 16] {
-        let salt = self.0.iter().fold(0_u128, |sum, &byte| sum << 8 | u128::from(byte));
+        let salt = self
+            .0
+            .iter()
+            .fold(0_u128, |sum, &byte| sum << 8 | u128::from(byte));
         (salt << 16 ^ u128::from(ssrc) << 64 ^ u128::from(index) << 16).to_be_bytes()
     }
 }

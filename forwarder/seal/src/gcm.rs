@@ -3,9 +3,8 @@
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::backend::{GCM_TAG_BYTES, Gcm, RingGcm};
-use crate::header::RTCP_CLEAR_BYTES;
+use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES};
 use crate::kdf::{Protocol, SessionKeys};
-use crate::rtcp::{ENCRYPTED, INDEX_BYTES};
 use crate::secret::{KEY_BYTES_MAX, KeyError, Secret};
 
 /// Bytes that GCM adds to an RTCP packet: the tag, then the index word.
@@ -21,11 +20,17 @@ impl GcmRtp {
     pub const TAG_BYTES: usize = GCM_TAG_BYTES;
 
     pub fn new(secret: &Secret) -> Result<Self, KeyError> {
-        Self::from_session(&SessionKeys::derive(secret, Protocol::Rtp), secret.key().len())
+        Self::from_session(
+            &SessionKeys::derive(secret, Protocol::Rtp),
+            secret.key().len(),
+        )
     }
 
     fn from_session(keys: &SessionKeys, key_bytes: usize) -> Result<Self, KeyError> {
-        Ok(Self { key: RingGcm::new(&keys.cipher[..key_bytes])?, salt: Salt::new(keys) })
+        Ok(Self {
+            key: RingGcm::new(&keys.cipher[..key_bytes])?,
+            salt: Salt::new(keys),
+        })
     }
 
     /// Writes ciphertext and tag of the parts to `out`, which has exactly their length.
@@ -50,10 +55,10 @@ impl GcmRtp {
     }
 
     //= https://www.rfc-editor.org/rfc/rfc7714#section-8.1
-    //# The 12-octet initialization vector used by both AES-GCM SRTP instances is formed by first
-    //# concatenating 2 octets of zeroes, the 4-octet SSRC, the 4-octet rollover counter (ROC), and
-    //# the 2-octet sequence number (SEQ). The resulting 12-octet value is then XORed to the
-    //# 12-octet salt to form the 12-octet IV.
+    //# The 12-octet IV used by AES-GCM SRTP is formed by first concatenating 2 octets of zeroes,
+    //# the 4-octet SSRC, the 4-octet rollover counter (ROC), and the 2-octet sequence number
+    //# (SEQ).  The resulting 12-octet value is then XORed to the 12-octet salt to form the
+    //# 12-octet IV.
     fn nonce(&self, ssrc: u32, index: u64) -> [u8; 12] {
         self.salt.mixed(ssrc, index)
     }
@@ -66,7 +71,8 @@ impl GcmRtp {
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct GcmRtcp {
     key: [u8; KEY_BYTES_MAX],
-    key_bytes: usize,
+    /// AES-256, whose key has all the bytes; or AES-128, whose key has half of them.
+    long: bool,
     salt: Salt,
 }
 
@@ -74,16 +80,22 @@ impl GcmRtcp {
     pub const OVERHEAD: usize = RTCP_TAIL_BYTES;
 
     pub fn new(secret: &Secret) -> Self {
-        Self::from_session(&SessionKeys::derive(secret, Protocol::Rtcp), secret.key().len())
+        Self::from_session(
+            &SessionKeys::derive(secret, Protocol::Rtcp),
+            secret.key().len(),
+        )
     }
 
     fn from_session(keys: &SessionKeys, key_bytes: usize) -> Self {
-        Self { key: keys.cipher, key_bytes, salt: Salt::new(keys) }
+        Self {
+            key: keys.cipher,
+            long: key_bytes == KEY_BYTES_MAX,
+            salt: Salt::new(keys),
+        }
     }
 
-    /// Writes the sealed `packet` to `out`, which has exactly the length.
-    //= https://www.rfc-editor.org/rfc/rfc7714#section-9.2
-    //# Associated Data: The first 8 octets of the RTCP packet ... and the ESRTCP word
+    /// Writes the sealed `packet` to `out`, which has exactly the length. The associated data are
+    /// the first 8 bytes and the index word (RFC 7714 section 9.2).
     pub fn seal(&self, ssrc: u32, index: u32, packet: &[u8], out: &mut [u8]) -> Option<()> {
         let (clear, body) = packet.split_at_checked(RTCP_CLEAR_BYTES)?;
         let word = (ENCRYPTED | index).to_be_bytes();
@@ -92,7 +104,8 @@ impl GcmRtcp {
         aad[RTCP_CLEAR_BYTES..].copy_from_slice(&word);
         let (clear_out, rest) = out.split_at_mut_checked(RTCP_CLEAR_BYTES)?;
         let (sealed, word_out) = rest.split_last_chunk_mut::<INDEX_BYTES>()?;
-        self.expanded()?.seal(self.nonce(ssrc, index), &aad, [body, &[]], sealed)?;
+        self.expanded()?
+            .seal(self.nonce(ssrc, index), &aad, [body, &[]], sealed)?;
         clear_out.copy_from_slice(clear);
         *word_out = word;
         Some(())
@@ -111,8 +124,7 @@ impl GcmRtcp {
             let sealed = packet.get_mut(RTCP_CLEAR_BYTES..bytes + GCM_TAG_BYTES)?;
             key.open(nonce, &aad, sealed)?;
         } else {
-            //= https://www.rfc-editor.org/rfc/rfc7714#section-9.3
-            //# Associated Data: ... the entire RTCP packet ... and the ESRTCP word
+            // The associated data are the whole packet and the index word (RFC 7714 section 9.3).
             // The tag stands between the two: bring them together, the tag behind.
             let tail = packet.last_chunk_mut::<RTCP_TAIL_BYTES>()?;
             tail.rotate_left(GCM_TAG_BYTES);
@@ -123,12 +135,15 @@ impl GcmRtcp {
     }
 
     fn expanded(&self) -> Option<RingGcm> {
-        RingGcm::new(self.key.get(..self.key_bytes)?).ok()
+        let bytes = if self.long { KEY_BYTES_MAX } else { 16 };
+        RingGcm::new(&self.key[..bytes]).ok()
     }
 
     //= https://www.rfc-editor.org/rfc/rfc7714#section-9.1
-    //# forming the 12-octet value: 2 octets of zeroes, the 4-octet SSRC, 2 octets of zeroes, and
-    //# the 4-octet SRTCP index ... XORed to the 12-octet salt
+    //# The 12-octet IV used by AES-GCM SRTCP is formed by first concatenating 2 octets of zeroes,
+    //# the 4-octet SSRC identifier, 2 octets of zeroes, a single "0" bit, and the 31-bit SRTCP
+    //# index.  The resulting 12-octet value is then XORed to the 12-octet salt to form the
+    //# 12-octet IV.
     fn nonce(&self, ssrc: u32, index: u32) -> [u8; 12] {
         self.salt.mixed(ssrc, u64::from(index))
     }
@@ -148,7 +163,9 @@ impl Salt {
     fn mixed(&self, ssrc: u32, index: u64) -> [u8; 12] {
         let mut nonce = self.0;
         let [_, _, index @ ..] = index.to_be_bytes();
-        for (byte, mixed) in nonce[2..].iter_mut().zip(ssrc.to_be_bytes().into_iter().chain(index))
+        for (byte, mixed) in nonce[2..]
+            .iter_mut()
+            .zip(ssrc.to_be_bytes().into_iter().chain(index))
         {
             *byte ^= mixed;
         }

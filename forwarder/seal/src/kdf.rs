@@ -33,15 +33,17 @@ impl SessionKeys {
     //# - k_e (SRTP encryption): <label> = 0x00, n = n_e.
     //# - k_a (SRTP message authentication): <label> = 0x01, n = n_a.
     //# - k_s (SRTP salting key): <label> = 0x02, n = n_s.
-    //= https://www.rfc-editor.org/rfc/rfc3711#section-4.3.2
-    //# Let SRTCP_salt ... use the above, with the labels 0x03, 0x04 and 0x05
+    // For SRTCP the labels are 3, 4 and 5 (section 4.3.2).
     pub fn derive(secret: &Secret, protocol: Protocol) -> Self {
         let label = match protocol {
             Protocol::Rtp => 0,
             Protocol::Rtcp => 3,
         };
-        let mut keys =
-            Self { cipher: [0; KEY_BYTES_MAX], salt: [0; SALT_BYTES_MAX], auth: [0; AUTH_BYTES] };
+        let mut keys = Self {
+            cipher: [0; KEY_BYTES_MAX],
+            salt: [0; SALT_BYTES_MAX],
+            auth: [0; AUTH_BYTES],
+        };
         let cipher_bytes = secret.key().len();
         prf(secret, label, &mut keys.cipher[..cipher_bytes]);
         prf(secret, label + 1, &mut keys.auth);
@@ -51,9 +53,8 @@ impl SessionKeys {
     }
 }
 
-/// Fills the zeroed `out` with the key stream for `label`.
-//= https://www.rfc-editor.org/rfc/rfc3711#section-4.3.3
-//# The input to the block cipher is the 128-bit block x * 2^16
+/// Fills the zeroed `out` with the key stream for `label`: AES in counter mode, whose first block
+/// is x * 2^16 (RFC 3711 section 4.3.3; RFC 7714 section 11 for AES-256).
 fn prf(secret: &Secret, label: u8, out: &mut [u8]) {
     let mut block = [0; 16];
     block[..SALT_BYTES_MAX].copy_from_slice(secret.salt_padded());
@@ -96,7 +97,11 @@ mod tests {
 
     #[test]
     fn rtp_and_rtcp_differ() {
-        for profile in [Profile::Aes128CmSha1_80, Profile::AeadAes128Gcm, Profile::AeadAes256Gcm] {
+        for profile in [
+            Profile::Aes128CmSha1_80,
+            Profile::AeadAes128Gcm,
+            Profile::AeadAes256Gcm,
+        ] {
             let key = vec![7; profile.key_bytes()];
             let salt = vec![9; profile.salt_bytes()];
             let secret = Secret::new(profile, &key, &salt).unwrap();

@@ -12,10 +12,9 @@
 #![deny(unsafe_code)]
 
 mod backend;
+mod cipher;
 mod cm;
 mod gcm;
-mod header;
-mod index;
 mod kdf;
 mod opener;
 #[cfg(feature = "libsrtp")]

@@ -21,6 +21,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Short, Self::Malformed, Self::Unknown, Self::Replay, Self::Old, Self::Auth];
+    pub const ALL: [Self; 6] = [
+        Self::Short,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Replay,
+        Self::Old,
+        Self::Auth,
+    ];
 }

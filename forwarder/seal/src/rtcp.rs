@@ -1,18 +1,9 @@
 //! Owns the receiving side of SRTCP (RFC 3711 section 3.4).
 
-use crate::cm::CmRtcp;
-use crate::gcm::GcmRtcp;
-use crate::header::{RTCP_CLEAR_BYTES, rtcp_ssrc};
+use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES, RtcpCipher, rtcp_ssrc, u32_at};
 use crate::refusal::Refusal;
-use crate::sealer::RtcpCipher;
 use crate::secret::Secret;
 use crate::sources::{RTCP_SOURCES_MAX, Sources};
-
-/// Bytes of the word that holds the E flag and the index.
-pub(crate) const INDEX_BYTES: usize = 4;
-
-/// The E flag: the packet is encrypted, not only authenticated.
-pub(crate) const ENCRYPTED: u32 = 1 << 31;
 
 /// Words of the window: 64 packets, the least that RFC 3711 section 3.3.2 allows. RTCP is sparse,
 /// and what is late is outdated.
@@ -30,7 +21,10 @@ impl RtcpOpener {
     /// Derives the session keys.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
-        Self { cipher: RtcpCipher::new(secret), sources: Sources::new() }
+        Self {
+            cipher: RtcpCipher::new(secret),
+            sources: Sources::new(),
+        }
     }
 
     /// Opens `packet` in place; gives the plaintext compound.
@@ -54,8 +48,7 @@ impl RtcpOpener {
             RtcpCipher::Gcm(_) => packet.len() - INDEX_BYTES,
             RtcpCipher::Cm(_) => packet.len() - overhead,
         };
-        debug_assert!(GcmRtcp::OVERHEAD > INDEX_BYTES && CmRtcp::OVERHEAD > INDEX_BYTES);
-        let word = packet[at..].first_chunk().map_or(0, |&word| u32::from_be_bytes(word));
+        let word = u32_at(packet, at);
         let index = u64::from(word & !ENCRYPTED);
         let ssrc = rtcp_ssrc(packet);
         let place = self.sources.find(ssrc);

@@ -1,11 +1,12 @@
 //! Owns the sending side of one peer. Hot.
 
+use wire::rtp::HEADER_BYTES;
 use wire::srtp::Profile;
 
+use crate::cipher::{RTCP_CLEAR_BYTES, RTCP_INDEX_MAX, RTP_INDEX_MAX};
+use crate::cipher::{rtcp_ssrc, u32_at};
 use crate::cm::{CmRtcp, CmRtp};
 use crate::gcm::{GcmRtcp, GcmRtp};
-use crate::header::{RTCP_CLEAR_BYTES, RTP_BYTES_MIN, rtcp_ssrc, rtp_sequence, rtp_ssrc};
-use crate::index::{RTCP_INDEX_MAX, RTP_INDEX_MAX};
 use crate::secret::{KeyError, Secret};
 
 /// Most bytes of payload: a datagram's. Far below the 2^20 of RFC 3711 section 4.1.1.
@@ -17,8 +18,18 @@ const PAYLOAD_BYTES_MAX: usize = 65_535;
 /// used with this key. Keys are wiped on drop; a value that is moved may leave a copy behind, so
 /// build it where it stays.
 pub struct Sealer {
-    rtp: RtpCipher,
-    rtcp: RtcpCipher,
+    suite: Suite,
+}
+
+/// One enum for both protocols: two would need 48 bytes more.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "GCM, the large one, is the usual one; a box would cost a cache miss a packet"
+)]
+enum Suite {
+    Plain,
+    Gcm(GcmRtp, GcmRtcp),
+    Cm(CmRtp, CmRtcp),
 }
 
 impl Sealer {
@@ -27,19 +38,36 @@ impl Sealer {
     /// # Errors
     /// [`KeyError::Cipher`]: the cipher refused the key.
     pub fn new(secret: &Secret) -> Result<Self, KeyError> {
-        Ok(Self { rtp: RtpCipher::new(secret)?, rtcp: RtcpCipher::new(secret) })
+        let suite = match secret.profile() {
+            Profile::Plain => Suite::Plain,
+            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => {
+                Suite::Cm(CmRtp::new(secret), CmRtcp::new(secret))
+            }
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => {
+                Suite::Gcm(GcmRtp::new(secret)?, GcmRtcp::new(secret))
+            }
+        };
+        Ok(Self { suite })
     }
 
     /// Bytes that [`rtp`](Self::rtp) adds: the tag. 0 for [`Profile::Plain`].
     #[must_use]
     pub fn rtp_overhead(&self) -> usize {
-        self.rtp.tag_bytes()
+        match &self.suite {
+            Suite::Plain => 0,
+            Suite::Gcm(..) => GcmRtp::TAG_BYTES,
+            Suite::Cm(cm, _) => cm.tag_bytes(),
+        }
     }
 
     /// Bytes that [`rtcp`](Self::rtcp) adds: tag and index. 0 for [`Profile::Plain`].
     #[must_use]
     pub fn rtcp_overhead(&self) -> usize {
-        self.rtcp.overhead()
+        match &self.suite {
+            Suite::Plain => 0,
+            Suite::Gcm(..) => GcmRtcp::OVERHEAD,
+            Suite::Cm(..) => CmRtcp::OVERHEAD,
+        }
     }
 
     /// Writes header, encrypted payload and tag to `out`; gives their length in bytes.
@@ -67,28 +95,26 @@ impl Sealer {
         parts: [&[u8]; 2],
         out: &mut [u8],
     ) -> Option<usize> {
-        if header.len() < RTP_BYTES_MIN
-            || index > RTP_INDEX_MAX
-            || index & 0xffff != u64::from(rtp_sequence(header))
-        {
+        let sequence = u64::from(u32_at(header, 0) & 0xffff);
+        if header.len() < HEADER_BYTES || index > RTP_INDEX_MAX || index & 0xffff != sequence {
             return None;
         }
         let payload_bytes = parts[0].len() + parts[1].len();
         if payload_bytes > PAYLOAD_BYTES_MAX {
             return None;
         }
-        let bytes = header.len() + payload_bytes + self.rtp.tag_bytes();
+        let bytes = header.len() + payload_bytes + self.rtp_overhead();
         let out = out.get_mut(..bytes)?;
         let (clear, body) = out.split_at_mut(header.len());
         clear.copy_from_slice(header);
-        let ssrc = rtp_ssrc(header);
-        match &self.rtp {
-            RtpCipher::Gcm(gcm) => gcm.seal(ssrc, index, header, parts, body)?,
-            RtpCipher::Cm(cm) => {
+        let ssrc = u32_at(header, 8);
+        match &self.suite {
+            Suite::Gcm(gcm, _) => gcm.seal(ssrc, index, header, parts, body)?,
+            Suite::Cm(cm, _) => {
                 copy_parts(parts, body);
                 cm.seal(ssrc, index, header.len(), out)?;
             }
-            RtpCipher::Plain => copy_parts(parts, body),
+            Suite::Plain => copy_parts(parts, body),
         }
         Some(bytes)
     }
@@ -108,69 +134,14 @@ impl Sealer {
             return None;
         }
         let ssrc = rtcp_ssrc(packet);
-        let bytes = packet.len() + self.rtcp.overhead();
+        let bytes = packet.len() + self.rtcp_overhead();
         let out = out.get_mut(..bytes)?;
-        match &self.rtcp {
-            RtcpCipher::Gcm(gcm) => gcm.seal(ssrc, index, packet, out)?,
-            RtcpCipher::Cm(cm) => cm.seal(ssrc, index, packet, out)?,
-            RtcpCipher::Plain => out.copy_from_slice(packet),
+        match &self.suite {
+            Suite::Gcm(_, gcm) => gcm.seal(ssrc, index, packet, out)?,
+            Suite::Cm(_, cm) => cm.seal(ssrc, index, packet, out)?,
+            Suite::Plain => out.copy_from_slice(packet),
         }
         Some(bytes)
-    }
-}
-
-/// The RTP session keys of one direction.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "GCM, the large one, is the usual one; a box would cost a cache miss a packet"
-)]
-pub(crate) enum RtpCipher {
-    Plain,
-    Gcm(GcmRtp),
-    Cm(CmRtp),
-}
-
-impl RtpCipher {
-    pub fn new(secret: &Secret) -> Result<Self, KeyError> {
-        Ok(match secret.profile() {
-            Profile::Plain => Self::Plain,
-            Profile::Aes128CmSha1_80 => Self::Cm(CmRtp::new(secret, 10)),
-            Profile::Aes128CmSha1_32 => Self::Cm(CmRtp::new(secret, 4)),
-            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => Self::Gcm(GcmRtp::new(secret)?),
-        })
-    }
-
-    pub fn tag_bytes(&self) -> usize {
-        match self {
-            Self::Plain => 0,
-            Self::Gcm(_) => GcmRtp::TAG_BYTES,
-            Self::Cm(cm) => cm.tag_bytes(),
-        }
-    }
-}
-
-/// The RTCP session keys of one direction.
-pub(crate) enum RtcpCipher {
-    Plain,
-    Gcm(GcmRtcp),
-    Cm(CmRtcp),
-}
-
-impl RtcpCipher {
-    pub fn new(secret: &Secret) -> Self {
-        match secret.profile() {
-            Profile::Plain => Self::Plain,
-            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => Self::Cm(CmRtcp::new(secret)),
-            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => Self::Gcm(GcmRtcp::new(secret)),
-        }
-    }
-
-    pub fn overhead(&self) -> usize {
-        match self {
-            Self::Plain => 0,
-            Self::Gcm(_) => GcmRtcp::OVERHEAD,
-            Self::Cm(_) => CmRtcp::OVERHEAD,
-        }
     }
 }
 

@@ -28,12 +28,22 @@ impl Secret {
     /// [`KeyError::Key`] and [`KeyError::Salt`] for other lengths.
     pub fn new(profile: Profile, key: &[u8], salt: &[u8]) -> Result<Self, KeyError> {
         if key.len() != profile.key_bytes() {
-            return Err(KeyError::Key { needed: profile.key_bytes(), given: key.len() });
+            return Err(KeyError::Key {
+                needed: profile.key_bytes(),
+                given: key.len(),
+            });
         }
         if salt.len() != profile.salt_bytes() {
-            return Err(KeyError::Salt { needed: profile.salt_bytes(), given: salt.len() });
+            return Err(KeyError::Salt {
+                needed: profile.salt_bytes(),
+                given: salt.len(),
+            });
         }
-        let mut secret = Self { profile, key: [0; KEY_BYTES_MAX], salt: [0; SALT_BYTES_MAX] };
+        let mut secret = Self {
+            profile,
+            key: [0; KEY_BYTES_MAX],
+            salt: [0; SALT_BYTES_MAX],
+        };
         secret.key[..key.len()].copy_from_slice(key);
         secret.salt[..salt.len()].copy_from_slice(salt);
         Ok(secret)
@@ -116,11 +126,17 @@ mod tests {
         assert!(Secret::new(Profile::AeadAes256Gcm, &key, &[2; 12]).is_ok());
         assert_eq!(
             Secret::new(Profile::AeadAes128Gcm, &key, &[2; 12]).err(),
-            Some(KeyError::Key { needed: 16, given: 32 })
+            Some(KeyError::Key {
+                needed: 16,
+                given: 32
+            })
         );
         assert_eq!(
             Secret::new(Profile::Aes128CmSha1_80, &key[..16], &[2; 12]).err(),
-            Some(KeyError::Salt { needed: 14, given: 12 })
+            Some(KeyError::Salt {
+                needed: 14,
+                given: 12
+            })
         );
         assert!(Secret::new(Profile::Plain, &[], &[]).is_ok());
     }

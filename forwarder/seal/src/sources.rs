@@ -6,12 +6,12 @@ use crate::window::Window;
 ///
 /// A publisher has one for audio, and for each of three layers one for media, one for
 /// retransmission and one for forward error correction: ten. The rest is for two tracks more and
-/// for SSRCs that changed after a collision. 32 windows of 1,024 packets are 4.5 KB a publisher.
+/// for SSRCs that changed after a collision. The table has 4.5 KB a publisher.
 pub const RTP_SOURCES_MAX: usize = 32;
 
 /// Most SSRCs that one peer may send RTCP with.
 ///
-/// The same ten, and one for reports when nothing is sent. 16 windows are 272 bytes.
+/// The same ten, and one for reports when nothing is sent. The table has 328 bytes.
 pub const RTCP_SOURCES_MAX: usize = 16;
 
 /// Up to `N` SSRCs, each with a window of `64 * WORDS` packets. An SSRC stays until the key goes:
@@ -24,7 +24,11 @@ pub(crate) struct Sources<const N: usize, const WORDS: usize> {
 
 impl<const N: usize, const WORDS: usize> Sources<N, WORDS> {
     pub fn new() -> Self {
-        Self { used: 0, ssrcs: [0; N], windows: [Window::starting_at(0); N] }
+        Self {
+            used: 0,
+            ssrcs: [0; N],
+            windows: [Window::starting_at(0); N],
+        }
     }
 
     pub fn is_full(&self) -> bool {
@@ -33,7 +37,9 @@ impl<const N: usize, const WORDS: usize> Sources<N, WORDS> {
 
     /// The place of an SSRC.
     pub fn find(&self, ssrc: u32) -> Option<usize> {
-        self.ssrcs[..self.used.min(N)].iter().position(|&known| known == ssrc)
+        self.ssrcs[..self.used.min(N)]
+            .iter()
+            .position(|&known| known == ssrc)
     }
 
     /// The window at a place that [`find`](Self::find) gave.
@@ -41,17 +47,15 @@ impl<const N: usize, const WORDS: usize> Sources<N, WORDS> {
         &self.windows[place]
     }
 
-    /// Notes a verified packet, of the SSRC at `place` or of a new one. Without effect on a new
-    /// one when the table [is full](Self::is_full).
-    pub fn accept(&mut self, place: Option<usize>, ssrc: u32, index: u64) {
+    /// Notes a verified packet, of the SSRC at `place` or of a new one; gives its place. `None`: a
+    /// new one, and the table [is full](Self::is_full).
+    pub fn accept(&mut self, place: Option<usize>, ssrc: u32, index: u64) -> Option<usize> {
         let place = match place {
             Some(place) => place,
-            None => match self.insert(ssrc, Window::starting_at(index)) {
-                Some(place) => place,
-                None => return,
-            },
+            None => self.insert(ssrc, Window::starting_at(index))?,
         };
         self.windows[place].accept(index);
+        Some(place)
     }
 
     /// Makes `highest` the highest index that was seen of `ssrc`, and everything before it old.

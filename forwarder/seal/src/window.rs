@@ -17,12 +17,18 @@ impl<const WORDS: usize> Window<WORDS> {
     /// A window whose highest index is `first`, not accepted yet. What lies before is not either:
     /// packets overtake each other at the start as well.
     pub fn starting_at(first: u64) -> Self {
-        Self { highest: first, words: [0; WORDS] }
+        Self {
+            highest: first,
+            words: [0; WORDS],
+        }
     }
 
     /// A window that takes only what is above `highest`.
     pub fn resumed_at(highest: u64) -> Self {
-        Self { highest, words: [u64::MAX; WORDS] }
+        Self {
+            highest,
+            words: [u64::MAX; WORDS],
+        }
     }
 
     pub fn highest(&self) -> u64 {
@@ -38,7 +44,11 @@ impl<const WORDS: usize> Window<WORDS> {
             return Err(Refusal::Old);
         }
         let (word, bit) = Self::place(index);
-        if self.words[word] & bit != 0 { Err(Refusal::Replay) } else { Ok(()) }
+        if self.words[word] & bit != 0 {
+            Err(Refusal::Replay)
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes `index`, which passed [`check`](Self::check) and whose packet verified.
@@ -69,7 +79,6 @@ impl<const WORDS: usize> Window<WORDS> {
     }
 
     fn place(index: u64) -> (usize, u64) {
-        #[expect(clippy::cast_possible_truncation, reason = "below WORDS")]
         let word = (index / 64 % WORDS as u64) as usize;
         (word, 1 << (index % 64))
     }
@@ -118,7 +127,9 @@ mod tests {
         let mut seen = HashSet::new();
         let mut highest = first;
         for &step in steps {
-            let Some(index) = highest.checked_add_signed(step) else { continue };
+            let Some(index) = highest.checked_add_signed(step) else {
+                continue;
+            };
             let expected = if index <= highest && highest - index >= 64 * W as u64 {
                 Err(Refusal::Old)
             } else if seen.contains(&index) {
@@ -126,7 +137,11 @@ mod tests {
             } else {
                 Ok(())
             };
-            assert_eq!(take(&mut window, index), expected, "index {index}, highest {highest}");
+            assert_eq!(
+                take(&mut window, index),
+                expected,
+                "index {index}, highest {highest}"
+            );
             if expected.is_ok() {
                 seen.insert(index);
                 highest = highest.max(index);

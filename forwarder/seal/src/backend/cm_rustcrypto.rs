@@ -27,7 +27,13 @@ impl Cm for RustCryptoCm {
 const BLOCK: usize = 64;
 
 /// The initial state of SHA-1 (FIPS 180-4 section 5.3.1).
-const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+const INITIAL: [u32; 5] = [
+    0x6745_2301,
+    0xefcd_ab89,
+    0x98ba_dcfe,
+    0x1032_5476,
+    0xc3d2_e1f0,
+];
 
 /// The states of SHA-1 behind the inner and the outer key block: two of the four compressions
 /// that a short message would need are done once, and 40 bytes are all there is to keep.
@@ -39,7 +45,10 @@ pub(crate) struct RustCryptoHmac {
 
 impl Hmac for RustCryptoHmac {
     fn new(key: &[u8; 20]) -> Self {
-        let mut hmac = Self { inner: INITIAL, outer: INITIAL };
+        let mut hmac = Self {
+            inner: INITIAL,
+            outer: INITIAL,
+        };
         for (state, pad) in [(&mut hmac.inner, 0x36), (&mut hmac.outer, 0x5c)] {
             let mut block = [pad; BLOCK];
             for (byte, key) in block.iter_mut().zip(key) {
@@ -112,7 +121,11 @@ mod tests {
             (0xff01, 0x6A2C_C378_7889_374F_BEB4_C81B_17BA_6C44),
         ];
         for (block, stream_block) in expected {
-            assert_eq!(stream[16 * block..][..16], stream_block.to_be_bytes(), "{block:#x}");
+            assert_eq!(
+                stream[16 * block..][..16],
+                stream_block.to_be_bytes(),
+                "{block:#x}"
+            );
         }
     }
 
@@ -137,9 +150,17 @@ mod tests {
         let message: Vec<u8> = (0..300_u16).map(|n| n.to_be_bytes()[1] ^ 0x33).collect();
         for bytes in 4..message.len() {
             let expected = ring::hmac::sign(&other, &message[..bytes]);
-            assert_eq!(hmac.mac(&message[..bytes], b""), expected.as_ref(), "{bytes} bytes");
+            assert_eq!(
+                hmac.mac(&message[..bytes], b""),
+                expected.as_ref(),
+                "{bytes} bytes"
+            );
             let (head, trailer) = message[..bytes].split_at(bytes - 4);
-            assert_eq!(hmac.mac(head, trailer), expected.as_ref(), "{bytes} bytes, cut");
+            assert_eq!(
+                hmac.mac(head, trailer),
+                expected.as_ref(),
+                "{bytes} bytes, cut"
+            );
         }
     }
 }

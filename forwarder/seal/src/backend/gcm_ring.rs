@@ -30,18 +30,18 @@ impl RingGcm {
 
 impl Gcm for RingGcm {
     fn new(key: &[u8]) -> Result<Self, KeyError> {
-        let algorithm = if key.len() == 32 { &AES_256_GCM } else { &AES_128_GCM };
+        let algorithm = if key.len() == 32 {
+            &AES_256_GCM
+        } else {
+            &AES_128_GCM
+        };
         let key = UnboundKey::new(algorithm, key).map_err(|_| KeyError::Cipher)?;
-        Ok(Self { key: MaybeUninit::new(LessSafeKey::new(key)) })
+        Ok(Self {
+            key: MaybeUninit::new(LessSafeKey::new(key)),
+        })
     }
 
-    fn seal(
-        &self,
-        nonce: [u8; 12],
-        aad: &[u8],
-        parts: [&[u8]; 2],
-        out: &mut [u8],
-    ) -> Option<()> {
+    fn seal(&self, nonce: [u8; 12], aad: &[u8], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
         // `ring` seals in place only: copy, then seal there.
         let (first, rest) = out.split_at_mut_checked(parts[0].len())?;
         let (second, _) = rest.split_at_mut_checked(parts[1].len())?;
@@ -49,14 +49,20 @@ impl Gcm for RingGcm {
         second.copy_from_slice(parts[1]);
         let (body, tag_out) = out.split_last_chunk_mut::<GCM_TAG_BYTES>()?;
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self.key().seal_in_place_separate_tag(nonce, Aad::from(aad), body).ok()?;
+        let tag = self
+            .key()
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), body)
+            .ok()?;
         tag_out.copy_from_slice(tag.as_ref());
         Some(())
     }
 
     fn open(&self, nonce: [u8; 12], aad: &[u8], sealed: &mut [u8]) -> Option<()> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.key().open_in_place(nonce, Aad::from(aad), sealed).ok().map(|_| ())
+        self.key()
+            .open_in_place(nonce, Aad::from(aad), sealed)
+            .ok()
+            .map(|_| ())
     }
 }
 

@@ -26,18 +26,33 @@ const SRTCP: [&str; 2] = [
 ];
 
 /// The tags of sections 17.3, 128 bits, and 17.4, 256: authenticated only.
-const TAGS: [&str; 2] = ["841dd9683dd78ec92ae58790125f62b3", "91db4afbfeee5a978fab4393ed2615fe"];
+const TAGS: [&str; 2] = [
+    "841dd9683dd78ec92ae58790125f62b3",
+    "91db4afbfeee5a978fab4393ed2615fe",
+];
 
 const INDEX: u32 = 0x5d4;
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)?.try_into().ok()).collect();
-    digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
+    let digits: Vec<u8> = text
+        .chars()
+        .filter_map(|c| c.to_digit(16)?.try_into().ok())
+        .collect();
+    digits
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|[high, low]| high << 4 | low)
+        .collect()
 }
 
 /// The session keys of the sections: 0, 1, 2 and so on, and the salt "Quid pro quo".
 fn session(key_bytes: u8) -> SessionKeys {
-    let mut keys = SessionKeys { cipher: [0; 32], salt: [0; 14], auth: [0; 20] };
+    let mut keys = SessionKeys {
+        cipher: [0; 32],
+        salt: [0; 14],
+        auth: [0; 20],
+    };
     for (byte, n) in keys.cipher.iter_mut().zip(0..key_bytes) {
         *byte = n;
     }
@@ -52,10 +67,14 @@ fn rfc7714_16() {
         let (packet, sealed) = (hex(RTP), hex(sealed));
         let (header, payload) = packet.split_at(12);
         let mut out = vec![0; sealed.len() - 12];
-        gcm.seal(0x5501_a0b2, 0xf17b, header, [payload, &[]], &mut out).unwrap();
+        gcm.seal(0x5501_a0b2, 0xf17b, header, [payload, &[]], &mut out)
+            .unwrap();
         assert_eq!(out, sealed[12..], "{key_bytes}");
         let mut opened = sealed;
-        assert_eq!(gcm.open(0x5501_a0b2, 0xf17b, 12, &mut opened), Some(packet.len()));
+        assert_eq!(
+            gcm.open(0x5501_a0b2, 0xf17b, 12, &mut opened),
+            Some(packet.len())
+        );
         assert_eq!(opened[..packet.len()], packet);
     }
 }
@@ -82,7 +101,11 @@ fn rfc7714_17_authenticated_only() {
         let packet = hex(RTCP);
         let mut sealed = [packet.as_slice(), &hex(tag), &INDEX.to_be_bytes()].concat();
         let mut forged = sealed.clone();
-        assert_eq!(gcm.open(0x4d61_7273, INDEX, &mut sealed), Some(packet.len()), "{key_bytes}");
+        assert_eq!(
+            gcm.open(0x4d61_7273, INDEX, &mut sealed),
+            Some(packet.len()),
+            "{key_bytes}"
+        );
         assert_eq!(sealed[..packet.len()], packet);
         forged[20] ^= 1;
         assert_eq!(gcm.open(0x4d61_7273, INDEX, &mut forged), None);
