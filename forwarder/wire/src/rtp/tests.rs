@@ -1,8 +1,9 @@
-//! Lies about lengths, round trips, random bytes.
+//! A browser's header, lies about lengths, round trips, random bytes.
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::rtp_ext::{Elements, find, transport_sequence};
 
 const HEADER: Header = Header {
     marker: true,
@@ -52,6 +53,33 @@ fn a_packet_with_everything_is_read() {
     let sealed = Packet::parse_sealed(&bytes).unwrap();
     assert_eq!(sealed.payload(), [5, 6, 7, 0, 0, 3]);
     assert_eq!(sealed.padding_bytes(), 0);
+}
+
+/// The header of a VP8 keyframe of a simulcast layer, sent by Chromium 156: two-byte elements,
+/// because the layer allocation (id 9) and dependency descriptor (id 12) are too long for one.
+#[test]
+#[rustfmt::skip]
+fn a_two_byte_header_of_chromium_is_read() {
+    let bytes = [
+        0x90, 0xe0, 0x25, 0x98, 0xb3, 0x92, 0xce, 0x25, 0x9c, 0x9d, 0xa8, 0xe0, 0x10, 0x00, 0x00,
+        0x12, 0x02, 0x03, 0xd6, 0x95, 0x29, 0x03, 0x02, 0x00, 0x05, 0x04, 0x01, 0x31, 0x0a, 0x01,
+        0x71, 0x0d, 0x01, 0x00, 0x07, 0x0d, 0x01, 0x00, 0x3b, 0x00, 0x3d, 0x00, 0x3e, 0x00, 0x40,
+        0x00, 0x00, 0x00, 0x00, 0x0c, 0x17, 0xc0, 0x00, 0x01, 0x80, 0x02, 0x04, 0x4e, 0xaa, 0xaf,
+        0x28, 0x60, 0x41, 0x4d, 0x34, 0x53, 0x8a, 0x09, 0x40, 0x40, 0x4f, 0xc0, 0x2c, 0xc0, 0x09,
+        0x0a, 0x01, 0x80, 0x30, 0x48, 0x78, 0x01, 0x3f, 0x00, 0xb3, 0x3c, 0x00, 0x00, 0x90,
+    ];
+    let packet = Packet::parse_sealed(&bytes).unwrap();
+    assert_eq!((packet.header_bytes(), packet.payload()), (88, &[0x90][..]));
+    assert_eq!((packet.sequence(), packet.ssrc(), packet.marker()), (0x2598, 0x9c9d_a8e0, true));
+    let extension = packet.extension().unwrap();
+    let elements = Elements::new(extension).map(|element| (element.id, element.data.len()));
+    assert_eq!(
+        elements.collect::<Vec<_>>(),
+        [(2, 3), (3, 2), (4, 1), (10, 1), (13, 1), (7, 13), (12, 23), (9, 10)]
+    );
+    assert_eq!(find(extension, 10), Some(&b"q"[..]));
+    assert_eq!(find(extension, 3).and_then(transport_sequence), Some(5));
+    assert_eq!(find(extension, 14), None);
 }
 
 #[test]
