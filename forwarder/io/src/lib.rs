@@ -7,6 +7,8 @@
 pub mod clock;
 pub mod error;
 pub mod port;
+pub mod probe;
+pub mod sim;
 pub mod socket;
 pub mod wake;
 

@@ -101,6 +101,11 @@ impl Uring {
         self.mode
     }
 
+    /// True while the receive request is with the kernel.
+    pub(crate) fn renews(&self) -> bool {
+        self.receiving
+    }
+
     /// The socket under it.
     #[must_use]
     pub fn socket(&self) -> &Socket {

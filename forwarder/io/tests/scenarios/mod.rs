@@ -510,9 +510,8 @@ fn run(tool: &str, args: &[&str]) -> bool {
 /// A device with a queue of a few packets each millisecond: the kernel says EAGAIN, nothing may
 /// be lost, all in order.
 pub fn slow_device<P: Made>() {
-    let slow = [
-        "qdisc", "add", "dev", "lo", "root", "netem", "rate", "20mbit", "limit", "10000",
-    ];
+    let slow = "qdisc add dev lo root tbf rate 20mbit burst 10000 limit 10000000";
+    let slow: Vec<&str> = slow.split(' ').collect();
     if !run("tc", &slow) {
         return;
     }
