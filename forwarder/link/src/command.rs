@@ -1,8 +1,13 @@
 //! Owns what control may ask of a worker: fixed size, numbered by the ring, idempotent.
 
+pub(crate) mod encoding;
+
+pub use encoding::COMMAND_BYTES;
+
 use crate::ids::{StreamId, ViewerId};
 use crate::keys::SrtpKeys;
 use wire::peer::{Ip, Peer};
+use zeroize::Zeroize;
 
 /// Tracks of a stream that a viewer can be sent: at most one video and one audio for now.
 pub const TRACKS_MAX: usize = 2;
@@ -135,4 +140,19 @@ pub enum Command {
     RemovePublisher(StreamId),
     /// The log of this stream is about to be reused: forget its viewers, publisher and readers.
     CloseStream(StreamId),
+}
+
+/// Wipes keys and passwords; names and addresses stay.
+impl Zeroize for Command {
+    fn zeroize(&mut self) {
+        match self {
+            Self::AddViewer(add) => {
+                add.keys.zeroize();
+                add.ice.pwd.zeroize();
+            }
+            Self::RestartIce { ice, .. } => ice.pwd.zeroize(),
+            Self::AddPublisher(add) => add.keys.zeroize(),
+            Self::RemoveViewer(_) | Self::RemovePublisher(_) | Self::CloseStream(_) => {}
+        }
+    }
 }

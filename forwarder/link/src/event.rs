@@ -1,5 +1,7 @@
 //! Owns what a worker tells control. Hints: when the ring is full they are counted and lost.
 
+use crate::codec::{Put, Take};
+use crate::command::encoding::{put_id, put_peer, put_stream, take_id, take_peer, take_stream};
 use crate::ids::{StreamId, ViewerId};
 use wire::peer::Peer;
 
@@ -28,4 +30,59 @@ pub enum Event {
     ViewerMoved(ViewerId, Peer),
     /// A viewer wants a keyframe and the log has none: ask the publisher, if it can be asked.
     KeyframeWanted(StreamId),
+}
+
+/// Bytes of an encoded event: one cache line; the longest takes 30.
+pub const EVENT_BYTES: usize = 64;
+
+const VIEWER_ADDED: u32 = 1;
+const VIEWER_REFUSED: u32 = 2;
+const VIEWER_GONE: u32 = 3;
+const VIEWER_MOVED: u32 = 4;
+const KEYFRAME_WANTED: u32 = 5;
+
+impl Event {
+    /// Writes this event: 32-bit kind, then the fields in their order, little-endian.
+    pub fn encode(&self, bytes: &mut [u8; EVENT_BYTES]) {
+        let mut put = Put::new(bytes);
+        match self {
+            Self::ViewerAdded(viewer) => put_id(put.u32(VIEWER_ADDED), *viewer),
+            Self::ViewerRefused(viewer) => put_id(put.u32(VIEWER_REFUSED), *viewer),
+            Self::ViewerGone(viewer, why) => {
+                put_id(put.u32(VIEWER_GONE), *viewer);
+                put.u32(*why as u32);
+            }
+            Self::ViewerMoved(viewer, peer) => {
+                put_id(put.u32(VIEWER_MOVED), *viewer);
+                put_peer(&mut put, *peer);
+            }
+            Self::KeyframeWanted(stream) => put_stream(put.u32(KEYFRAME_WANTED), *stream),
+        }
+    }
+
+    /// Reads an event. `None`: not one that this side knows.
+    #[must_use]
+    pub fn decode(bytes: &[u8; EVENT_BYTES]) -> Option<Self> {
+        let mut take = Take::new(bytes);
+        Some(match take.u32()? {
+            VIEWER_ADDED => Self::ViewerAdded(take_id(&mut take)?),
+            VIEWER_REFUSED => Self::ViewerRefused(take_id(&mut take)?),
+            VIEWER_GONE => Self::ViewerGone(take_id(&mut take)?, Gone::from_id(take.u32()?)?),
+            VIEWER_MOVED => Self::ViewerMoved(take_id(&mut take)?, take_peer(&mut take)?),
+            KEYFRAME_WANTED => Self::KeyframeWanted(take_stream(&mut take)?),
+            _ => return None,
+        })
+    }
+}
+
+impl Gone {
+    /// The cause with this number.
+    const fn from_id(id: u32) -> Option<Self> {
+        match id {
+            1 => Some(Self::Consent),
+            2 => Some(Self::Bye),
+            3 => Some(Self::KeyWornOut),
+            _ => None,
+        }
+    }
 }

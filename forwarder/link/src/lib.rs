@@ -1,8 +1,43 @@
 //! The contract between the planes, on one page: commands and punts down, events and counters up,
 //! and the stream logs, all in shared memory.
+//!
+//! | what | from | to | ends |
+//! |---|---|---|---|
+//! | [`command`] | control | a worker | [`Region::commands_producer`], [`Region::commands_consumer`] |
+//! | [`event`] | a worker | control | [`Region::events_producer`], [`Region::events_consumer`] |
+//! | [`punt`] | both | both | [`Region::punts_in_producer`] and three more |
+//! | [`log`] | one writer | every worker | [`Region::log_writer`], [`Region::log_reader`] |
+//! | [`stats`], [`viewer`] | a worker | control | [`Region::stats`], [`Region::viewer`] |
+//! | [`wake`] | both | both | [`Region::waker`], [`Region::sleeper`] |
+//!
+//! [`Region::create`] makes the memory for use in one process; a [`keeper::Keeper`] keeps it alive
+//! and hands it to the two planes.
 
+pub mod channel;
+mod claim;
+mod codec;
 pub mod command;
 pub mod event;
 pub mod ids;
+#[cfg(not(loom))]
+pub mod keeper;
 pub mod keys;
 pub mod limits;
+pub mod log;
+pub mod punt;
+#[cfg(not(loom))]
+pub mod region;
+pub mod ring;
+#[cfg(not(loom))]
+pub mod stats;
+#[cfg(not(loom))]
+pub mod stream;
+mod sync;
+#[cfg(not(loom))]
+mod text;
+#[cfg(not(loom))]
+pub mod viewer;
+pub mod wake;
+
+#[cfg(not(loom))]
+pub use region::Region;

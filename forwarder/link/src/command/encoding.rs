@@ -1,0 +1,209 @@
+//! Owns the bytes of a command: 32-bit kind, then the fields in their order, little-endian.
+
+use super::{AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, TrackOut};
+use crate::codec::{Put, Take};
+use crate::ids::{StreamId, ViewerId};
+use crate::keys::{MasterKey, Profile, SrtpKeys};
+use wire::peer::{Ip, Peer};
+
+/// Bytes of an encoded command: the longest, [`AddViewer`], takes 314; the rest is room to grow.
+pub const COMMAND_BYTES: usize = 384;
+
+/// Largest SRTP index: 32 bits of roll-over counter and 16 of sequence number (RFC 3711).
+const INDEX_MAX: u64 = (1 << 48) - 1;
+
+/// Largest SRTCP index (RFC 3711 section 3.4).
+const RTCP_INDEX_MAX: u64 = (1 << 31) - 1;
+
+const ADD_VIEWER: u32 = 1;
+const REMOVE_VIEWER: u32 = 2;
+const RESTART_ICE: u32 = 3;
+const ADD_PUBLISHER: u32 = 4;
+const REMOVE_PUBLISHER: u32 = 5;
+const CLOSE_STREAM: u32 = 6;
+
+impl Command {
+    /// Writes this command; bytes that it does not need are zero.
+    pub fn encode(&self, bytes: &mut [u8; COMMAND_BYTES]) {
+        let mut put = Put::new(bytes);
+        match self {
+            Self::AddViewer(add) => put_viewer(put.u32(ADD_VIEWER), add),
+            Self::RemoveViewer(viewer) => put_id(put.u32(REMOVE_VIEWER), *viewer),
+            Self::RestartIce { viewer, ice } => {
+                put_id(put.u32(RESTART_ICE), *viewer);
+                put_ice(&mut put, ice);
+            }
+            Self::AddPublisher(add) => put_publisher(put.u32(ADD_PUBLISHER), add),
+            Self::RemovePublisher(stream) => put_stream(put.u32(REMOVE_PUBLISHER), *stream),
+            Self::CloseStream(stream) => put_stream(put.u32(CLOSE_STREAM), *stream),
+        }
+    }
+
+    /// Reads a command. `None`: not one that this side knows, or a field is out of its range.
+    #[must_use]
+    pub fn decode(bytes: &[u8; COMMAND_BYTES]) -> Option<Self> {
+        let mut take = Take::new(bytes);
+        Some(match take.u32()? {
+            ADD_VIEWER => Self::AddViewer(take_viewer(&mut take)?),
+            REMOVE_VIEWER => Self::RemoveViewer(take_id(&mut take)?),
+            RESTART_ICE => Self::RestartIce {
+                viewer: take_id(&mut take)?,
+                ice: take_ice(&mut take)?,
+            },
+            ADD_PUBLISHER => Self::AddPublisher(take_publisher(&mut take)?),
+            REMOVE_PUBLISHER => Self::RemovePublisher(take_stream(&mut take)?),
+            CLOSE_STREAM => Self::CloseStream(take_stream(&mut take)?),
+            _ => return None,
+        })
+    }
+}
+
+fn put_viewer(put: &mut Put<'_>, add: &AddViewer) {
+    put_id(put, add.viewer);
+    put_stream(put, add.stream);
+    put_peer(put, add.peer);
+    put.bytes(&add.local.0);
+    put_ice(put, &add.ice);
+    put_keys(put, &add.keys);
+    for track in &add.tracks {
+        put_track(put, track);
+    }
+    put.u64(add.rtcp_first_index);
+}
+
+fn take_viewer(take: &mut Take<'_>) -> Option<AddViewer> {
+    Some(AddViewer {
+        viewer: take_id(take)?,
+        stream: take_stream(take)?,
+        peer: take_peer(take)?,
+        local: Ip(take.array()?),
+        ice: take_ice(take)?,
+        keys: take_keys(take)?,
+        tracks: [take_track(take)?, take_track(take)?],
+        rtcp_first_index: take.u64().filter(|index| *index <= RTCP_INDEX_MAX)?,
+    })
+}
+
+fn put_publisher(put: &mut Put<'_>, add: &AddPublisher) {
+    put_stream(put, add.stream);
+    put_peer(put, add.peer);
+    put_keys(put, &add.keys);
+    for word in add.ssrc.iter().chain(&add.clock_hz) {
+        put.u32(*word);
+    }
+    put.u32(add.codec as u32);
+}
+
+fn take_publisher(take: &mut Take<'_>) -> Option<AddPublisher> {
+    Some(AddPublisher {
+        stream: take_stream(take)?,
+        peer: take_peer(take)?,
+        keys: take_keys(take)?,
+        ssrc: [take.u32()?, take.u32()?],
+        clock_hz: [take.u32()?, take.u32()?],
+        codec: match take.u32()? {
+            0 => Codec::Unknown,
+            1 => Codec::H264,
+            2 => Codec::H265,
+            _ => return None,
+        },
+    })
+}
+
+fn put_track(put: &mut Put<'_>, track: &TrackOut) {
+    put.u32(track.ssrc).u32(track.rtx_ssrc).u32(track.clock_hz);
+    put.u8(track.payload_type).u8(track.rtx_payload_type);
+    put.u8(track.ext_bytes).u8(0).bytes(&track.ext);
+    put.u64(track.first_index).u64(track.rtx_first_index);
+}
+
+fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
+    let track = TrackOut {
+        ssrc: take.u32()?,
+        rtx_ssrc: take.u32()?,
+        clock_hz: take.u32()?,
+        payload_type: take.u8()?,
+        rtx_payload_type: take.u8()?,
+        ext_bytes: take.u8()?,
+        reserved: take.u8().map(|_| 0)?,
+        ext: take.array()?,
+        first_index: take.u64()?,
+        rtx_first_index: take.u64()?,
+    };
+    let legal = track.payload_type < 128
+        && track.rtx_payload_type < 128
+        && usize::from(track.ext_bytes) <= EXT_BYTES_MAX
+        && track.ext_bytes % 4 == 0
+        && track.first_index <= INDEX_MAX
+        && track.rtx_first_index <= INDEX_MAX;
+    legal.then_some(track)
+}
+
+fn put_keys(put: &mut Put<'_>, keys: &SrtpKeys) {
+    put.u32(keys.profile as u32);
+    for key in [&keys.send, &keys.receive] {
+        put.bytes(&key.key).bytes(&key.salt);
+    }
+}
+
+fn take_keys(take: &mut Take<'_>) -> Option<SrtpKeys> {
+    let profile = match u16::try_from(take.u32()?).ok()? {
+        0 => Profile::Plain,
+        id => Profile::from_id(id)?,
+    };
+    let mut key = || {
+        Some(MasterKey {
+            key: take.array()?,
+            salt: take.array()?,
+        })
+    };
+    Some(SrtpKeys {
+        profile,
+        send: key()?,
+        receive: key()?,
+    })
+}
+
+fn put_ice(put: &mut Put<'_>, ice: &IceCredentials) {
+    put.bytes(&ice.ufrag).bytes(&ice.pwd);
+}
+
+fn take_ice(take: &mut Take<'_>) -> Option<IceCredentials> {
+    Some(IceCredentials {
+        ufrag: take.array()?,
+        pwd: take.array()?,
+    })
+}
+
+pub(crate) fn put_peer(put: &mut Put<'_>, peer: Peer) {
+    put.bytes(&peer.ip.0).u16(peer.port);
+}
+
+pub(crate) fn take_peer(take: &mut Take<'_>) -> Option<Peer> {
+    Some(Peer {
+        ip: Ip(take.array()?),
+        port: take.u16()?,
+    })
+}
+
+pub(crate) fn put_id(put: &mut Put<'_>, viewer: ViewerId) {
+    put.u32(viewer.index).u32(viewer.generation);
+}
+
+pub(crate) fn take_id(take: &mut Take<'_>) -> Option<ViewerId> {
+    Some(ViewerId {
+        index: take.u32()?,
+        generation: take.u32()?,
+    })
+}
+
+pub(crate) fn put_stream(put: &mut Put<'_>, stream: StreamId) {
+    put.u32(stream.index).u32(stream.generation);
+}
+
+pub(crate) fn take_stream(take: &mut Take<'_>) -> Option<StreamId> {
+    Some(StreamId {
+        index: take.u32()?,
+        generation: take.u32()?,
+    })
+}

@@ -1,0 +1,1 @@
+//! Owns the model of pin and append for loom.

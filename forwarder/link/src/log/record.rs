@@ -1,0 +1,101 @@
+//! Owns the description of one packet in a log: 64 bytes, little-endian. Hot.
+
+use crate::codec::{Put, Take};
+use crate::limits::PAYLOAD_MAX;
+use core::ops::{BitOr, BitOrAssign};
+use wire::time::Time;
+
+/// Bytes of a description in front of its payload: one cache line.
+pub(crate) const RECORD_BYTES: usize = 64;
+
+/// What readers need to know of a packet without parsing it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// Nothing special.
+    pub const NONE: Self = Self(0);
+    /// The first packet of its frame.
+    pub const FIRST: Self = Self(1);
+    /// The last packet of its frame: the RTP marker of video.
+    pub const LAST: Self = Self(2);
+    /// Part of a frame that a viewer can start at, parameter sets included.
+    pub const KEY: Self = Self(4);
+    /// Nothing depends on this frame.
+    pub const DISCARDABLE: Self = Self(8);
+
+    /// True if all flags of `other` are set here.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// True if this packet begins a keyframe.
+    #[must_use]
+    pub const fn starts_keyframe(self) -> bool {
+        self.has(Self(Self::FIRST.0 | Self::KEY.0))
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// The description of one packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// [`VIDEO`](crate::command::VIDEO) or [`AUDIO`](crate::command::AUDIO).
+    pub track: u8,
+    /// First, last, key, discardable.
+    pub flags: Flags,
+    /// RTP timestamp in the track's clock, as the stream counts it.
+    pub timestamp: u32,
+    /// When it was captured, on the clock that both tracks share: the mapping of sender reports.
+    pub capture: Time,
+    /// When it came to us.
+    pub arrival: Time,
+    /// Counts the frames of the track. The writer counts: what the caller puts here is ignored.
+    pub frame: u32,
+    /// Counts the packets of the track from 0. The writer counts: the caller's value is ignored.
+    pub track_seq: u64,
+    /// Bytes of the RTP payload, at most [`PAYLOAD_MAX`]. The writer sets it.
+    pub payload_bytes: u16,
+}
+
+impl Record {
+    pub(crate) fn encode(&self, bytes: &mut [u8; RECORD_BYTES]) {
+        let mut put = Put::new(bytes);
+        put.u8(self.track).u8(self.flags.0).u16(self.payload_bytes);
+        put.u32(self.timestamp).u32(self.frame).u32(0);
+        put.u64(self.track_seq)
+            .u64(self.capture.0)
+            .u64(self.arrival.0);
+    }
+
+    /// `None`: not a record of a writer of ours.
+    pub(crate) fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
+        let mut take = Take::new(bytes);
+        let (track, flags) = (take.u8()?, Flags(take.u8()?));
+        let payload_bytes = take.u16().filter(|n| usize::from(*n) <= PAYLOAD_MAX)?;
+        let (timestamp, frame, _) = (take.u32()?, take.u32()?, take.u32()?);
+        Some(Self {
+            track,
+            flags,
+            timestamp,
+            frame,
+            payload_bytes,
+            track_seq: take.u64()?,
+            capture: Time(take.u64()?),
+            arrival: Time(take.u64()?),
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! Owns what is done when a process of a role is dead: its ends are set free, its pins let go.
+
+use super::layout::Part;
+use super::{Region, RingEnds, Role};
+use crate::claim::Claim;
+use crate::command::COMMAND_BYTES;
+use crate::punt::PUNT_BYTES;
+use crate::ring::Consumer;
+use core::mem::offset_of;
+use core::sync::atomic::Ordering;
+
+impl Region {
+    /// Notes that a process of this role has joined.
+    pub(crate) fn joined(&self, role: Role) {
+        let roles = self.roles();
+        let word = &roles.presence[role as usize];
+        let joins = (word.load(Ordering::Relaxed) >> 1).wrapping_add(1);
+        word.store(joins << 1 | 1, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Sets free all that the dead process of this role held. The caller knows that it is dead:
+    /// an end that is set free while somebody uses it has two users.
+    pub(crate) fn reap(&self, role: Role) {
+        for place in 0..usize::from(self.0.limits.cores) {
+            self.reap_rings(role, place);
+        }
+        for place in 0..usize::try_from(self.0.limits.streams_max).unwrap_or(0) {
+            let memory = self.log_memory(place);
+            Claim::reap(&memory.head.writer, role as u32);
+            for line in memory.pins.iter() {
+                if line.reader.load(Ordering::Acquire) == role as u32 {
+                    line.pin.store(0, Ordering::Release);
+                    Claim::reap(&line.reader, role as u32);
+                }
+            }
+        }
+        if role == Role::Forwarder {
+            for viewer in self.viewers() {
+                if let Ok(viewer) = self.viewer(viewer) {
+                    viewer.set_owner(None);
+                }
+            }
+        }
+        self.roles().presence[role as usize].fetch_and(!1, Ordering::AcqRel);
+        self.wake_all();
+    }
+
+    /// What was on its way to a dead forwarder is thrown away and wiped: the next one is told
+    /// everything afresh, from the leases.
+    fn reap_rings(&self, role: Role, place: usize) {
+        for part in [Part::Commands, Part::Events, Part::PuntsIn, Part::PuntsOut] {
+            let producer = self.ring_word(part, place, offset_of!(RingEnds, producer));
+            let consumer = self.ring_word(part, place, offset_of!(RingEnds, consumer));
+            Claim::reap(&producer, role as u32);
+            if consumer.load(Ordering::Acquire) != role as u32 {
+                continue;
+            }
+            let limits = &self.0.limits;
+            match part {
+                Part::Commands => {
+                    let ring = self.ring::<COMMAND_BYTES>(part, place, limits.commands_max);
+                    drain(Consumer::adopt(ring, true, None), limits.commands_max);
+                }
+                Part::PuntsOut => {
+                    let ring = self.ring::<PUNT_BYTES>(part, place, limits.punts_max);
+                    drain(Consumer::adopt(ring, false, None), limits.punts_max);
+                }
+                _ => {}
+            }
+            Claim::reap(&consumer, role as u32);
+        }
+    }
+
+    fn wake_all(&self) {
+        self.0.control.wake();
+        self.0.wakers.0.iter().for_each(crate::wake::Waker::wake);
+    }
+}
+
+/// At most what the ring holds: its producer may be alive and pushing.
+fn drain<const N: usize>(mut ring: Consumer<N>, slots: u32) {
+    for _ in 0..slots {
+        if ring.pop(|_, _| ()).is_none() {
+            break;
+        }
+    }
+}
