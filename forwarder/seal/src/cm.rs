@@ -31,7 +31,7 @@ impl CmRtp {
         };
         let keys = SessionKeys::derive(secret, Protocol::Rtp);
         Self {
-            cipher: RustCryptoCm::new(&cipher_key(&keys)),
+            cipher: RustCryptoCm::new(cipher_key(&keys)),
             hmac: RustCryptoHmac::new(&keys.auth),
             salt: Salt(keys.salt),
             tag_bytes,
@@ -92,7 +92,7 @@ impl CmRtcp {
     pub fn new(secret: &Secret) -> Self {
         let keys = SessionKeys::derive(secret, Protocol::Rtcp);
         Self {
-            key: cipher_key(&keys),
+            key: *cipher_key(&keys),
             hmac: RustCryptoHmac::new(&keys.auth),
             salt: Salt(keys.salt),
         }
@@ -151,8 +151,31 @@ impl Salt {
     }
 }
 
-fn cipher_key(keys: &SessionKeys) -> [u8; 16] {
-    let mut key = [0; 16];
-    key.copy_from_slice(&keys.cipher[..16]);
-    key
+/// The AES-128 key: the first half of the room for AES-256.
+fn cipher_key(keys: &SessionKeys) -> &[u8; 16] {
+    keys.cipher
+        .first_chunk()
+        .expect("there is room for 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3711 section 3.4: without the E flag a packet is authenticated and in the clear.
+    #[test]
+    fn authenticated_only() {
+        let secret = Secret::new(Profile::Aes128CmSha1_80, &[1; 16], &[2; 14]).unwrap();
+        let cm = CmRtcp::new(&secret);
+        let mut packet = b"\x80\xc9\x00\x02ssrc and".to_vec();
+        let clear = packet.clone();
+        packet.extend(7_u32.to_be_bytes());
+        let mac = cm.hmac.mac(&packet, &[]);
+        packet.extend(&mac[..RTCP_TAG_BYTES]);
+        let mut forged = packet.clone();
+        assert_eq!(cm.open(1, 7, &mut packet), Some(clear.len()));
+        assert_eq!(packet[..clear.len()], clear);
+        forged[9] ^= 1;
+        assert_eq!(cm.open(1, 7, &mut forged), None);
+    }
 }

@@ -265,6 +265,25 @@ fn an_outage_beyond_half_a_turn() {
     }
 }
 
+/// A flood of one packet must not move the roll-over counter, not even where no tag guards it.
+#[test]
+fn a_flood_of_replays_leaves_the_stream_alone() {
+    for profile in PROFILES.into_iter().chain([Profile::Plain]) {
+        let (sealer, mut opener, mut rng) = pair(profile, 14);
+        let first = sealed(&sealer, &mut rng, SSRC, 1000);
+        assert!(opener.rtp(&mut first.clone()).is_ok());
+        for _ in 0..2000 {
+            assert!(opener.rtp(&mut first.clone()).is_err(), "{profile:?}");
+        }
+        let mut next = sealed(&sealer, &mut rng, SSRC, 1001);
+        assert_eq!(
+            opener.rtp(&mut next).map(|opened| opened.index),
+            Ok(1001),
+            "{profile:?}"
+        );
+    }
+}
+
 /// Forgeries of the stream's own SSRC in between, many more than true packets.
 #[test]
 fn a_flood_of_forgeries_leaves_the_stream_alone() {

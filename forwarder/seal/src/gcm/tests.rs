@@ -14,8 +14,8 @@ const SRTP: [&str; 2] = [
 ];
 
 /// An RTCP packet, section 17.1.
-const RTCP: &str = "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeef\
-    deadbeefdeadbeefdeadbeef";
+const RTCP: &str = "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeef\
+    deadbeefdeadbeefdeadbeefdeadbeef";
 
 /// Sections 17.1, 128 bits, and 17.2, 256: encrypted.
 const SRTCP: [&str; 2] = [
