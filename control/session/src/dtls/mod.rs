@@ -1,0 +1,432 @@
+//! Owns DTLS: one association of one session, whichever of two engines runs it.
+//!
+//! Which engine is told by the ClientHello, see [`choose`]. The peer's certificate must have the
+//! fingerprint of its offer, or nothing is established.
+
+pub mod fingerprint;
+
+mod dimpl;
+mod hello;
+mod openssl;
+
+use self::fingerprint::Fingerprint;
+use self::hello::{Assembly, Hello, records};
+use ::openssl::error::ErrorStack;
+use link::keys::{MasterKey, Profile, SrtpKeys};
+use std::fmt;
+use wire::time::Time;
+use zeroize::Zeroize;
+
+/// Most bytes of a datagram that we send: fits IPv6's minimum of 1280 with its headers and a
+/// tunnel or two, and is what browsers use.
+pub const MTU_BYTES: usize = 1200;
+
+/// What all associations share: the certificate of this process and the settings of the engines.
+pub struct Context {
+    dimpl: dimpl::Shared,
+    openssl: openssl::Shared,
+    /// SHA-256 of our certificate as the answer says it.
+    fingerprint: String,
+    prefer_dtls13: bool,
+}
+
+/// Who runs the association.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// DTLS 1.3 by dimpl.
+    Dtls13,
+    /// DTLS 1.2 by OpenSSL.
+    Dtls12,
+}
+
+/// What became of an association through what was done to it.
+#[derive(Debug)]
+pub enum Progress {
+    /// Nothing to tell.
+    Going,
+    /// The handshake is complete and the peer is who its offer said. Comes once.
+    Established(Box<Established>),
+    /// The peer has closed the association, authentically.
+    Closed,
+    /// The handshake has failed for good.
+    Failed(Failure),
+}
+
+/// The keys of a completed handshake.
+pub struct Established {
+    /// SRTP keys as we see them.
+    pub keys: SrtpKeys,
+    /// Who ran it.
+    pub engine: EngineKind,
+}
+
+/// Why there is no association.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The certificate is not the one of the offer.
+    FingerprintMismatch,
+    /// No version in common.
+    Version,
+    /// No SRTP profile in common, or no `use_srtp` at all.
+    Profile,
+    /// The engine gave up: no cipher in common, a bad signature, too many retransmissions.
+    Handshake,
+}
+
+/// One association.
+pub struct Dtls {
+    state: State,
+    fingerprints: Vec<Fingerprint>,
+}
+
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all live in the large one"
+)]
+enum State {
+    /// We are the server and wait for a whole ClientHello.
+    Hello(Assembly),
+    Running(Engine),
+    Over,
+}
+
+enum Engine {
+    Dimpl(dimpl::Engine),
+    OpenSsl(openssl::Engine),
+}
+
+/// What an engine makes of its input.
+enum Step {
+    Going,
+    Connected(Secrets),
+    Closed,
+    Failed,
+}
+
+/// What an engine knows when it is connected.
+struct Secrets {
+    profile: Profile,
+    /// RFC 5764 section 4.2: client key, server key, client salt, server salt.
+    material: Vec<u8>,
+    /// The peer's certificate (DER).
+    certificate: Vec<u8>,
+}
+
+impl Context {
+    /// Makes a certificate (ECDSA P-256) and sets the engines up.
+    ///
+    /// # Errors
+    /// When OpenSSL or the certificate generator fails; nothing can be done about it here.
+    pub fn new(prefer_dtls13: bool) -> Result<Self, SetupError> {
+        let certificate = ::dimpl::certificate::generate_self_signed_certificate()
+            .map_err(|error| SetupError::Certificate(error.to_string()))?;
+        Ok(Self {
+            fingerprint: fingerprint::sha256_text(&certificate.certificate),
+            openssl: openssl::Shared::new(&certificate).map_err(SetupError::OpenSsl)?,
+            dimpl: dimpl::Shared::new(certificate)
+                .map_err(|error| SetupError::Dimpl(error.to_string()))?,
+            prefer_dtls13,
+        })
+    }
+
+    /// SHA-256 of our certificate, `AA:BB:...`.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
+impl Dtls {
+    /// The server side, which waits for the peer.
+    #[must_use]
+    pub fn server(fingerprints: Vec<Fingerprint>) -> Self {
+        Self {
+            state: State::Hello(Assembly::default()),
+            fingerprints,
+        }
+    }
+
+    /// The client side. Its first flight is in `out`. OpenSSL always: whoever insists on being the
+    /// server is an encoder, and its certificate may be of any kind.
+    pub fn client(
+        context: &Context,
+        now: Time,
+        fingerprints: Vec<Fingerprint>,
+        out: &mut Vec<Vec<u8>>,
+    ) -> Self {
+        let state = match openssl::Engine::client(&context.openssl, now, out) {
+            Ok(engine) => State::Running(Engine::OpenSsl(engine)),
+            Err(_) => State::Over,
+        };
+        Self {
+            state,
+            fingerprints,
+        }
+    }
+
+    /// Takes a datagram of the peer; what is to be sent is appended to `out`.
+    pub fn handle(
+        &mut self,
+        context: &Context,
+        now: Time,
+        datagram: &[u8],
+        out: &mut Vec<Vec<u8>>,
+    ) -> Progress {
+        let step = match &mut self.state {
+            State::Over => return Progress::Going,
+            State::Running(engine) => engine.handle_filtered(now, datagram, out),
+            State::Hello(assembly) => match assembly.push(datagram) {
+                None => return Progress::Going,
+                Some((hello, datagrams)) => match self.start(context, now, &hello, &datagrams, out)
+                {
+                    Ok(step) => step,
+                    Err(failure) => return self.fail(failure),
+                },
+            },
+        };
+        self.progress(step)
+    }
+
+    /// Does what is due at `now`; what is to be sent is appended to `out`.
+    pub fn handle_timeout(&mut self, now: Time, out: &mut Vec<Vec<u8>>) -> Progress {
+        let step = match &mut self.state {
+            State::Running(Engine::Dimpl(engine)) => engine.handle_timeout(now, out),
+            State::Running(Engine::OpenSsl(engine)) => engine.handle_timeout(now, out),
+            State::Hello(_) | State::Over => Step::Going,
+        };
+        self.progress(step)
+    }
+
+    /// When [`Dtls::handle_timeout`] is wanted.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        match &self.state {
+            State::Running(Engine::Dimpl(engine)) => engine.deadline(),
+            State::Running(Engine::OpenSsl(engine)) => engine.deadline(),
+            State::Hello(_) | State::Over => None,
+        }
+    }
+
+    /// Says goodbye, if there is anybody to say it to, and ends.
+    pub fn close(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Running(Engine::Dimpl(mut engine)) => engine.close(now, out),
+            State::Running(Engine::OpenSsl(mut engine)) => engine.close(out),
+            State::Hello(_) | State::Over => {}
+        }
+    }
+
+    fn start(
+        &mut self,
+        context: &Context,
+        now: Time,
+        hello: &Hello,
+        datagrams: &[Vec<u8>],
+        out: &mut Vec<Vec<u8>>,
+    ) -> Result<Step, Failure> {
+        let mut engine = match choose(hello, context.prefer_dtls13)? {
+            EngineKind::Dtls13 => Engine::Dimpl(dimpl::Engine::server(&context.dimpl, now)),
+            EngineKind::Dtls12 => Engine::OpenSsl(
+                openssl::Engine::server(&context.openssl).map_err(|_| Failure::Handshake)?,
+            ),
+        };
+        let mut step = Step::Going;
+        for datagram in datagrams {
+            step = engine.handle_filtered(now, datagram, out);
+            if matches!(step, Step::Failed) {
+                break;
+            }
+        }
+        self.state = State::Running(engine);
+        Ok(step)
+    }
+
+    fn progress(&mut self, step: Step) -> Progress {
+        match step {
+            Step::Going => Progress::Going,
+            Step::Closed => {
+                self.state = State::Over;
+                Progress::Closed
+            }
+            Step::Failed => self.fail(Failure::Handshake),
+            Step::Connected(mut secrets) => {
+                let progress = self.establish(&secrets);
+                secrets.material.zeroize();
+                progress.unwrap_or_else(|failure| self.fail(failure))
+            }
+        }
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc5763#section-5
+    //# the certificate presented during the DTLS handshake MUST match the
+    //# fingerprint exchanged via the signaling path in the SDP
+    fn establish(&self, secrets: &Secrets) -> Result<Progress, Failure> {
+        if !self
+            .fingerprints
+            .iter()
+            .any(|wanted| wanted.matches(&secrets.certificate))
+        {
+            return Err(Failure::FingerprintMismatch);
+        }
+        let State::Running(engine) = &self.state else {
+            return Err(Failure::Handshake);
+        };
+        let client = engine.is_client();
+        let keys = keys(secrets.profile, &secrets.material, client).ok_or(Failure::Profile)?;
+        Ok(Progress::Established(Box::new(Established {
+            keys,
+            engine: engine.kind(),
+        })))
+    }
+
+    fn fail(&mut self, failure: Failure) -> Progress {
+        self.state = State::Over;
+        Progress::Failed(failure)
+    }
+}
+
+impl Engine {
+    fn kind(&self) -> EngineKind {
+        match self {
+            Self::Dimpl(_) => EngineKind::Dtls13,
+            Self::OpenSsl(_) => EngineKind::Dtls12,
+        }
+    }
+
+    fn is_client(&self) -> bool {
+        match self {
+            Self::Dimpl(_) => false,
+            Self::OpenSsl(engine) => engine.is_client(),
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        match self {
+            Self::Dimpl(engine) => engine.is_connected(),
+            Self::OpenSsl(engine) => engine.is_connected(),
+        }
+    }
+
+    /// Keeps from the engine what anybody could have sent who knows an address: alerts that nothing
+    /// protects, ever (RFC 6347 section 4.1.2.7 lets us), and once connected everything that nothing
+    /// protects. A peer whose last flight was lost repeats its Finished, which is protected.
+    fn handle_filtered(&mut self, now: Time, datagram: &[u8], out: &mut Vec<Vec<u8>>) -> Step {
+        const ALERT: u8 = 21;
+        let connected = self.is_connected();
+        let passes = |r: &hello::Record<'_>| !r.is_plaintext() || (!connected && r.kind != ALERT);
+        if records(datagram).all(|record| passes(&record)) {
+            return self.handle(now, datagram, out);
+        }
+        let kept: Vec<u8> = records(datagram)
+            .filter(passes)
+            .flat_map(|r| r.whole.iter().copied())
+            .collect();
+        if kept.is_empty() {
+            Step::Going
+        } else {
+            self.handle(now, &kept, out)
+        }
+    }
+
+    fn handle(&mut self, now: Time, datagram: &[u8], out: &mut Vec<Vec<u8>>) -> Step {
+        match self {
+            Self::Dimpl(engine) => engine.handle(now, datagram, out),
+            Self::OpenSsl(engine) => engine.handle(now, datagram, out),
+        }
+    }
+}
+
+/// Chooses the engine that gets the cheapest SRTP profile, and of equals the newer protocol.
+///
+/// OpenSSL lets us name our order; dimpl takes the client's first. A viewer's packets cost far
+/// more over its stay than its handshake: Chromium, which names `SHA1_80` first, is worth DTLS 1.2.
+///
+/// # Errors
+/// When nothing that is offered will do.
+fn choose(hello: &Hello, prefer_dtls13: bool) -> Result<EngineKind, Failure> {
+    let best = PROFILES
+        .iter()
+        .find(|profile| hello.profiles.contains(profile));
+    let Some(best) = best else {
+        return Err(Failure::Profile);
+    };
+    let by_dimpl = hello
+        .profiles
+        .iter()
+        .find(|profile| dimpl::PROFILES.contains(profile));
+    let dtls13 = hello.dtls13 && by_dimpl.is_some();
+    match (dtls13, hello.dtls12) {
+        (true, true) if prefer_dtls13 || by_dimpl == Some(best) => Ok(EngineKind::Dtls13),
+        (_, true) => Ok(EngineKind::Dtls12),
+        (true, false) => Ok(EngineKind::Dtls13),
+        (false, false) => Err(Failure::Version),
+    }
+}
+
+/// What we would like, dearest last: costs of sealing 1,200 bytes rise from 1 by 1.1 to 3 and more.
+const PROFILES: [Profile; 4] = [
+    Profile::AeadAes128Gcm,
+    Profile::AeadAes256Gcm,
+    Profile::Aes128CmSha1_80,
+    Profile::Aes128CmSha1_32,
+];
+
+/// Cuts the exporter's output up. `None` if it is too short.
+fn keys(profile: Profile, material: &[u8], client: bool) -> Option<SrtpKeys> {
+    let (key_bytes, salt_bytes) = (profile.key_bytes(), profile.salt_bytes());
+    let (client_key, rest) = material.split_at_checked(key_bytes)?;
+    let (server_key, rest) = rest.split_at_checked(key_bytes)?;
+    let (client_salt, rest) = rest.split_at_checked(salt_bytes)?;
+    let (server_salt, _) = rest.split_at_checked(salt_bytes)?;
+    let by_client = master_key(client_key, client_salt)?;
+    let by_server = master_key(server_key, server_salt)?;
+    let (send, receive) = if client {
+        (by_client, by_server)
+    } else {
+        (by_server, by_client)
+    };
+    Some(SrtpKeys {
+        profile,
+        send,
+        receive,
+    })
+}
+
+fn master_key(key: &[u8], salt: &[u8]) -> Option<MasterKey> {
+    let mut master = MasterKey::default();
+    master.key.get_mut(..key.len())?.copy_from_slice(key);
+    master.salt.get_mut(..salt.len())?.copy_from_slice(salt);
+    Some(master)
+}
+
+/// Why DTLS cannot be set up at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// No certificate.
+    #[error("cannot make a certificate: {0}; is there entropy?")]
+    Certificate(String),
+    /// OpenSSL refuses a setting: it was built without it.
+    #[error("cannot set OpenSSL up: {0}; use a build with DTLS, SRTP and the default provider")]
+    OpenSsl(ErrorStack),
+    /// dimpl refuses a setting.
+    #[error("cannot set dimpl up: {0}")]
+    Dimpl(String),
+}
+
+impl fmt::Debug for Established {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established")
+            .field("engine", &self.engine)
+            .field("profile", &self.keys.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Established {
+    fn drop(&mut self) {
+        self.keys.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests;

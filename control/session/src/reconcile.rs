@@ -1,0 +1,103 @@
+//! Owns the match of what should be with what workers have: their events, their deaths, and a look
+//! at what they hold.
+
+use crate::output::{Cause, Output};
+use crate::sessions::Sessions;
+use link::event::{Event, Gone};
+use link::ids::{CoreId, ViewerId};
+use wire::time::Time;
+
+impl Sessions {
+    /// Takes an event of a worker.
+    pub fn event(&mut self, now: Time, core: CoreId, event: Event) {
+        match event {
+            Event::ViewerAdded(viewer) => self.on_added(core, viewer),
+            Event::ViewerRefused(viewer) => self.on_lost(now, core, viewer, Cause::Refused),
+            Event::ViewerGone(viewer, Gone::Consent) => {
+                self.on_lost(now, core, viewer, Cause::Consent);
+            }
+            Event::ViewerGone(viewer, Gone::Bye) => self.on_lost(now, core, viewer, Cause::Bye),
+            Event::ViewerGone(viewer, Gone::KeyWornOut) => {
+                self.on_lost(now, core, viewer, Cause::KeyWornOut);
+            }
+            Event::ViewerMoved(viewer, peer) => {
+                let Some(session) = self.table.by_viewer(viewer) else {
+                    return;
+                };
+                let Some(placed) = session.placed.as_mut().filter(|p| p.core == core) else {
+                    return;
+                };
+                placed.peer = peer;
+                let forgotten = session.ice.on_moved(now, peer, core);
+                self.table.bind(peer, viewer.index, forgotten);
+            }
+            Event::KeyframeWanted(stream) => self.output(Output::KeyframeWanted(stream)),
+        }
+    }
+
+    /// A worker has lost everything. Each of its viewers is sent again, with first indexes from
+    /// `leases`: for a viewer index the first index not leased of video, video retransmission,
+    /// audio, audio retransmission and RTCP, as its cell says.
+    pub fn worker_restarted(&mut self, now: Time, core: CoreId, leases: impl Fn(u32) -> [u64; 5]) {
+        let placed_there = |placed: &crate::session::Placed| placed.core == core;
+        let lost = self
+            .table
+            .indexes(|s| s.placed.as_ref().is_some_and(placed_there));
+        for index in lost {
+            if let Some(session) = self.table.get_mut(index) {
+                session.renew(now, leases(index));
+            }
+            self.counters.viewer_resent += 1;
+            self.send_commands(index);
+            self.schedule(index);
+        }
+    }
+
+    /// Events are hints and can be lost, so now and then the cells are looked at: `owner` says which
+    /// worker holds that generation of a viewer. What should be held and is, counts as acknowledged;
+    /// what was acknowledged and is not held any more has gone.
+    pub fn audit(&mut self, now: Time, owner: impl Fn(ViewerId) -> Option<CoreId>) {
+        for index in self.table.indexes(|session| session.placed.is_some()) {
+            let Some(session) = self.table.get_mut(index) else {
+                continue;
+            };
+            let held_by = owner(session.viewer);
+            let Some(placed) = &mut session.placed else {
+                continue;
+            };
+            if held_by == Some(placed.core) {
+                placed.acknowledged = true;
+                self.schedule(index);
+            } else if placed.acknowledged {
+                self.close(now, index, Cause::Lost, true);
+            }
+        }
+    }
+
+    /// Viewer index `index` has been in use up to this generation, before this process began.
+    /// To be told at the start, for every cell.
+    pub fn adopt_generation(&mut self, index: u32, generation: u32) {
+        self.table.adopt(index, generation);
+    }
+
+    fn on_added(&mut self, core: CoreId, viewer: ViewerId) {
+        let placed = self
+            .table
+            .by_viewer(viewer)
+            .and_then(|session| session.placed.as_mut());
+        if let Some(placed) = placed.filter(|placed| placed.core == core) {
+            placed.acknowledged = true;
+            self.schedule(viewer.index);
+        }
+    }
+
+    fn on_lost(&mut self, now: Time, core: CoreId, viewer: ViewerId, cause: Cause) {
+        let placed = self
+            .table
+            .by_viewer(viewer)
+            .and_then(|session| session.placed.as_ref());
+        if placed.is_some_and(|placed| placed.core == core) {
+            self.close(now, viewer.index, cause, false);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Owns the whole: streams, sessions, time-outs, and the queue of what is to be done.
+
+use crate::config::{Config, ConfigError};
+use crate::description::StreamDescription;
+use crate::dtls::{Context, Progress};
+use crate::output::{Cause, Counters, Output};
+use crate::random::Random;
+use crate::session::{Placed, Session};
+use crate::streams::Streams;
+use crate::table::Table;
+use link::command::{AUDIO, Command, VIDEO};
+use link::ids::{CoreId, StreamId};
+use std::collections::VecDeque;
+use wire::peer::{Ip, Peer};
+use wire::time::Time;
+
+/// All sessions of a node and what they need.
+pub struct Sessions {
+    pub(crate) config: Config,
+    pub(crate) dtls: Context,
+    pub(crate) random: Random,
+    pub(crate) streams: Streams,
+    pub(crate) table: Table,
+    pub(crate) counters: Counters,
+    /// Sessions that are not established.
+    pub(crate) handshakes: u32,
+    outputs: VecDeque<Output>,
+}
+
+/// Where datagrams of a session go, and through which worker.
+pub(crate) type Route = (CoreId, Peer, Ip);
+
+impl Sessions {
+    /// A node without streams. `seed` is 32 bytes from the system's random source: ids, credentials
+    /// and entity-tags come from it and must not be guessed.
+    ///
+    /// # Errors
+    /// A setting that cannot be, or DTLS that cannot be set up.
+    pub fn new(config: Config, seed: [u8; 32]) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            dtls: Context::new(config.prefer_dtls13)?,
+            random: Random::new(seed),
+            streams: Streams::default(),
+            table: Table::new(config.viewers_max),
+            counters: Counters::default(),
+            handshakes: 0,
+            outputs: VecDeque::new(),
+            config,
+        })
+    }
+
+    /// A stream can be watched from now on, as soon as it is described.
+    pub fn stream_opened(&mut self, name: &str, id: StreamId) {
+        self.streams.open(name, id);
+    }
+
+    /// A stream consists of this now. Viewers that were promised another codec are let go; unknown
+    /// streams are ignored.
+    pub fn stream_described(&mut self, now: Time, id: StreamId, description: StreamDescription) {
+        let Some(stream) = self.streams.by_id_mut(id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut stream.description, description);
+        let changed = match (before.video, description.video) {
+            (Some(old), Some(new)) => !old.same_format(&new),
+            _ => false,
+        };
+        if changed {
+            let wronged = |s: &Session| s.stream == id && s.tracks[VIDEO].clock_hz != 0;
+            self.close_all(now, wronged, Cause::FormatChanged);
+        }
+    }
+
+    /// A stream is over: its viewers are let go, and every worker forgets it.
+    pub fn stream_closed(&mut self, now: Time, id: StreamId) {
+        if self.streams.by_id(id).is_none() {
+            return;
+        }
+        self.close_all(now, |session| session.stream == id, Cause::StreamClosed);
+        self.streams.close(id);
+        for core in (0..self.config.cores).map(CoreId) {
+            self.command(core, Command::CloseStream(id));
+        }
+    }
+
+    /// What is to be done next; `None` when all has been taken.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Sessions::handle_timeout`] is wanted.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.table.deadline()
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(index) = self.table.pop_due(now) {
+            self.session_due(now, index);
+        }
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn session_due(&mut self, now: Time, index: u32) {
+        let Some(session) = self.table.get_mut(index) else {
+            return;
+        };
+        if session.placed.is_none() && session.expires <= now {
+            return self.close(now, index, Cause::Expired, true);
+        }
+        let mut datagrams = Vec::new();
+        let progress = match &mut session.dtls {
+            Some(dtls) => dtls.handle_timeout(now, &mut datagrams),
+            None => Progress::Going,
+        };
+        let resend = session
+            .placed
+            .as_mut()
+            .is_some_and(|placed| placed.resend_due(now));
+        let route = session.route();
+        self.transmit(route, datagrams);
+        if resend {
+            self.counters.viewer_resent += 1;
+            self.send_commands(index);
+        }
+        self.on_dtls(now, index, route, progress);
+    }
+
+    /// Goes on with a session after something was done to its association.
+    pub(crate) fn on_dtls(
+        &mut self,
+        now: Time,
+        index: u32,
+        route: Option<Route>,
+        progress: Progress,
+    ) {
+        match progress {
+            Progress::Going => {}
+            Progress::Closed => return self.close(now, index, Cause::PeerClosed, true),
+            Progress::Failed(failure) => {
+                self.counters.dtls_failed += 1;
+                return self.close(now, index, Cause::Handshake(failure), true);
+            }
+            Progress::Established(established) => {
+                if let (Some(session), Some(route)) = (self.table.get_mut(index), route) {
+                    let route = session.route().unwrap_or(route);
+                    let (keys, engine) = (established.keys, established.engine);
+                    session.placed = Some(Placed::new(now, route, keys, engine));
+                    let (session, viewer) = (session.id.clone(), session.viewer);
+                    self.handshakes = self.handshakes.saturating_sub(1);
+                    self.counters.session_established += 1;
+                    self.send_commands(index);
+                    self.output(Output::Established { session, viewer });
+                }
+            }
+        }
+        self.schedule(index);
+    }
+
+    /// Ends a session. `command`: its worker may still have the viewer.
+    pub(crate) fn close(&mut self, now: Time, index: u32, cause: Cause, command: bool) {
+        let Some(mut session) = self.table.remove(now, index) else {
+            return;
+        };
+        let mut datagrams = Vec::new();
+        if let Some(dtls) = &mut session.dtls {
+            dtls.close(now, &mut datagrams);
+        }
+        self.transmit(session.route(), datagrams);
+        match &session.placed {
+            Some(placed) if command => {
+                self.command(placed.core, Command::RemoveViewer(session.viewer));
+            }
+            Some(_) => {}
+            None => self.handshakes = self.handshakes.saturating_sub(1),
+        }
+        if let Some(stream) = self.streams.by_id_mut(session.stream) {
+            stream.viewers = stream.viewers.saturating_sub(1);
+        }
+        self.counters.session_closed += 1;
+        self.output(Output::Closed {
+            session: session.id.clone(),
+            viewer: session.viewer,
+            stream: session.stream,
+            cause,
+        });
+    }
+
+    /// Gives a session's worker what makes it serve the viewer.
+    pub(crate) fn send_commands(&mut self, index: u32) {
+        if let Some(session) = self.table.get(index) {
+            for (core, command) in session.commands() {
+                self.outputs.push_back(Output::Command {
+                    core,
+                    command: Box::new(command),
+                });
+            }
+        }
+    }
+
+    pub(crate) fn command(&mut self, core: CoreId, command: Command) {
+        self.output(Output::Command {
+            core,
+            command: Box::new(command),
+        });
+    }
+
+    pub(crate) fn transmit(&mut self, route: Option<Route>, datagrams: Vec<Vec<u8>>) {
+        let Some((core, peer, local)) = route else {
+            return;
+        };
+        for bytes in datagrams {
+            self.output(Output::Transmit {
+                core,
+                peer,
+                local,
+                bytes,
+            });
+        }
+    }
+
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Sets the timer of a session by what it wants now.
+    pub(crate) fn schedule(&mut self, index: u32) {
+        let due = self.table.get(index).and_then(Session::deadline);
+        self.table.set_timer(index, due);
+    }
+
+    fn close_all(&mut self, now: Time, wanted: impl Fn(&Session) -> bool, cause: Cause) {
+        for index in self.table.indexes(wanted) {
+            self.close(now, index, cause, true);
+        }
+    }
+}
+
+impl Session {
+    /// Where datagrams of this session go: the selected pair, before nomination the one heard from
+    /// last. `None` before any valid check.
+    pub(crate) fn route(&self) -> Option<Route> {
+        let pair = self.ice.selected().or_else(|| self.ice.newest())?;
+        Some((pair.core, pair.peer, pair.local))
+    }
+
+    /// True if the viewer was promised audio.
+    pub(crate) fn has_audio(&self) -> bool {
+        self.tracks[AUDIO].clock_hz != 0
+    }
+}
