@@ -3,7 +3,7 @@
 mod name;
 mod views;
 
-pub use name::StreamName;
+pub use name::{BadName, StreamName};
 pub use views::*;
 
 use crate::problem::Problem;

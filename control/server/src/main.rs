@@ -3,6 +3,8 @@
 mod cli;
 mod config;
 mod control;
+mod http;
+mod metrics;
 mod problem;
 
 fn main() {}

@@ -1,6 +1,6 @@
 //! Owns the plain data that the API shows: what the driver fills in and HTTP gives out.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -36,6 +36,15 @@ pub struct StreamView {
     pub notices: Vec<NoticeView>,
     /// Counters since the stream was opened.
     pub counters: StreamCounters,
+}
+
+impl StreamView {
+    /// Leaves out what only operators may see.
+    pub fn redact(&mut self) {
+        if let Some(publisher) = &mut self.publisher {
+            publisher.remote = None;
+        }
+    }
 }
 
 /// How media comes in.
@@ -362,16 +371,4 @@ pub struct Sample {
     pub value: u64,
     /// False: a value that may also fall (a gauge).
     pub counter: bool,
-}
-
-/// The query of a list of sessions.
-#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct PageQuery {
-    /// Only sessions of this stream.
-    pub stream: Option<String>,
-    /// `next` of the page before.
-    pub after: Option<String>,
-    /// At most so many, 1 to 1000; 100 if not given.
-    pub limit: Option<usize>,
 }

@@ -1,0 +1,275 @@
+//! Owns what is served over HTTP: the routes, and what holds for all of them.
+
+mod accept;
+mod api;
+mod guard;
+mod openapi;
+mod page;
+mod snapshot;
+mod whep;
+
+pub use accept::{BindError, bind, serve};
+
+use crate::config::Config;
+use crate::control::{Control, Sample};
+use crate::problem::Problem;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
+use axum::{Router, body, routing};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The address at the other end of the connection, put into each request by [`serve`].
+#[derive(Clone, Copy, Debug)]
+pub struct Remote(pub SocketAddr);
+
+/// Everything that a handler needs; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Site {
+    control: Control,
+    config: watch::Receiver<Arc<Config>>,
+    counters: Arc<Counters>,
+    snapshot: Arc<snapshot::Streams>,
+}
+
+/// What HTTP itself counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    request_served: AtomicU64,
+    request_refused: AtomicU64,
+    connection_accepted: AtomicU64,
+    connection_refused: AtomicU64,
+}
+
+/// A path and the methods that it takes, in the words of `Allow`. The router, `Allow`, OPTIONS and
+/// the OpenAPI document agree because all are made from this or tested against it.
+pub(crate) const ROUTES: [(&str, &str); 14] = [
+    ("/", "GET, HEAD"),
+    ("/style.css", "GET, HEAD"),
+    ("/app.js", "GET, HEAD"),
+    ("/whep/{*stream}", "OPTIONS, GET, HEAD, POST"),
+    ("/whep-session/{id}", "OPTIONS, GET, HEAD, PATCH, DELETE"),
+    ("/v1/streams", "GET, HEAD"),
+    ("/v1/streams/{*name}", "GET, HEAD"),
+    ("/v1/sessions", "GET, HEAD"),
+    ("/v1/sessions/{id}", "GET, HEAD, DELETE"),
+    ("/v1/node", "GET, HEAD"),
+    ("/v1/openapi.json", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
+    ("/livez", "GET, HEAD"),
+    ("/readyz", "GET, HEAD"),
+];
+
+impl Site {
+    /// A site that asks `control` and follows the configuration as it is reloaded.
+    #[must_use]
+    pub fn new(control: Control, config: watch::Receiver<Arc<Config>>) -> Self {
+        Self {
+            control,
+            config,
+            counters: Arc::default(),
+            snapshot: Arc::default(),
+        }
+    }
+
+    /// All routes.
+    pub fn router(&self) -> Router {
+        let mut router = Router::new();
+        for (path, allow) in ROUTES {
+            let methods = self
+                .methods(path)
+                .fallback(move || async move { not_allowed(allow) });
+            router = router.route(path, methods);
+        }
+        router
+            .fallback(|| async { no_such_path() })
+            .layer(middleware::from_fn_with_state(self.clone(), around))
+    }
+
+    fn methods(&self, path: &str) -> MethodRouter {
+        let cors = middleware::from_fn_with_state(self.clone(), guard::cors);
+        let methods = match path {
+            "/" => routing::get(page::index),
+            "/style.css" => routing::get(page::style),
+            "/app.js" => routing::get(page::script),
+            "/whep/{*stream}" => routing::post(whep::post)
+                .get(whep::look)
+                .options(whep::endpoint_options)
+                .layer(cors),
+            "/whep-session/{id}" => routing::patch(whep::patch)
+                .delete(whep::delete)
+                .get(whep::session_look)
+                .options(whep::session_options)
+                .layer(cors),
+            "/v1/streams" => routing::get(api::streams),
+            "/v1/streams/{*name}" => routing::get(api::stream),
+            "/v1/sessions" => routing::get(api::sessions),
+            "/v1/sessions/{id}" => routing::get(api::session).delete(api::close_session),
+            "/v1/node" => routing::get(api::node),
+            "/v1/openapi.json" => routing::get(openapi::document),
+            "/metrics" => routing::get(api::metrics),
+            "/livez" => routing::get(api::livez),
+            _ => routing::get(api::readyz),
+        };
+        methods.with_state(self.clone())
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
+    }
+}
+
+impl Counters {
+    fn samples(&self) -> [Sample; 4] {
+        let counter = |name, help, value: &AtomicU64| Sample {
+            name,
+            help,
+            value: value.load(Relaxed),
+            counter: true,
+        };
+        [
+            counter(
+                "http_request_served",
+                "Requests answered below 400",
+                &self.request_served,
+            ),
+            counter(
+                "http_request_refused",
+                "Requests answered 400 and above",
+                &self.request_refused,
+            ),
+            counter(
+                "http_connection_accepted",
+                "Connections taken",
+                &self.connection_accepted,
+            ),
+            counter(
+                "http_connection_refused",
+                "Connections over a limit",
+                &self.connection_refused,
+            ),
+        ]
+    }
+}
+
+/// What holds for every request: a bounded time, headers for safety, counters.
+async fn around(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let limit = Duration::from_millis(site.config().http.request_timeout_ms);
+    let answered = tokio::time::timeout(limit, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| {
+        Problem::new(
+            408,
+            "too-slow",
+            "The request took too long",
+            "it was not read and answered in time",
+            "send the whole request at once",
+        )
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
+        .into_response()
+    });
+    let fine = response.status().as_u16() < 400;
+    let counters = &site.counters;
+    let counter = if fine {
+        &counters.request_served
+    } else {
+        &counters.request_refused
+    };
+    counter.fetch_add(1, Relaxed);
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ] {
+        let headers = response.headers_mut();
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The whole body as text.
+async fn body_text(site: &Site, request: Request) -> Result<String, Problem> {
+    let limit = site.config().http.body_bytes_max;
+    let too_long = || {
+        Problem::new(
+            413,
+            "body-too-long",
+            "The body is too long",
+            format!("at most {limit} bytes are taken"),
+            "offer fewer codecs or candidates; the operator may raise http.body_bytes_max",
+        )
+        // What is left of the body is not read.
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
+    };
+    let told = request.headers().get(header::CONTENT_LENGTH);
+    let told: Option<usize> = told.and_then(|v| v.to_str().ok()?.parse().ok());
+    if told.is_some_and(|bytes| bytes > limit) {
+        return Err(too_long());
+    }
+    let bad = |what: &str| {
+        Problem::new(
+            400,
+            "bad-body",
+            "The body cannot be read",
+            what,
+            "send the body as UTF-8 text",
+        )
+    };
+    let bytes = body::to_bytes(request.into_body(), limit)
+        .await
+        .map_err(|error| {
+            if error.to_string().contains("length limit") {
+                too_long()
+            } else {
+                bad("it broke off")
+            }
+        })?;
+    String::from_utf8(bytes.into()).map_err(|_| bad("it is not UTF-8"))
+}
+
+fn not_allowed(allow: &'static str) -> Problem {
+    Problem::new(
+        405,
+        "method-not-allowed",
+        "This method is not for this path",
+        format!("this path takes {allow}"),
+        "/v1/openapi.json describes every path and method",
+    )
+    .header(header::ALLOW, HeaderValue::from_static(allow))
+}
+
+fn no_such_path() -> Problem {
+    Problem::new(
+        404,
+        "no-such-path",
+        "There is nothing here",
+        "no route has this path",
+        "the page is at /, WHEP at /whep/STREAM, the API is described at /v1/openapi.json",
+    )
+}
+
+/// The media type of a header's value, without parameters, in lower case.
+fn media_type(request: &Request, name: HeaderName) -> Option<String> {
+    let value = request.headers().get(name)?.to_str().ok()?;
+    Some(
+        value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase(),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! Owns the metrics as text: OpenMetrics, per node, worker and stream, never per viewer.
+
+use crate::control::{MetricsSnapshot, PublisherView, Sample, StreamState, StreamView};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+/// What [`render`] makes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The snapshot as text.
+#[must_use]
+pub fn render(snapshot: MetricsSnapshot) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot(snapshot)));
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Snapshot(MetricsSnapshot);
+
+/// The value of one stream, if it has it.
+type OfStream = fn(&StreamView) -> Option<f64>;
+
+/// Counters of a stream.
+const STREAM_COUNTERS: [(&str, &str, OfStream); 8] = [
+    (
+        "packet_received",
+        "RTP packets written to the stream's log",
+        |s| Some(float(s.counters.packet_received)),
+    ),
+    (
+        "byte_received",
+        "RTP payload bytes written to the stream's log",
+        |s| Some(float(s.counters.byte_received)),
+    ),
+    ("packet_sent", "RTP packets sent to all viewers", |s| {
+        Some(float(s.counters.packet_sent))
+    }),
+    ("byte_sent", "Bytes sent to all viewers", |s| {
+        Some(float(s.counters.byte_sent))
+    }),
+    ("session_opened", "WHEP sessions opened", |s| {
+        Some(float(s.counters.session_opened))
+    }),
+    (
+        "publisher_packet_received",
+        "Packets received from the publisher",
+        |s| of_publisher(s, |p| p.packets),
+    ),
+    (
+        "publisher_packet_lost",
+        "Packets of the publisher that never came",
+        |s| of_publisher(s, |p| p.loss),
+    ),
+    (
+        "publisher_packet_repeated",
+        "Packets that the publisher sent again",
+        |s| of_publisher(s, |p| p.retransmissions),
+    ),
+];
+
+/// Values of a stream that may also fall.
+const STREAM_GAUGES: [(&str, &str, OfStream); 8] = [
+    ("live", "1 while media comes in", |s| {
+        Some(float((s.state == StreamState::Live).into()))
+    }),
+    ("viewer_active", "Sessions that watch", |s| {
+        Some(s.viewers.into())
+    }),
+    (
+        "publisher_rtt_seconds",
+        "Round-trip time to the publisher",
+        |s| s.publisher.as_ref()?.rtt_ms.map(|ms| ms / 1000.0),
+    ),
+    (
+        "publisher_latency_seconds",
+        "Latency agreed on with the publisher",
+        |s| {
+            s.publisher
+                .as_ref()?
+                .latency_ms
+                .map(|ms| f64::from(ms) / 1000.0)
+        },
+    ),
+    ("video_bits_per_second", "Bit rate of the video", |s| {
+        s.video.as_ref()?.bitrate_bps.map(float)
+    }),
+    ("video_frames_per_second", "Frame rate of the video", |s| {
+        s.video.as_ref()?.fps
+    }),
+    (
+        "video_gop_seconds",
+        "Time between the last two keyframes",
+        |s| s.video.as_ref()?.gop_ms.map(|ms| f64::from(ms) / 1000.0),
+    ),
+    ("audio_bits_per_second", "Bit rate of the audio", |s| {
+        s.audio.as_ref()?.bitrate_bps.map(float)
+    }),
+];
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.node(&mut encoder)?;
+        self.workers(&mut encoder)?;
+        self.streams(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn node(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let info = "The version and the backend that runs";
+        let mut metric = gauge(encoder, "freshet_build_info", info)?;
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("backend", &self.0.backend),
+        ];
+        value(&mut metric, &labels, 1.0)?;
+        let mut metric = gauge(encoder, "freshet_uptime_seconds", "Time since the start")?;
+        value(&mut metric, &[], float(self.0.uptime_s))?;
+        let mut metric = gauge(
+            encoder,
+            "freshet_memory_bytes",
+            "Memory reserved at the start",
+        )?;
+        value(&mut metric, &[], float(self.0.memory_bytes))?;
+        let mut metric = gauge(encoder, "freshet_session_active", "Sessions by their state")?;
+        for (state, count) in &self.0.sessions {
+            value(&mut metric, &[("state", state)], float(*count))?;
+        }
+        for sample in &self.0.control {
+            let name = format!("freshet_{}", sample.name);
+            let mut metric = of_sample(encoder, &name, sample)?;
+            number(&mut metric, &[], sample)?;
+        }
+        Ok(())
+    }
+
+    fn workers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(first) = self.0.cores.first() else {
+            return Ok(());
+        };
+        for (index, sample) in first.samples.iter().enumerate() {
+            let name = format!("freshet_worker_{}", sample.name);
+            let mut metric = of_sample(encoder, &name, sample)?;
+            for core in &self.0.cores {
+                if let Some(sample) = core.samples.get(index) {
+                    number(&mut metric, &[("core", &core.core.to_string())], sample)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn streams(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let streams = &self.0.streams;
+        for (kind, table) in [
+            (MetricType::Counter, STREAM_COUNTERS),
+            (MetricType::Gauge, STREAM_GAUGES),
+        ] {
+            for (name, help, of) in table {
+                let name = format!("freshet_stream_{name}");
+                let mut metric = encoder.encode_descriptor(&name, help, None, kind)?;
+                for stream in streams {
+                    if let Some(it) = of(stream) {
+                        let labels = [("stream", &stream.name[..])];
+                        let mut metric = metric.encode_family(&labels)?;
+                        match kind {
+                            MetricType::Counter => {
+                                metric.encode_counter::<NoLabelSet, _, f64>(&it, None)?
+                            }
+                            _ => metric.encode_gauge(&it)?,
+                        }
+                    }
+                }
+            }
+        }
+        let help = "1 for each thing that the publisher should know or change";
+        let mut metric = gauge(encoder, "freshet_stream_notice", help)?;
+        for stream in streams {
+            for notice in &stream.notices {
+                let labels = [("stream", &stream.name[..]), ("code", &notice.code)];
+                value(&mut metric, &labels, 1.0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gauge<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)
+}
+
+fn of_sample<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    sample: &Sample,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    let kind = if sample.counter {
+        MetricType::Counter
+    } else {
+        MetricType::Gauge
+    };
+    encoder.encode_descriptor(name, sample.help, None, kind)
+}
+
+fn value(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], it: f64) -> fmt::Result {
+    if labels.is_empty() {
+        return metric.encode_gauge(&it);
+    }
+    metric.encode_family(&labels)?.encode_gauge(&it)
+}
+
+fn number(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], sample: &Sample) -> fmt::Result {
+    if !sample.counter {
+        return value(metric, labels, float(sample.value));
+    }
+    if labels.is_empty() {
+        return metric.encode_counter::<NoLabelSet, _, u64>(&sample.value, None);
+    }
+    metric
+        .encode_family(&labels)?
+        .encode_counter::<NoLabelSet, _, u64>(&sample.value, None)
+}
+
+fn of_publisher(stream: &StreamView, pick: fn(&PublisherView) -> u64) -> Option<f64> {
+    stream
+        .publisher
+        .as_ref()
+        .map(|publisher| float(pick(publisher)))
+}
+
+/// Exact up to 2^53, 9 petabytes; beyond, only the last bits are lost.
+fn float(n: u64) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{CoreCounters, NoticeView, PublisherKind, Severity};
+
+    fn sample(name: &'static str, value: u64, counter: bool) -> Sample {
+        Sample {
+            name,
+            help: "What it is",
+            value,
+            counter,
+        }
+    }
+
+    fn snapshot() -> MetricsSnapshot {
+        let core = |core, value| CoreCounters {
+            core,
+            samples: vec![
+                sample("packet_sent", value, true),
+                sample("viewer_active", 2, false),
+            ],
+        };
+        let stream = StreamView {
+            name: "a/b".into(),
+            state: StreamState::Live,
+            viewers: 3,
+            publisher: Some(PublisherView {
+                kind: PublisherKind::Srt,
+                remote: Some("192.0.2.1:1".into()),
+                since_unix_ms: 0,
+                bytes: 0,
+                packets: 10,
+                loss: 1,
+                retransmissions: 2,
+                rtt_ms: Some(20.0),
+                latency_ms: None,
+            }),
+            notices: vec![NoticeView {
+                severity: Severity::Warning,
+                code: "b_frames".into(),
+                message: String::new(),
+                remedy: String::new(),
+            }],
+            ..StreamView::default()
+        };
+        MetricsSnapshot {
+            uptime_s: 5,
+            backend: "mmsg".into(),
+            memory_bytes: 1 << 30,
+            sessions: [("connected".to_string(), 3)].into(),
+            cores: vec![core(0, 7), core(1, 8)],
+            control: vec![sample("handshake_done", 4, true)],
+            streams: vec![stream],
+        }
+    }
+
+    #[test]
+    fn every_kind_of_line_is_there() {
+        let text = render(snapshot());
+        for line in [
+            "# TYPE freshet_worker_packet_sent counter",
+            "# HELP freshet_worker_packet_sent What it is",
+            "freshet_worker_packet_sent_total{core=\"0\"} 7",
+            "freshet_worker_packet_sent_total{core=\"1\"} 8",
+            "freshet_worker_viewer_active{core=\"1\"} 2.0",
+            "freshet_handshake_done_total 4",
+            "freshet_session_active{state=\"connected\"} 3.0",
+            "freshet_uptime_seconds 5.0",
+            "freshet_memory_bytes 1073741824.0",
+            "freshet_stream_live{stream=\"a/b\"} 1.0",
+            "freshet_stream_viewer_active{stream=\"a/b\"} 3.0",
+            "freshet_stream_publisher_packet_lost_total{stream=\"a/b\"} 1.0",
+            "freshet_stream_publisher_rtt_seconds{stream=\"a/b\"} 0.02",
+            "freshet_stream_notice{stream=\"a/b\",code=\"b_frames\"} 1.0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "missing: {line}\n{text}");
+        }
+        assert!(!text.contains("192.0.2.1"), "no address is shown");
+        assert!(
+            !text.contains("publisher_latency_seconds{"),
+            "what is not known is left out"
+        );
+    }
+
+    #[test]
+    fn nothing_at_all_is_fine() {
+        let text = render(MetricsSnapshot::default());
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn the_text_is_well_formed() {
+        // Every sample belongs to the family announced just before it.
+        let mut family = String::new();
+        for line in render(snapshot()).lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                family = rest.split(' ').next().unwrap().to_string();
+            } else if !line.starts_with('#') {
+                assert!(line.starts_with(&family), "{line} under {family}");
+                let value = line.rsplit(' ').next().unwrap();
+                value.parse::<f64>().unwrap();
+            }
+        }
+    }
+}
