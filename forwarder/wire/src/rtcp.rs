@@ -60,7 +60,7 @@ pub enum Malformed {
     Length,
     /// Not version 2.
     Version,
-    /// Padding of 0 bytes, of no whole words, or of more than there is.
+    /// Padding of 0 bytes, or of more than there is.
     Padding,
     /// Fewer bytes than the type or its count needs.
     Body,
@@ -106,8 +106,10 @@ impl<'a> Compound<'a> {
         let (packet, rest) = self.rest.split_at_checked(bytes).ok_or(Malformed::Length)?;
         let mut body = packet.get(HEADER_BYTES..).unwrap_or_default();
         if first & 0x20 != 0 {
+            // RFC 3550 section 6.4.1 wants whole words; Chromium's transport-cc feedback, a list of
+            // odd length, is padded by 1 to 3 bytes.
             let padding = usize::from(body.last().copied().unwrap_or(0));
-            if padding == 0 || !padding.is_multiple_of(4) {
+            if padding == 0 {
                 return Err(Malformed::Padding);
             }
             let end = body.len().checked_sub(padding);
