@@ -117,6 +117,8 @@ counters! {
     Sum EventLostFull "event_lost_full" "events" "Events lost: ring full.";
     Sum KeyWornOut "key_worn_out" "viewers" "Viewers let go because their keys were used up.";
     Sum SleepBegun "sleep_begun" "sleeps" "Times the worker blocked.";
+    Sum RtpLate "rtp_late" "packets" "RTP dropped: its place in the log has passed.";
+    Sum RtpUnusable "rtp_unusable" "packets" "RTP dropped: between a loss and the next keyframe.";
 }
 
 const _: () = assert!(
