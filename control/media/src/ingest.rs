@@ -113,6 +113,9 @@ impl Ingest {
     /// When [`Self::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
+        if self.core.refused {
+            return None;
+        }
         let due = self.core.outbox.due();
         let tracks = self.core.tracks_deadline();
         [due, tracks, self.demux.deadline()]

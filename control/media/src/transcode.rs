@@ -299,7 +299,7 @@ mod tests {
             let mut transcoder = Transcoder::new(config, 128_000).unwrap();
             let (mut out, mut places) = ([0; 1500], Vec::new());
             for n in 0..50 {
-                assert!(!transcoder.push((n == 0).then_some(5000), &[0xff; 20]));
+                assert!(!transcoder.push((n == 0).then_some(5000), &[0x40; 20]));
                 while let Some((at, bytes)) = transcoder.poll(&mut out) {
                     assert!(bytes > 0);
                     places.push(at);

@@ -128,7 +128,9 @@ impl VideoTrack {
             (None, Some(last)) => last + self.interval,
             (None, None) => return self.refused,
         };
+        let rate = self.rate;
         self.measure(pes.dts);
+        *context.dirty |= self.rate != rate;
         let mut ranges = core::mem::take(&mut self.ranges);
         ranges.clear();
         ranges.extend(nal::split(pes.data).take(NALS_MAX));
