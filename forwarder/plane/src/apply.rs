@@ -1,0 +1,241 @@
+//! Owns commands: what control asks becomes entries in the tables. Every command may come twice.
+
+use link::command::{AddViewer, Command, IceCredentials, TRACKS_MAX, TrackOut};
+use link::event::{Event, Gone};
+use link::ids::{CoreId, StreamId, ViewerId};
+use link::stats::Counter;
+use wire::datagram::RxMeta;
+use wire::time::Time;
+
+use crate::Plane;
+use crate::flow::Target;
+use crate::keyframe::begin;
+use crate::viewer::{Phase, Viewer};
+
+/// The last generation that fits an SRTP index (48 bits), and an SRTCP one (31 bits).
+const RTP_INDEX_MAX: u64 = (1 << 48) - 1;
+const RTCP_INDEX_MAX: u64 = (1 << 31) - 1;
+
+impl Plane {
+    /// Does what control asks.
+    pub fn apply(&mut self, now: Time, command: &Command) {
+        self.begin(now);
+        match command {
+            Command::AddViewer(add) => self.add_viewer(add),
+            Command::RemoveViewer(viewer) => self.remove_viewer(*viewer),
+            Command::RestartIce { viewer, ice } => self.restart_ice(*viewer, ice),
+            Command::AddPublisher(add) => {
+                let stream = add.stream;
+                if self.open_stream(stream) {
+                    self.publishers
+                        .add(now, add, &self.outlets.region, &mut self.flows);
+                }
+            }
+            Command::RemovePublisher(stream) => {
+                self.publishers.remove(*stream, &mut self.flows);
+            }
+            Command::CloseStream(stream) => self.close_stream(*stream),
+        }
+    }
+
+    fn add_viewer(&mut self, add: &AddViewer) {
+        if let Some(slot) = self.tables.viewers.slot_of(add.viewer) {
+            self.update_viewer(slot, add);
+            self.tell(&Event::ViewerAdded(add.viewer));
+            return;
+        }
+        // An earlier generation that we were not told to forget.
+        if let Some(slot) = self.tables.viewers.slot(add.viewer.index) {
+            self.let_go(slot, None);
+        }
+        if self.take_viewer(add).is_some() {
+            self.outlets.stats.add(Counter::ViewerAdded, 1);
+            self.tell(&Event::ViewerAdded(add.viewer));
+        } else {
+            self.outlets.stats.add(Counter::ViewerRefused, 1);
+            self.tell(&Event::ViewerRefused(add.viewer));
+        }
+    }
+
+    /// `None`: something about it cannot be.
+    fn take_viewer(&mut self, add: &AddViewer) -> Option<()> {
+        if !is_sane(add) || !self.open_stream(add.stream) {
+            return None;
+        }
+        let cell = self.outlets.region.viewer(add.viewer).ok()?;
+        let viewer = Viewer::new(self.now, add, cell, &mut self.random).ok()?;
+        let tables = &mut self.tables;
+        let stream = tables.streams.at_mut(add.stream.index)?;
+        if stream.viewers == 0 {
+            stream.start_here();
+        }
+        let slot = tables.viewers.insert(stream, viewer)?;
+        let viewer = tables.viewers.at_mut(slot)?;
+        stream.wants_key |= begin(self.now, viewer, stream);
+        if viewer.phase == Phase::CatchUp {
+            tables.lists.join(slot, viewer);
+        }
+        if viewer.cursor < stream.seen {
+            tables.lists.block(slot, viewer);
+        }
+        stream.stats.set_viewers(stream.viewers);
+        viewer.cell.set_owner(Some(self.core));
+        let to = viewer.to;
+        if !self.flows.insert(self.now, to, Target::Viewer(slot)) {
+            self.let_go(slot, None);
+            return None;
+        }
+        self.ask_keyframes();
+        Some(())
+    }
+
+    fn update_viewer(&mut self, slot: u32, add: &AddViewer) {
+        let Some(viewer) = self.tables.viewers.at_mut(slot) else {
+            return;
+        };
+        viewer.renegotiate(add);
+        if viewer.cold.ice != add.ice {
+            viewer.cold.ice = add.ice;
+            viewer.cold.ice_next = None;
+        }
+        let to = RxMeta {
+            peer: add.peer,
+            local: add.local,
+        };
+        if viewer.to != to && crate::check::learn(self.now, &mut self.flows, slot, viewer, to) {
+            viewer.to = to;
+            viewer.cold.selected_at = self.now;
+        }
+    }
+
+    fn remove_viewer(&mut self, viewer: ViewerId) {
+        if let Some(slot) = self.tables.viewers.slot_of(viewer) {
+            self.let_go(slot, None);
+        }
+    }
+
+    fn restart_ice(&mut self, viewer: ViewerId, ice: &IceCredentials) {
+        let slot = self.tables.viewers.slot_of(viewer);
+        let Some(viewer) = slot.and_then(|slot| self.tables.viewers.at_mut(slot)) else {
+            self.outlets.stats.add(Counter::CommandStale, 1);
+            return;
+        };
+        if viewer.cold.ice != *ice {
+            viewer.cold.ice_next = Some(*ice);
+        }
+    }
+
+    /// Makes sure that this core knows a stream. False: it is not open, or somebody reads it for
+    /// this core already.
+    fn open_stream(&mut self, id: StreamId) -> bool {
+        if let Some(stream) = self.tables.streams.at(id.index) {
+            if stream.id == id {
+                return true;
+            }
+            let old = stream.id;
+            self.close_stream(old);
+        }
+        let region = &self.outlets.region;
+        let (Ok(mut reader), Ok(stats)) = (
+            region.log_reader(id, self.core),
+            region.stream_stats(id, self.core),
+        ) else {
+            self.outlets.stats.add(Counter::CommandStale, 1);
+            return false;
+        };
+        let seen = reader.pin().range().end;
+        self.tables.streams.insert(id, reader, stats, seen);
+        true
+    }
+
+    fn close_stream(&mut self, id: StreamId) {
+        if self
+            .tables
+            .streams
+            .at(id.index)
+            .is_none_or(|stream| stream.id != id)
+        {
+            return;
+        }
+        self.publishers.remove(id, &mut self.flows);
+        while let Some(slot) = self
+            .tables
+            .streams
+            .at(id.index)
+            .and_then(|s| s.any_viewer())
+        {
+            self.let_go(slot, None);
+        }
+        self.tables.streams.remove(id.index);
+    }
+
+    /// Forgets a viewer and everything that is its. With a cause, control is told.
+    pub(crate) fn let_go(&mut self, slot: u32, why: Option<Gone>) {
+        let tables = &mut self.tables;
+        let Some(viewer) = tables.viewers.at(slot) else {
+            return;
+        };
+        let (id, index) = (viewer.id, viewer.stream);
+        for path in viewer.cold.paths.iter().flatten() {
+            self.flows.remove(path, Target::Viewer(slot));
+        }
+        if viewer.cell.owner() == Some(self.core) {
+            viewer.cell.set_owner(None);
+        }
+        viewer.tell_counters();
+        tables.lists.forget(slot);
+        let mut stream = tables.streams.at_mut(index);
+        tables.viewers.remove(stream.as_deref_mut(), slot);
+        if let Some(stream) = stream {
+            stream.stats.set_viewers(stream.viewers);
+        }
+        let Some(why) = why else {
+            return;
+        };
+        match why {
+            Gone::Consent => self.outlets.stats.add(Counter::ViewerExpired, 1),
+            Gone::KeyWornOut => self.outlets.stats.add(Counter::KeyWornOut, 1),
+            Gone::Bye => {}
+        }
+        self.tell(&Event::ViewerGone(id, why));
+    }
+
+    /// Tells control, if there is room.
+    pub(crate) fn tell(&mut self, event: &Event) {
+        let told = self.outlets.events.push(event).is_ok();
+        self.has_told |= told;
+        let counter = if told {
+            Counter::EventSent
+        } else {
+            Counter::EventLostFull
+        };
+        self.outlets.stats.add(counter, 1);
+    }
+
+    /// The core that serves the viewer with this index, by its cell.
+    pub(crate) fn owner(&self, index: u32) -> Option<CoreId> {
+        self.outlets.region.viewer_at(index)?.owner()
+    }
+}
+
+/// True if no two packets can leave under the same key, SSRC and index, and there is something to
+/// send.
+fn is_sane(add: &AddViewer) -> bool {
+    let mut ssrcs = [0; 2 * TRACKS_MAX];
+    let mut used = 0;
+    let mut note = |ssrc: u32| {
+        let is_new = ssrc != 0 && !ssrcs[..used].contains(&ssrc);
+        ssrcs[used] = ssrc;
+        used += 1;
+        is_new
+    };
+    let taken = |out: &&TrackOut| out.clock_hz != 0;
+    add.rtcp_first_index <= RTCP_INDEX_MAX
+        && add.tracks.iter().any(|out| taken(&out))
+        && add.tracks.iter().filter(taken).all(|out| {
+            note(out.ssrc)
+                && (out.rtx_ssrc == 0 || note(out.rtx_ssrc))
+                && out.first_index <= RTP_INDEX_MAX
+                && out.rtx_first_index <= RTP_INDEX_MAX
+        })
+}

@@ -1,0 +1,302 @@
+//! Owns how a burst is cut into runs of equal segments, once for all viewers. Hot.
+//!
+//! A run is a stretch of the log that every viewer can be sent by one GSO send: packets of one
+//! track with payloads of one size, and at its end at most one that is shorter: the last of a
+//! frame, or audio that came in between. Tracks have sequence numbers of their own, so that audio
+//! may change places with video; packets of one track never change places.
+
+use core::ops::Range;
+
+use link::command::{EXT_BYTES_MAX, TRACKS_MAX, VIDEO};
+use link::log::{Flags, Pinned};
+use wire::datagram::{RUN_BYTES_MAX, SEGMENTS_MAX};
+use wire::rtp::HEADER_BYTES;
+
+/// Packets of one burst: as many as the longest run.
+pub const PIECES_MAX: usize = SEGMENTS_MAX as usize;
+
+/// Most bytes that header and tag add to a payload: fixed header, extension, a tag of 16.
+const OVERHEAD_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX + 16;
+
+/// A set of tracks, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracks(pub u8);
+
+impl Tracks {
+    /// Every track.
+    pub const ALL: Self = Self((1 << TRACKS_MAX) - 1);
+
+    /// This track alone.
+    #[inline]
+    pub const fn only(track: usize) -> Self {
+        Self(1 << track)
+    }
+
+    /// True if `track` is among them.
+    #[inline]
+    pub const fn has(self, track: usize) -> bool {
+        self.0 >> track & 1 == 1
+    }
+
+    /// These and `track`.
+    #[inline]
+    pub const fn with(self, track: usize) -> Self {
+        Self(self.0 | 1 << track)
+    }
+
+    /// These without `track`.
+    #[inline]
+    pub const fn without(self, track: usize) -> Self {
+        Self(self.0 & !(1 << track))
+    }
+}
+
+/// What fan-out needs to know of one packet of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// The RTP payload.
+    pub payload: &'a [u8],
+    /// Its number within the track.
+    pub seq: u64,
+    /// Its RTP timestamp in the stream's own count.
+    pub timestamp: u32,
+    /// Its frame's number within the track.
+    pub frame: u32,
+    /// Its track, below [`TRACKS_MAX`].
+    pub track: u8,
+    /// The marker bit.
+    pub marker: bool,
+    /// It is the first of a keyframe.
+    pub starts_key: bool,
+}
+
+impl<'a> Piece<'a> {
+    const NONE: Self = Self {
+        payload: &[],
+        seq: 0,
+        timestamp: 0,
+        frame: 0,
+        track: 0,
+        marker: false,
+        starts_key: false,
+    };
+
+    /// The packet at `position`; `None` if the log's other side wrote nonsense there.
+    #[inline]
+    pub fn read(log: &'a Pinned<'_>, position: u64) -> Option<Self> {
+        let record = log.record(position)?;
+        if usize::from(record.track) >= TRACKS_MAX {
+            return None;
+        }
+        Some(Self {
+            payload: log.payload(position),
+            seq: record.track_seq,
+            timestamp: record.timestamp,
+            frame: record.frame,
+            track: record.track,
+            // A marker on audio means that a talkspurt begins, which nobody tells us.
+            marker: record.flags.has(Flags::LAST) && usize::from(record.track) == VIDEO,
+            starts_key: record.flags.starts_keyframe(),
+        })
+    }
+
+    /// The track as an index.
+    #[inline]
+    pub fn lane(&self) -> usize {
+        usize::from(self.track)
+    }
+}
+
+/// A stretch of the log for one GSO send.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    /// Its packets among the burst's, in the order in which they are sent.
+    from: u8,
+    to: u8,
+    /// Packets by track.
+    pub packets: [u8; TRACKS_MAX],
+    /// Payload bytes by track.
+    pub payload_bytes: [u32; TRACKS_MAX],
+    /// Position in the log after the run.
+    pub end: u64,
+}
+
+/// What has come in for a stream, or what one viewer still has to get of it.
+pub struct Burst<'a> {
+    pieces: [Piece<'a>; PIECES_MAX],
+    pieces_used: usize,
+    runs: [Run; PIECES_MAX],
+    runs_used: usize,
+    /// Positions in the log that the burst covers.
+    pub range: Range<u64>,
+    /// Where the newest keyframe within the burst starts.
+    pub key: Option<u64>,
+}
+
+/// The run that is being cut.
+#[derive(Clone, Copy)]
+struct Shape {
+    body_track: u8,
+    body_bytes: usize,
+    /// Track of the shorter last packet, if there is one already.
+    tail: Option<u8>,
+    bytes: usize,
+}
+
+impl<'a> Burst<'a> {
+    /// Cuts as much of `range` as one burst holds, skipping what is not of `tracks`.
+    pub fn cut(log: &'a Pinned<'_>, range: Range<u64>, tracks: Tracks, segments_max: u8) -> Self {
+        let mut burst = Self {
+            pieces: [Piece::NONE; PIECES_MAX],
+            pieces_used: 0,
+            runs: [Run::default(); PIECES_MAX],
+            runs_used: 0,
+            range: range.start..range.start,
+            key: None,
+        };
+        let segments_max = segments_max.clamp(1, SEGMENTS_MAX);
+        let mut shape = None;
+        for position in range {
+            if burst.pieces_used == PIECES_MAX {
+                break;
+            }
+            if let Some(piece) = Piece::read(log, position) {
+                if piece.starts_key && piece.lane() == VIDEO {
+                    burst.key = Some(position);
+                }
+                if tracks.has(piece.lane()) {
+                    burst.push(&mut shape, piece, segments_max);
+                }
+            }
+            burst.range.end = position + 1;
+            if let Some(run) = burst.runs[..burst.runs_used].last_mut() {
+                run.end = position + 1;
+            }
+        }
+        burst
+    }
+
+    /// The runs, in order.
+    #[inline]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs[..self.runs_used]
+    }
+
+    /// The packets of a run, in the order in which they are sent.
+    #[inline]
+    pub fn pieces(&self, run: &Run) -> &[Piece<'a>] {
+        &self.pieces[usize::from(run.from)..usize::from(run.to)]
+    }
+
+    /// True if the burst covers nothing of the log.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Payload bytes of all packets.
+    pub fn payload_bytes(&self) -> u64 {
+        self.runs()
+            .iter()
+            .map(|run| {
+                run.payload_bytes
+                    .iter()
+                    .copied()
+                    .map(u64::from)
+                    .sum::<u64>()
+            })
+            .sum()
+    }
+
+    fn push(&mut self, shape: &mut Option<Shape>, piece: Piece<'a>, segments_max: u8) {
+        let at = self.pieces_used;
+        self.pieces[at] = piece;
+        self.pieces_used += 1;
+        let joined = match (self.runs[..self.runs_used].last_mut(), shape.as_mut()) {
+            (Some(run), Some(shape)) if run.to - run.from < segments_max => {
+                shape.join(&piece).inspect(|&before_tail| {
+                    if before_tail {
+                        self.pieces.swap(at, at - 1);
+                    }
+                })
+            }
+            _ => None,
+        };
+        if joined.is_none() {
+            *shape = Some(Shape::starting(&piece));
+            let from = index(at);
+            self.runs[self.runs_used] = Run {
+                from,
+                to: from,
+                ..Run::default()
+            };
+            self.runs_used += 1;
+        }
+        if let Some(run) = self.runs[..self.runs_used].last_mut() {
+            run.to += 1;
+            run.packets[piece.lane()] += 1;
+            // A payload is shorter than 64 KB.
+            run.payload_bytes[piece.lane()] +=
+                u32::try_from(piece.payload.len()).unwrap_or_default();
+        }
+    }
+}
+
+impl Shape {
+    fn starting(piece: &Piece<'_>) -> Self {
+        Self {
+            body_track: piece.track,
+            body_bytes: piece.payload.len(),
+            tail: None,
+            bytes: piece.payload.len() + OVERHEAD_MAX,
+        }
+    }
+
+    /// Takes a packet into the run if it stays a legal one. `Some(true)`: it has to change places
+    /// with the packet before it, which is shorter and goes last.
+    fn join(&mut self, piece: &Piece<'_>) -> Option<bool> {
+        let payload_bytes = piece.payload.len();
+        let bytes = self.bytes + payload_bytes + OVERHEAD_MAX;
+        if bytes > RUN_BYTES_MAX {
+            return None;
+        }
+        let is_body = piece.track == self.body_track;
+        // Another track may have a longer extension: it has to fit for every viewer.
+        let fits_last = if is_body {
+            payload_bytes < self.body_bytes
+        } else {
+            payload_bytes + EXT_BYTES_MAX <= self.body_bytes
+        };
+        let before_tail = match self.tail {
+            None if is_body && payload_bytes == self.body_bytes => false,
+            None if fits_last => {
+                self.tail = Some(piece.track);
+                false
+            }
+            // One short packet of another track, then a longer one: the short one goes last.
+            None if !is_body
+                && self.bytes == self.body_bytes + OVERHEAD_MAX
+                && self.body_bytes + EXT_BYTES_MAX <= payload_bytes =>
+            {
+                self.tail = Some(self.body_track);
+                self.body_track = piece.track;
+                self.body_bytes = payload_bytes;
+                true
+            }
+            Some(tail) if is_body && tail != piece.track && payload_bytes == self.body_bytes => {
+                true
+            }
+            _ => return None,
+        };
+        self.bytes = bytes;
+        Some(before_tail)
+    }
+}
+
+#[inline]
+fn index(at: usize) -> u8 {
+    u8::try_from(at).unwrap_or(SEGMENTS_MAX)
+}
+
+#[cfg(test)]
+mod tests;

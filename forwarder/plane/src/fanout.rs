@@ -1,0 +1,387 @@
+//! Owns the way out: viewers outside, packets inside, one run per viewer and burst. Hot.
+//!
+//! The order of a turn: answers and repairs, those who were left over from the last turn, then
+//! the new bursts for all, and at last those who catch up, so that a crowd of newcomers waits
+//! behind the viewers who watch.
+
+use link::command::VIDEO;
+use link::limits::Limits;
+use link::log::Pinned;
+use wire::datagram::{Egress, RunMeta};
+use wire::time::{Span, Time};
+
+use crate::burst::{Burst, Run, Tracks};
+use crate::keyframe::rejoin;
+use crate::nack::Repairs;
+use crate::stream::{Stream, Streams};
+use crate::viewer::{Phase, Viewer};
+use crate::viewers::{NONE, Viewers};
+
+/// Bursts cut for one stream in one turn. More than 512 packets at once come only after a pause;
+/// the rest is for the next turn, so that feedback and other streams are not kept waiting.
+const BURSTS_PER_TURN: usize = 8;
+
+/// A viewer that is so far behind, because the egress has had no room, goes on at a keyframe:
+/// what is older than this would only make its jitter buffer grow.
+const LAG_MAX: Span = Span::millis(500);
+
+/// One turn of fan-out.
+pub struct Turn<'a, E> {
+    /// The time, read once.
+    pub now: Time,
+    /// Where runs go.
+    pub egress: &'a mut E,
+    /// Most segments of a run.
+    pub segments_max: u8,
+    /// What has been sent.
+    pub done: Done,
+}
+
+/// What a turn has sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    pub runs: u64,
+    pub datagrams: u64,
+    pub bytes: u64,
+    pub fulls: u64,
+    pub skips: u64,
+    pub resent: u64,
+    pub resent_bytes: u64,
+    pub over_budget: u64,
+    pub replies: u64,
+    pub too_old: u64,
+    pub overtaken: u64,
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Sent, or nothing of it was for this viewer.
+    Done,
+    /// The egress is full.
+    Full,
+    /// An index of the viewer is used up.
+    Worn,
+}
+
+/// What fan-out works on.
+pub struct Tables {
+    pub viewers: Viewers,
+    pub streams: Streams,
+    pub lists: Lists,
+    pub repairs: Repairs,
+    turns: usize,
+}
+
+impl Tables {
+    /// Empty tables. All allocation is here.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            viewers: Viewers::new(limits.viewers_max),
+            streams: Streams::new(limits.streams_max),
+            lists: Lists::new(limits.viewers_max),
+            repairs: Repairs::new(),
+            turns: 0,
+        }
+    }
+
+    /// Bursts that are new, for every viewer that has kept up.
+    pub fn serve_live<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
+        let streams = self.streams.active().len();
+        for nth in 0..streams {
+            // Another stream is first every turn.
+            let at = nth.wrapping_add(self.turns) % streams;
+            let index = self.streams.active()[at];
+            if let Some(stream) = self.streams.at_mut(index)
+                && stream.has_news()
+            {
+                live_stream(turn, stream, &mut self.viewers, &mut self.lists);
+            }
+        }
+        self.turns = self.turns.wrapping_add(1);
+    }
+
+    /// Viewers for which the egress had no room, from where they stopped.
+    pub fn serve_blocked<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
+        while let Some(&slot) = self.lists.blocked.first() {
+            let outcome = match self.viewers.at_mut(slot) {
+                Some(viewer) => match self.streams.at_mut(viewer.stream) {
+                    Some(stream) => catch_up_live(turn, viewer, stream),
+                    None => Outcome::Done,
+                },
+                None => Outcome::Done,
+            };
+            if outcome == Outcome::Full {
+                // The others would find no room either; the next turn begins with them.
+                turn.done.fulls += 1;
+                break;
+            }
+            if let Some(viewer) = self.viewers.at_mut(slot) {
+                viewer.is_worn |= outcome == Outcome::Worn;
+                viewer.is_blocked = false;
+                if viewer.phase == Phase::CatchUp {
+                    self.lists.join(slot, viewer);
+                }
+            }
+            self.lists.blocked.swap_remove(0);
+        }
+    }
+}
+
+/// The viewers that need more than the next burst, by slot.
+pub struct Lists {
+    /// The egress had no room for all of a burst.
+    pub blocked: Vec<u32>,
+    /// Their video catches up.
+    pub joining: Vec<u32>,
+}
+
+impl Lists {
+    /// Empty lists. All allocation is here: each viewer is in a list once at most.
+    pub fn new(viewers_max: u32) -> Self {
+        Self {
+            blocked: Vec::with_capacity(viewers_max as usize),
+            joining: Vec::with_capacity(viewers_max as usize),
+        }
+    }
+
+    /// Notes that a viewer was left over.
+    pub fn block(&mut self, slot: u32, viewer: &mut Viewer) {
+        if !viewer.is_blocked {
+            viewer.is_blocked = true;
+            self.blocked.push(slot);
+        }
+    }
+
+    /// Notes that a viewer's video catches up.
+    pub fn join(&mut self, slot: u32, viewer: &mut Viewer) {
+        if !viewer.is_joining {
+            viewer.is_joining = true;
+            self.joining.push(slot);
+        }
+    }
+
+    /// Forgets a viewer.
+    pub fn forget(&mut self, slot: u32) {
+        self.blocked.retain(|&other| other != slot);
+        self.joining.retain(|&other| other != slot);
+    }
+}
+
+fn live_stream<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    stream: &mut Stream,
+    viewers: &mut Viewers,
+    lists: &mut Lists,
+) {
+    let log = stream.reader.pin();
+    let range = log.range();
+    if range.is_empty() {
+        drop(log);
+        stream.barren_head = Some(stream.reader.head());
+        return;
+    }
+    if stream.seen < range.start {
+        turn.done.overtaken += range.start - stream.seen;
+    }
+    let mut from = stream.seen.clamp(range.start, range.end);
+    let before = turn.done;
+    for _ in 0..BURSTS_PER_TURN {
+        let burst = Burst::cut(&log, from..range.end, Tracks::ALL, turn.segments_max);
+        if burst.is_empty() {
+            break;
+        }
+        stream.rate.add(turn.now, burst.payload_bytes());
+        from = burst.range.end;
+        let mut slot = stream.first_viewer;
+        for _ in 0..stream.viewers {
+            let Some(viewer) = viewers.at_mut(slot) else {
+                break;
+            };
+            let next = viewer.next;
+            live_viewer(turn, slot, viewer, &burst, lists);
+            slot = next;
+        }
+    }
+    stream.seen = from;
+    if stream.first_viewer != NONE
+        && let Some(viewer) = viewers.at(stream.first_viewer)
+    {
+        stream.first_viewer = viewer.next;
+    }
+    stream.stats.add(
+        turn.done.datagrams - before.datagrams,
+        turn.done.bytes - before.bytes,
+    );
+}
+
+#[inline]
+fn live_viewer<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    slot: u32,
+    viewer: &mut Viewer,
+    burst: &Burst<'_>,
+    lists: &mut Lists,
+) {
+    if viewer.cursor != burst.range.start {
+        // Left over, or overtaken by the writer: the list of those blocked sorts it out.
+        if viewer.cursor < burst.range.start && !viewer.is_worn {
+            lists.block(slot, viewer);
+        }
+        return;
+    }
+    match send_burst(turn, viewer, burst) {
+        Outcome::Done => {}
+        Outcome::Full => {
+            turn.done.fulls += 1;
+            lists.block(slot, viewer);
+        }
+        Outcome::Worn => viewer.is_worn = true,
+    }
+    if viewer.phase == Phase::CatchUp {
+        lists.join(slot, viewer);
+    }
+}
+
+/// Sends what is live of a burst and moves the cursor past what was done.
+#[inline]
+fn send_burst<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    burst: &Burst<'_>,
+) -> Outcome {
+    let live = viewer.live();
+    for run in burst.runs() {
+        match send_run(turn, viewer, burst, run, live) {
+            Outcome::Done => viewer.cursor = run.end,
+            other => {
+                start_at_key(viewer, burst);
+                return other;
+            }
+        }
+    }
+    viewer.cursor = burst.range.end;
+    start_at_key(viewer, burst);
+    Outcome::Done
+}
+
+/// Ends the wait for a keyframe when the cursor has passed one.
+#[inline]
+fn start_at_key(viewer: &mut Viewer, burst: &Burst<'_>) {
+    if viewer.phase == Phase::Waiting
+        && viewer.taken.has(VIDEO)
+        && let Some(key) = burst.key
+        && key < viewer.cursor
+    {
+        viewer.phase = Phase::CatchUp;
+        viewer.replay = key;
+    }
+}
+
+/// Brings a viewer from its cursor to where the stream's next burst begins.
+fn catch_up_live<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    stream: &mut Stream,
+) -> Outcome {
+    if viewer.is_worn {
+        return Outcome::Worn;
+    }
+    let seen = stream.seen;
+    let log = stream.reader.pin();
+    let range = log.range();
+    let end = seen.min(range.end);
+    if viewer.cursor < end && is_too_late(turn.now, &log, viewer.cursor) {
+        turn.done.skips += 1;
+        stream.wants_key |= rejoin(viewer, &log, end);
+    }
+    while viewer.cursor < end {
+        let burst = Burst::cut(&log, viewer.cursor..end, Tracks::ALL, turn.segments_max);
+        match send_burst(turn, viewer, &burst) {
+            Outcome::Done => {}
+            other => return other,
+        }
+    }
+    Outcome::Done
+}
+
+fn is_too_late(now: Time, log: &Pinned<'_>, cursor: u64) -> bool {
+    match log.record(cursor) {
+        Some(record) => now.since(record.arrival) > LAG_MAX,
+        None => true,
+    }
+}
+
+/// Sends the packets of a run that are of `tracks`: claim, write and seal one after another,
+/// commit.
+#[inline]
+pub fn send_run<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    burst: &Burst<'_>,
+    run: &Run,
+    tracks: Tracks,
+) -> Outcome {
+    let Some(meta) = measure(viewer, burst, run, tracks) else {
+        return Outcome::Done;
+    };
+    for (lane, &packets) in run.packets.iter().enumerate() {
+        if packets > 0 && tracks.has(lane) && !viewer.lease(lane, u64::from(packets)) {
+            return Outcome::Worn;
+        }
+    }
+    let Some(out) = turn.egress.claim(meta) else {
+        return Outcome::Full;
+    };
+    let mut used = 0;
+    for piece in burst.pieces(run) {
+        let lane = piece.lane();
+        if !tracks.has(lane) {
+            continue;
+        }
+        let stamped = viewer.tracks[lane].stamp(turn.now, piece);
+        let room = out.get_mut(used..).unwrap_or_default();
+        let sealed = viewer
+            .sealer
+            .rtp(stamped.index, stamped.header(), piece.payload, room);
+        debug_assert!(
+            sealed.is_some(),
+            "measured, and leased below the last index"
+        );
+        used += sealed.unwrap_or(0);
+    }
+    turn.egress.commit(used);
+    turn.done.runs += 1;
+    turn.done.datagrams += u64::from(meta.segments);
+    turn.done.bytes += used as u64;
+    viewer.sent.packets += u64::from(meta.segments);
+    viewer.sent.bytes += used as u64;
+    Outcome::Done
+}
+
+/// The sizes of a run as this viewer gets it. `None`: nothing of it is of `tracks`.
+#[inline]
+fn measure(viewer: &Viewer, burst: &Burst<'_>, run: &Run, tracks: Tracks) -> Option<RunMeta> {
+    let tag = viewer.sealer.rtp_overhead();
+    let mut segments = 0;
+    let mut bytes = 0;
+    for (lane, &packets) in run.packets.iter().enumerate() {
+        if tracks.has(lane) {
+            let added = viewer.tracks[lane].header_bytes() + tag;
+            segments += packets;
+            bytes += usize::from(packets) * added + run.payload_bytes[lane] as usize;
+        }
+    }
+    let first = burst
+        .pieces(run)
+        .iter()
+        .find(|piece| tracks.has(piece.lane()))?;
+    let first_bytes = viewer.tracks[first.lane()].header_bytes() + first.payload.len() + tag;
+    Some(RunMeta {
+        peer: viewer.to.peer,
+        local: viewer.to.local,
+        segment_bytes: u16::try_from(first_bytes).unwrap_or(u16::MAX),
+        segments,
+        bytes,
+    })
+}

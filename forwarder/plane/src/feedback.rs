@@ -1,0 +1,244 @@
+//! Owns what a viewer's RTCP says: losses, calls for keyframes, reports, goodbyes.
+
+use link::command::{TRACKS_MAX, VIDEO};
+use link::event::Gone;
+use link::stats::Counter;
+use wire::rtcp::{Item, compound};
+use wire::rtcp_feedback::{Feedback, Message, Nack};
+use wire::rtcp_report::{Bye, ReportBlock, XrBlock};
+use wire::time::Span;
+
+use crate::Plane;
+use crate::fanout::Tables;
+use crate::keyframe::replay;
+use crate::nack::{LOST_MAX, Repair, resend_after};
+use crate::report::{Echo, Wall};
+use crate::verdict::Verdict;
+use crate::viewer::{Phase, Viewer};
+
+/// Reporting sources of one viewer that are remembered. Browsers use one for all tracks.
+const REPORTERS: usize = 2;
+
+/// What a viewer says of how it receives, and how often it complained.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quality {
+    /// Bytes of datagrams that came from it and were authentic.
+    pub bytes_received: u64,
+    /// Packets asked for again.
+    pub nacks: u64,
+    /// Calls for keyframes.
+    pub plis: u64,
+    /// Share lost of the last report on video (or audio, if there is no video), in 1/256.
+    pub fraction_lost: u8,
+    /// Packets lost since the beginning, the same track.
+    pub lost: i32,
+    /// Jitter of the same track, in its RTP clock.
+    pub jitter: u32,
+    /// Round-trip time; zero: not known.
+    pub rtt: Span,
+    /// Sources that have reported and not said goodbye.
+    reporters: [Option<u32>; REPORTERS],
+}
+
+impl Quality {
+    fn reports(&mut self, ssrc: u32) {
+        if !self.reporters.contains(&Some(ssrc))
+            && let Some(free) = self.reporters.iter_mut().find(|place| place.is_none())
+        {
+            *free = Some(ssrc);
+        }
+    }
+
+    /// True if the last source that reported has left.
+    fn leaves(&mut self, bye: &Bye<'_>) -> bool {
+        let before = self.reporters;
+        for ssrc in bye.ssrcs() {
+            for place in &mut self.reporters {
+                if *place == Some(ssrc) {
+                    *place = None;
+                }
+            }
+        }
+        self.reporters != before && self.reporters == [None; REPORTERS]
+    }
+}
+
+/// What a compound has asked for, summed up.
+#[derive(Default)]
+struct Heard {
+    lost: u64,
+    repeated: u64,
+    unqueued: u64,
+    pleas: u64,
+    replayed: u64,
+    bye: bool,
+}
+
+impl Plane {
+    /// SRTCP from a viewer.
+    pub(crate) fn on_viewer_rtcp(&mut self, slot: u32, bytes: &mut [u8]) -> Verdict {
+        let received = bytes.len() as u64;
+        let Some(viewer) = self.tables.viewers.at_mut(slot) else {
+            return Verdict::Unknown;
+        };
+        let plain = match viewer.cold.opener.rtcp(bytes) {
+            Ok(plain) => plain,
+            Err(refusal) => return Verdict::of_rtcp(refusal),
+        };
+        viewer.cold.heard_at = self.now;
+        viewer.cold.quality.bytes_received += received;
+        let mut heard = Heard::default();
+        let mut items = compound(plain);
+        for item in items.by_ref() {
+            self.tables.on_item(self.wall, slot, &item, &mut heard);
+        }
+        let stats = &self.outlets.stats;
+        stats.add(Counter::NackReceived, heard.lost);
+        stats.add(Counter::RetransmissionRepeated, heard.repeated);
+        stats.add(Counter::RetransmissionOverBudget, heard.unqueued);
+        stats.add(Counter::PliReceived, heard.pleas);
+        stats.add(Counter::KeyframeReplayed, heard.replayed);
+        if items.malformed().is_some() {
+            return Verdict::RtcpMalformed;
+        }
+        if heard.bye {
+            self.let_go(slot, Some(Gone::Bye));
+        }
+        Verdict::Heard
+    }
+}
+
+impl Tables {
+    fn on_item(&mut self, wall: Wall, slot: u32, item: &Item<'_>, heard: &mut Heard) {
+        let Some(viewer) = self.viewers.at_mut(slot) else {
+            return;
+        };
+        match item {
+            Item::ReceiverReport(report) => {
+                viewer.cold.quality.reports(report.ssrc);
+                report
+                    .blocks
+                    .for_each(|block| on_block(wall, viewer, &block));
+            }
+            Item::SenderReport(report) => {
+                viewer.cold.quality.reports(report.info.ssrc);
+                report
+                    .blocks
+                    .for_each(|block| on_block(wall, viewer, &block));
+            }
+            Item::ExtendedReport(report) => {
+                for block in report.blocks() {
+                    if let XrBlock::ReceiverReferenceTime(ntp) = block {
+                        viewer.cold.echo = Some(Echo {
+                            ssrc: report.ssrc,
+                            middle: ntp.middle(),
+                            at: wall.now,
+                        });
+                    }
+                }
+            }
+            Item::Bye(bye) => heard.bye |= viewer.cold.quality.leaves(bye),
+            Item::Feedback(feedback) => self.on_feedback(wall, slot, feedback, heard),
+            Item::Sdes(_) | Item::App { .. } | Item::Unknown { .. } => {}
+        }
+    }
+
+    fn on_feedback(&mut self, wall: Wall, slot: u32, feedback: &Feedback<'_>, heard: &mut Heard) {
+        let Some(viewer) = self.viewers.at_mut(slot) else {
+            return;
+        };
+        let video_ssrc = viewer.tracks[VIDEO].out.ssrc;
+        match &feedback.message {
+            Message::Nack(nack) => {
+                let track = (0..TRACKS_MAX).find(|&lane| {
+                    viewer.taken.has(lane) && viewer.tracks[lane].out.ssrc == feedback.media_ssrc
+                });
+                if let Some(track) = track {
+                    self.on_nack(wall, slot, track, *nack, heard);
+                }
+            }
+            Message::Pli if feedback.media_ssrc == video_ssrc => self.on_plea(wall, slot, heard),
+            Message::Fir(fir) if fir.entries().any(|entry| entry.ssrc == video_ssrc) => {
+                self.on_plea(wall, slot, heard);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_nack(&mut self, wall: Wall, slot: u32, track: usize, nack: Nack<'_>, heard: &mut Heard) {
+        let Some(viewer) = self.viewers.at_mut(slot) else {
+            return;
+        };
+        let after = resend_after(viewer.cold.quality.rtt);
+        let number = u8::try_from(track).unwrap_or_default();
+        for sequence in nack.lost().take(LOST_MAX) {
+            heard.lost += 1;
+            viewer.cold.quality.nacks += 1;
+            let index = wire::seq::extend(viewer.tracks[track].next_index, sequence);
+            if viewer.tracks[track].sent(index).is_none() {
+                continue;
+            }
+            if !viewer.cold.resent.may(wall.now, after, number, index) {
+                heard.repeated += 1;
+                continue;
+            }
+            let repair = Repair {
+                viewer: viewer.id,
+                track: number,
+                index,
+            };
+            if !self.repairs.push(repair) {
+                heard.unqueued += 1;
+            }
+        }
+    }
+
+    /// PLI or FIR: answered from the log if it has a keyframe.
+    fn on_plea(&mut self, wall: Wall, slot: u32, heard: &mut Heard) {
+        let Some(viewer) = self.viewers.at_mut(slot) else {
+            return;
+        };
+        heard.pleas += 1;
+        viewer.cold.quality.plis += 1;
+        let Some(stream) = self.streams.at_mut(viewer.stream) else {
+            return;
+        };
+        match viewer.phase {
+            // A keyframe is on its way.
+            Phase::CatchUp => {}
+            Phase::Waiting => stream.wants_key = true,
+            Phase::Live => {
+                let keyframe_at = viewer.tracks[VIDEO].keyframe_at;
+                let rtt = viewer.cold.quality.rtt;
+                if !viewer.cold.pleas.may(wall.now, keyframe_at, rtt) {
+                    return;
+                }
+                if replay(viewer, stream) {
+                    heard.replayed += 1;
+                    self.lists.join(slot, viewer);
+                } else {
+                    stream.wants_key = true;
+                }
+            }
+        }
+    }
+}
+
+fn on_block(wall: Wall, viewer: &mut Viewer, block: &ReportBlock) {
+    let main = if viewer.taken.has(VIDEO) { VIDEO } else { 1 };
+    let is_ours = viewer
+        .tracks
+        .iter()
+        .any(|track| track.is_taken() && track.out.ssrc == block.ssrc);
+    if !is_ours {
+        return;
+    }
+    if let Some(rtt) = wall.ntp().and_then(|now| block.rtt(now)) {
+        viewer.cold.quality.rtt = rtt;
+    }
+    if viewer.tracks[main].out.ssrc == block.ssrc {
+        viewer.cold.quality.fraction_lost = block.fraction_lost;
+        viewer.cold.quality.lost = block.cumulative_lost;
+        viewer.cold.quality.jitter = block.jitter;
+    }
+}

@@ -1,0 +1,166 @@
+//! Owns how the sequence numbers that a viewer has seen map back to the packets of the log. Hot.
+//!
+//! While a viewer is sent packet after packet of a track, the distance between the two numbers is
+//! constant: a *segment*. A jump, a replay or a skip starts the next one. A packet sent again
+//! is found by its segment and comes out with the very header it had, which is what makes it
+//! legal to send it again under the same SRTP index.
+
+use wire::seq::diff32;
+
+/// Segments remembered besides the current one. A viewer that asks for packets from before eight
+/// jumps is better served by the keyframe that those jumps brought.
+const OLDER: usize = 7;
+
+/// A stretch of a track as one viewer gets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// SRTP index of its first packet.
+    pub first_index: u64,
+    /// The same packet's number within the track.
+    pub first_seq: u64,
+    /// That packet's frame.
+    pub first_frame: u32,
+    /// What a repeated first frame has for a timestamp: one tick after all that was sent.
+    pub floor: u32,
+    /// So many frames from the first have been sent before, at their true time. A repeated frame
+    /// is placed one tick after the one before it: timestamps never run backwards.
+    pub repeated_frames: u32,
+}
+
+impl Segment {
+    /// The SRTP index under which packet `seq` of the track leaves.
+    #[inline]
+    pub const fn index(&self, seq: u64) -> u64 {
+        self.first_index
+            .wrapping_add(seq.wrapping_sub(self.first_seq))
+    }
+
+    /// The number within the track of what left under `index`.
+    #[inline]
+    pub const fn seq(&self, index: u64) -> u64 {
+        self.first_seq
+            .wrapping_add(index.wrapping_sub(self.first_index))
+    }
+
+    /// The timestamp of a packet of `frame` whose true one is `timestamp`.
+    #[inline]
+    pub const fn timestamp(&self, timestamp: u32, frame: u32) -> u32 {
+        let nth = frame.wrapping_sub(self.first_frame);
+        if nth < self.repeated_frames {
+            let squeezed = self.floor.wrapping_add(nth);
+            if diff32(squeezed, timestamp) > 0 {
+                return squeezed;
+            }
+        }
+        timestamp
+    }
+}
+
+/// The segments of one track of one viewer, newest first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct History {
+    current: Segment,
+    older: [Segment; OLDER],
+    used: u8,
+    /// What left before this index cannot be had again.
+    oldest_index: u64,
+}
+
+impl History {
+    /// A history that starts at this SRTP index.
+    pub fn starting(first_index: u64) -> Self {
+        Self {
+            oldest_index: first_index,
+            ..Self::default()
+        }
+    }
+
+    /// The segment that is being sent.
+    #[inline]
+    pub const fn current(&self) -> &Segment {
+        &self.current
+    }
+
+    /// Begins another segment.
+    pub fn begin(&mut self, segment: Segment) {
+        if self.used > 0 {
+            self.older.copy_within(..OLDER - 1, 1);
+            self.older[0] = self.current;
+        }
+        if usize::from(self.used) <= OLDER {
+            self.used += 1;
+        }
+        self.current = segment;
+    }
+
+    /// Forgets all that was sent before `index`, because headers look different from there on.
+    pub fn forget(&mut self, index: u64) {
+        *self = Self::starting(index);
+    }
+
+    /// The segment in which `index` left. The caller knows that `index` has been sent.
+    #[inline]
+    pub fn find(&self, index: u64) -> Option<&Segment> {
+        if index < self.oldest_index || self.used == 0 {
+            return None;
+        }
+        if index >= self.current.first_index {
+            return Some(&self.current);
+        }
+        self.older
+            .iter()
+            .take(usize::from(self.used) - 1)
+            .find(|segment| index >= segment.first_index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(first_index: u64, first_seq: u64) -> Segment {
+        Segment {
+            first_index,
+            first_seq,
+            ..Segment::default()
+        }
+    }
+
+    #[test]
+    fn every_index_maps_to_the_packet_it_carried() {
+        let mut history = History::starting(1000);
+        assert_eq!(history.find(1000), None);
+        // Nine segments of 10 packets; the k-th starts at packet 5000 - 100 k of the track.
+        for k in 0..9 {
+            history.begin(segment(1000 + 10 * k, 5000 - 100 * k));
+        }
+        assert_eq!(history.find(1009), None); // the first of nine has been forgotten
+        for index in 1010..1090 {
+            let k = (index - 1000) / 10;
+            let found = history.find(index).unwrap();
+            assert_eq!(found.seq(index), 5000 - 100 * k + index % 10);
+            assert_eq!(found.index(found.seq(index)), index);
+        }
+        history.forget(1090);
+        assert_eq!(history.find(1089), None);
+    }
+
+    #[test]
+    fn repeated_frames_move_on_by_a_tick() {
+        let replay = Segment {
+            first_frame: u32::MAX - 1,
+            floor: 1_000_001,
+            repeated_frames: 4,
+            ..Segment::default()
+        };
+        let sent: Vec<u32> = (0..6)
+            .map(|n| replay.timestamp(991_000 + 3000 * n, (u32::MAX - 1).wrapping_add(n)))
+            .collect();
+        assert_eq!(
+            sent,
+            [
+                1_000_001, 1_000_002, 1_000_003, 1_000_004, 1_003_000, 1_006_000
+            ]
+        );
+    }
+}

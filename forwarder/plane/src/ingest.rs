@@ -1,0 +1,136 @@
+//! Owns what a received datagram is and whom it belongs to. Hot.
+
+use link::command::TRACKS_MAX;
+use link::ids::CoreId;
+use wire::datagram::{RxMeta, RxSink};
+use wire::demux::{Class, classify};
+use wire::peer::Ip;
+use wire::time::Time;
+
+use crate::Plane;
+use crate::flow::Target;
+use crate::handoff::{Contents, Parcel};
+use crate::verdict::Verdict;
+
+const _: () = assert!(TRACKS_MAX == 2, "track masks and lists are written for two");
+
+impl RxSink for Plane {
+    /// Takes one datagram at the time that [`Plane::begin`] was told.
+    #[inline]
+    fn datagram(&mut self, meta: RxMeta, bytes: &mut [u8]) {
+        let verdict = self.sort(meta, bytes);
+        self.outlets.stats.add(verdict.counter(), 1);
+    }
+}
+
+impl Plane {
+    /// A parcel that another core has sent to this one.
+    pub fn parcel(&mut self, parcel: &mut Parcel) {
+        let (from, meta) = (parcel.from, parcel.meta);
+        match parcel.contents {
+            Contents::Datagram => {
+                let before = self.flows.target(&meta);
+                let verdict = self.sort_here(meta, parcel.bytes_mut());
+                self.outlets.stats.add(verdict.counter(), 1);
+                // A check that made this flow ours: whatever else comes on it is to come here.
+                let is_ours = matches!(self.flows.target(&meta), Some(Target::Viewer(_)));
+                let is_new = !matches!(before, Some(Target::Viewer(_)));
+                if is_ours && (is_new || verdict == Verdict::Answered) {
+                    self.handoffs.push(from, meta, Contents::Flow, &[]);
+                }
+            }
+            Contents::Flow => {
+                // Our own knowledge goes before a hint.
+                if !matches!(
+                    self.flows.target(&meta),
+                    Some(Target::Viewer(_) | Target::Publisher(_))
+                ) {
+                    self.flows.insert(self.now, meta, Target::Remote(from));
+                }
+            }
+        }
+    }
+
+    fn sort(&mut self, meta: RxMeta, bytes: &mut [u8]) -> Verdict {
+        match classify(bytes) {
+            Class::Stun => self.on_stun(meta, bytes, true),
+            Class::Dtls => self.punt(meta, bytes),
+            Class::Rtp | Class::Rtcp => match self.flow(&meta) {
+                Some(Target::Remote(core)) => {
+                    self.flows.touch(self.now, &meta);
+                    self.hand_off(core, meta, bytes)
+                }
+                target => self.media(target, bytes),
+            },
+            Class::Unknown => Verdict::Malformed,
+        }
+    }
+
+    /// As [`Self::sort`], but nothing leaves this core again.
+    fn sort_here(&mut self, meta: RxMeta, bytes: &mut [u8]) -> Verdict {
+        match classify(bytes) {
+            Class::Stun => self.on_stun(meta, bytes, false),
+            Class::Rtp | Class::Rtcp => {
+                let target = self.flow(&meta);
+                self.media(target, bytes)
+            }
+            Class::Dtls | Class::Unknown => Verdict::Malformed,
+        }
+    }
+
+    fn media(&mut self, target: Option<Target>, bytes: &mut [u8]) -> Verdict {
+        let is_rtcp = classify(bytes) == Class::Rtcp;
+        match target {
+            Some(Target::Viewer(slot)) if is_rtcp => self.on_viewer_rtcp(slot, bytes),
+            // A viewer sends no media.
+            Some(Target::Viewer(_)) => Verdict::RtpUnknownSsrc,
+            Some(Target::Publisher(stream)) if is_rtcp => {
+                self.publishers.on_rtcp(self.now, stream, bytes)
+            }
+            Some(Target::Publisher(stream)) => self.publishers.on_rtp(self.now, stream, bytes),
+            Some(Target::Remote(_)) | None => Verdict::Unknown,
+        }
+    }
+
+    /// Whose flow it is. A publisher's is known by its own address alone.
+    #[inline]
+    fn flow(&self, meta: &RxMeta) -> Option<Target> {
+        self.flows.target(meta).or_else(|| {
+            let anywhere = RxMeta {
+                peer: meta.peer,
+                local: Ip::UNKNOWN,
+            };
+            self.flows.target(&anywhere)
+        })
+    }
+
+    /// Passes a handshake datagram to control.
+    pub(crate) fn punt(&mut self, meta: RxMeta, bytes: &[u8]) -> Verdict {
+        let pushed = self
+            .outlets
+            .punts
+            .push(self.core, meta.peer, meta.local, bytes);
+        match pushed {
+            Ok(()) => {
+                self.has_told = true;
+                Verdict::Punted
+            }
+            Err(_) => Verdict::PuntFull,
+        }
+    }
+
+    /// Passes a datagram to the core that serves its viewer.
+    pub(crate) fn hand_off(&mut self, to: CoreId, meta: RxMeta, bytes: &[u8]) -> Verdict {
+        if self.handoffs.push(to, meta, Contents::Datagram, bytes) {
+            Verdict::HandedOff
+        } else {
+            Verdict::HandoffFull
+        }
+    }
+
+    /// Sets the time for the datagrams that follow.
+    pub fn begin(&mut self, now: Time) {
+        self.now = now;
+        self.wall.now = now;
+    }
+}

@@ -1,0 +1,232 @@
+//! Owns where a viewer's video starts: at a keyframe of the log, and then after the present.
+
+use link::command::{AUDIO, VIDEO};
+use link::log::Pinned;
+use wire::datagram::Egress;
+use wire::time::{Span, Time};
+
+use crate::burst::{Burst, Tracks};
+use crate::fanout::{Outcome, Tables, Turn, send_run};
+use crate::pace::{CATCH_UP_BURST_BYTES, CATCH_UP_BYTES_PER_S, CATCH_UP_SPEED};
+use crate::stream::Stream;
+use crate::viewer::{Phase, Viewer};
+
+/// Audio that came longer ago than this is not sent to a viewer that joins: it would only be
+/// played too late, or sped up.
+const AUDIO_BACK: Span = Span::millis(100);
+
+/// Packets looked at for that. 100 ms are five packets of 20 ms.
+const AUDIO_BACK_PACKETS: u64 = 40;
+
+/// Packets of one send while catching up: 19 KB, which the bucket brings in 2.4 ms.
+const CATCH_UP_SEGMENTS: u8 = 16;
+
+/// Sends to those who catch up in one turn, all viewers together: some 600 us of sealing, so that
+/// a crowd of newcomers does not delay the next burst of those who watch.
+const CATCH_UP_RUNS_PER_TURN: u32 = 256;
+
+/// After a keyframe was replayed, a call for another is not answered sooner than this.
+const PLEA_INTERVAL_MIN: Span = Span::millis(500);
+
+/// The interval doubles with every answered call up to this: a decoder that cannot decode the
+/// stream at all calls five times a second for ever.
+const PLEA_INTERVAL_MAX: Span = Span::secs(8);
+
+/// A viewer that has not called for so long starts again at the least interval.
+const PLEA_FORGIVEN: Span = Span::secs(16);
+
+/// A call this soon after a keyframe was begun was sent before it arrived, if the round-trip time
+/// is not known.
+const CROSSING_DEFAULT: Span = Span::millis(50);
+
+/// A peer that tells a huge round-trip time only silences itself this long.
+const CROSSING_MAX: Span = Span::millis(300);
+
+/// A viewer's calls for keyframes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pleas {
+    answered_at: Time,
+    interval: Span,
+}
+
+impl Pleas {
+    /// True if a call that comes now is to be answered; it counts as answered then.
+    pub fn may(&mut self, now: Time, keyframe_at: Time, rtt: Span) -> bool {
+        let crossing = if rtt == Span::ZERO {
+            CROSSING_DEFAULT
+        } else {
+            rtt.min(CROSSING_MAX)
+        };
+        if keyframe_at != Time::ZERO && now.since(keyframe_at) < crossing {
+            return false;
+        }
+        let since = now.since(self.answered_at);
+        if self.answered_at == Time::ZERO || since > PLEA_FORGIVEN {
+            self.interval = PLEA_INTERVAL_MIN;
+        } else if since < self.interval {
+            return false;
+        } else {
+            self.interval = Span((self.interval.0 * 2).min(PLEA_INTERVAL_MAX.0));
+        }
+        self.answered_at = now;
+        true
+    }
+}
+
+/// Puts a viewer that has been sent nothing at the newest keyframe and at the newest audio.
+/// True: there is no keyframe, one is to be asked for.
+pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> bool {
+    let seen = stream.seen;
+    let log = stream.reader.pin();
+    viewer.cursor = audio_start(now, &log).map_or(seen, |position| position.min(seen));
+    replay_from_key(viewer, &log, 0)
+}
+
+/// Puts a live viewer back to the newest keyframe. False: the log has none.
+#[must_use]
+pub fn replay(viewer: &mut Viewer, stream: &mut Stream) -> bool {
+    let log = stream.reader.pin();
+    match log.keyframe() {
+        Some(key) => {
+            // One that the cursor has not reached is on its way.
+            if key < viewer.cursor {
+                viewer.phase = Phase::CatchUp;
+                viewer.replay = key;
+            }
+            true
+        }
+        None => false,
+    }
+}
+
+/// Moves a viewer that is too far behind to `position`, and its video to a keyframe that it has
+/// not had, if there is one. True: there is none, one is to be asked for.
+pub fn rejoin(viewer: &mut Viewer, log: &Pinned<'_>, position: u64) -> bool {
+    let video_at = match viewer.phase {
+        Phase::CatchUp => viewer.replay,
+        Phase::Live | Phase::Waiting => viewer.cursor,
+    };
+    viewer.cursor = position;
+    replay_from_key(viewer, log, video_at)
+}
+
+/// True: the viewer has to wait for a keyframe.
+fn replay_from_key(viewer: &mut Viewer, log: &Pinned<'_>, earliest: u64) -> bool {
+    if !viewer.taken.has(VIDEO) {
+        viewer.phase = Phase::Live;
+        return false;
+    }
+    match log.keyframe() {
+        Some(key) if key >= earliest => {
+            viewer.phase = Phase::CatchUp;
+            viewer.replay = key;
+            false
+        }
+        _ => {
+            viewer.phase = Phase::Waiting;
+            true
+        }
+    }
+}
+
+/// The oldest audio packet that a newcomer is sent.
+fn audio_start(now: Time, log: &Pinned<'_>) -> Option<u64> {
+    let newest = log.record(log.newest(AUDIO)?)?.track_seq;
+    let recent = (0..AUDIO_BACK_PACKETS.min(newest + 1)).map_while(|back| {
+        let position = log.locate(AUDIO, newest - back)?;
+        let arrival = log.record(position)?.arrival;
+        (now.since(arrival) <= AUDIO_BACK).then_some(position)
+    });
+    recent.last()
+}
+
+impl Tables {
+    /// Feeds those whose video catches up, each at its pace.
+    pub fn serve_joining<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
+        let mut runs_left = CATCH_UP_RUNS_PER_TURN;
+        let mut at = 0;
+        while let Some(&slot) = self.lists.joining.get(at) {
+            if runs_left == 0 {
+                break;
+            }
+            let joined = match self.viewers.at_mut(slot) {
+                Some(viewer) => match self.streams.at_mut(viewer.stream) {
+                    Some(stream) => catch_up(turn, viewer, stream, &mut runs_left),
+                    None => Ok(true),
+                },
+                None => Ok(true),
+            };
+            match joined {
+                Ok(true) => {
+                    self.lists.joining.swap_remove(at);
+                    if let Some(viewer) = self.viewers.at_mut(slot) {
+                        viewer.is_joining = false;
+                    }
+                }
+                Ok(false) => at += 1,
+                Err(outcome) => {
+                    if let Some(viewer) = self.viewers.at_mut(slot) {
+                        viewer.is_worn |= outcome == Outcome::Worn;
+                    }
+                    at += 1;
+                    if outcome == Outcome::Full {
+                        turn.done.fulls += 1;
+                        break;
+                    }
+                }
+            }
+        }
+        // The next turn begins with those that this one did not come to.
+        if at > 0 && at < self.lists.joining.len() {
+            self.lists.joining.rotate_left(at);
+        }
+    }
+}
+
+/// `Ok(true)`: the viewer has no more to catch up with. `Ok(false)`: its bucket is empty.
+fn catch_up<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    stream: &mut Stream,
+    runs_left: &mut u32,
+) -> Result<bool, Outcome> {
+    let bytes_per_s = CATCH_UP_BYTES_PER_S.max(stream.rate.bytes_per_s() * CATCH_UP_SPEED);
+    viewer
+        .bucket
+        .refill(turn.now, bytes_per_s, CATCH_UP_BURST_BYTES);
+    let log = stream.reader.pin();
+    if viewer.phase == Phase::CatchUp && viewer.replay < log.range().start {
+        turn.done.skips += 1;
+        stream.wants_key |= replay_from_key(viewer, &log, 0);
+    }
+    let segments_max = turn.segments_max.min(CATCH_UP_SEGMENTS);
+    let video = Tracks::only(VIDEO);
+    while viewer.phase == Phase::CatchUp {
+        if viewer.is_worn {
+            return Ok(true);
+        }
+        if viewer.replay >= viewer.cursor {
+            viewer.phase = Phase::Live;
+            break;
+        }
+        let burst = Burst::cut(&log, viewer.replay..viewer.cursor, video, segments_max);
+        for run in burst.runs() {
+            let bytes = run.payload_bytes.iter().copied().map(u64::from).sum();
+            if *runs_left == 0 || viewer.bucket.tokens() < bytes {
+                return Ok(false);
+            }
+            *runs_left -= 1;
+            match send_run(turn, viewer, &burst, run, video) {
+                Outcome::Done => viewer.replay = run.end,
+                other => return Err(other),
+            }
+            viewer.bucket.take(bytes);
+        }
+        if burst.is_empty() {
+            // The log went away under the viewer.
+            return Ok(false);
+        }
+        viewer.replay = burst.range.end;
+    }
+    Ok(true)
+}

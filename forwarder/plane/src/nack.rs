@@ -1,0 +1,157 @@
+//! Owns what viewers have asked to be sent again: the queue, and what was sent again just now.
+
+use link::ids::ViewerId;
+use wire::time::{Span, Time};
+
+/// Repairs that wait at once on a core. A full queue drops: the viewer asks again.
+const REPAIRS_MAX: usize = 4096;
+
+/// Packets looked at in one NACK. More than this lost at once is repaired by a keyframe.
+pub const LOST_MAX: usize = 256;
+
+/// The same packet is not sent again sooner than this while the round-trip time is not known.
+pub const RESEND_AFTER_DEFAULT: Span = Span::millis(20);
+
+/// Bounds of the round-trip time as told by the peer, for the same purpose.
+pub const RESEND_AFTER_MIN: Span = Span::millis(5);
+/// Browsers repeat a NACK every 100 ms and more.
+pub const RESEND_AFTER_MAX: Span = Span::millis(100);
+
+/// How many resent packets a viewer's memory tells apart.
+const RESENT_SLOTS: usize = 64;
+
+/// One packet to be sent again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Repair {
+    /// To whom.
+    pub viewer: ViewerId,
+    /// Its track.
+    pub track: u8,
+    /// The SRTP index under which it left.
+    pub index: u64,
+}
+
+/// A queue of repairs.
+pub struct Repairs {
+    ring: Box<[Repair]>,
+    first: usize,
+    waiting: usize,
+}
+
+impl Repairs {
+    /// An empty queue. All allocation is here.
+    pub fn new() -> Self {
+        Self {
+            ring: vec![Repair::default(); REPAIRS_MAX].into_boxed_slice(),
+            first: 0,
+            waiting: 0,
+        }
+    }
+
+    /// Queues a repair. False: no room.
+    pub fn push(&mut self, repair: Repair) -> bool {
+        if self.waiting == self.ring.len() {
+            return false;
+        }
+        let at = (self.first + self.waiting) % self.ring.len();
+        self.ring[at] = repair;
+        self.waiting += 1;
+        true
+    }
+
+    /// The oldest repair.
+    pub fn first(&self) -> Option<Repair> {
+        (self.waiting > 0).then(|| self.ring[self.first])
+    }
+
+    /// Takes the oldest repair off.
+    pub fn pop(&mut self) {
+        if self.waiting > 0 {
+            self.first = (self.first + 1) % self.ring.len();
+            self.waiting -= 1;
+        }
+    }
+
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+}
+
+/// Which packets a viewer was sent again a moment ago.
+#[derive(Clone, Copy)]
+pub struct Resent {
+    /// Track and SRTP index, with the time in milliseconds; a later packet may take the place.
+    slots: [(u32, u32); RESENT_SLOTS],
+}
+
+impl Resent {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            slots: [(0, 0); RESENT_SLOTS],
+        }
+    }
+
+    /// True if the packet was not sent again within `after`; it counts as sent again from now.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "low bits of a key and of a time"
+    )]
+    pub fn may(&mut self, now: Time, after: Span, track: u8, index: u64) -> bool {
+        let key = (index as u32) << 1 | u32::from(track & 1);
+        // Never 0, which marks a slot that is empty.
+        let at_ms = (now.0 / 1_000_000) as u32 | 1;
+        let Some(slot) = self.slots.get_mut(key as usize % RESENT_SLOTS) else {
+            return true;
+        };
+        let age_ms = at_ms.wrapping_sub(slot.1);
+        if slot.1 != 0 && slot.0 == key && u64::from(age_ms) < after.as_millis() {
+            return false;
+        }
+        *slot = (key, at_ms);
+        true
+    }
+}
+
+/// How long to wait before the same packet is sent once more.
+pub fn resend_after(rtt: Span) -> Span {
+    if rtt == Span::ZERO {
+        RESEND_AFTER_DEFAULT
+    } else {
+        rtt.clamp(RESEND_AFTER_MIN, RESEND_AFTER_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_sent_again_once_in_a_round_trip() {
+        let mut resent = Resent::new();
+        let start = Time(Span::secs(7).0);
+        assert!(resent.may(start, Span::millis(20), 0, 77));
+        assert!(!resent.may(start + Span::millis(10), Span::millis(20), 0, 77));
+        assert!(resent.may(start + Span::millis(10), Span::millis(20), 1, 77));
+        assert!(resent.may(start + Span::millis(30), Span::millis(20), 0, 77));
+        assert!(resent.may(start + Span::millis(30), Span::millis(20), 0, 78));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_keeps_its_order() {
+        let mut repairs = Repairs::new();
+        let pushed = (0..5000_u64).filter(|&index| {
+            repairs.push(Repair {
+                index,
+                ..Repair::default()
+            })
+        });
+        assert_eq!(pushed.count(), REPAIRS_MAX);
+        for index in 0..REPAIRS_MAX as u64 {
+            assert_eq!(repairs.first().unwrap().index, index);
+            repairs.pop();
+        }
+        assert!(repairs.is_empty() && repairs.first().is_none());
+    }
+}

@@ -1,0 +1,238 @@
+//! Owns one track as one viewer gets it: numbers that run on for ever, whatever happens to the
+//! stream, and the header made of them. Hot.
+
+use link::command::{EXT_BYTES_MAX, TrackOut};
+use wire::rtp::{HEADER_BYTES, Header};
+use wire::seq::newer32;
+use wire::time::Time;
+
+use crate::burst::Piece;
+use crate::history::{History, Segment};
+
+/// Bytes of the largest header that we write.
+pub const HEADER_BYTES_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX;
+
+/// No packet of a track has this number, so that the next one starts a segment.
+const NO_SEQ: u64 = u64::MAX;
+
+/// One track of one viewer.
+#[derive(Clone, Copy, Debug)]
+pub struct OutTrack {
+    /// What the viewer negotiated.
+    pub out: TrackOut,
+    /// SRTP index of the next packet.
+    pub next_index: u64,
+    /// SRTP index of the next retransmission.
+    pub rtx_next_index: u64,
+    /// Added to the stream's timestamps (RFC 3550 section 5.1: the initial value is random).
+    timestamp_offset: u32,
+    /// The packet of the track that continues the segment.
+    next_seq: u64,
+    /// The newest timestamp sent, in the viewer's count.
+    newest_timestamp: u32,
+    /// The newest frame sent.
+    newest_frame: u32,
+    /// Packets sent, as sender reports count them.
+    pub packets: u32,
+    /// Payload bytes sent, as sender reports count them.
+    pub octets: u32,
+    /// When a keyframe was last begun; `ZERO`: none yet.
+    pub keyframe_at: Time,
+    history: History,
+}
+
+/// A header and the SRTP index under which it leaves.
+pub struct Stamped {
+    /// ROC << 16 | sequence number.
+    pub index: u64,
+    bytes: [u8; HEADER_BYTES_MAX],
+    used: usize,
+}
+
+impl Stamped {
+    /// The header with its extension.
+    #[inline]
+    pub fn header(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+}
+
+impl OutTrack {
+    /// A track of which nothing has been sent.
+    pub fn new(out: &TrackOut, timestamp_offset: u32) -> Self {
+        Self {
+            out: sane(out),
+            next_index: out.first_index,
+            rtx_next_index: out.rtx_first_index,
+            timestamp_offset,
+            next_seq: NO_SEQ,
+            newest_timestamp: 0,
+            newest_frame: 0,
+            packets: 0,
+            octets: 0,
+            keyframe_at: Time::ZERO,
+            history: History::starting(out.first_index),
+        }
+    }
+
+    /// True if the viewer takes this track.
+    #[inline]
+    pub const fn is_taken(&self) -> bool {
+        self.out.clock_hz != 0
+    }
+
+    /// Bytes of every header of this track.
+    #[inline]
+    pub fn header_bytes(&self) -> usize {
+        HEADER_BYTES + usize::from(self.out.ext_bytes)
+    }
+
+    /// Takes over what was negotiated anew. Its SSRCs and indexes stay what they are.
+    ///
+    /// What was sent before cannot be sent again after a change: another header under an index
+    /// that was used would reuse a nonce.
+    pub fn renegotiate(&mut self, out: &TrackOut) {
+        let mut renewed = sane(out);
+        renewed.first_index = self.out.first_index;
+        renewed.rtx_first_index = self.out.rtx_first_index;
+        if self.packets > 0 {
+            renewed.ssrc = self.out.ssrc;
+        }
+        if self.out.rtx_ssrc != 0 && renewed.rtx_ssrc != 0 {
+            renewed.rtx_ssrc = self.out.rtx_ssrc;
+        }
+        let same_headers = renewed.payload_type == self.out.payload_type
+            && renewed.ext == self.out.ext
+            && renewed.ext_bytes == self.out.ext_bytes
+            && renewed.ssrc == self.out.ssrc;
+        self.out = renewed;
+        if !same_headers {
+            self.history.forget(self.next_index);
+            self.next_seq = NO_SEQ;
+        }
+    }
+
+    /// The header of the next packet of this track; counts it as sent.
+    #[inline]
+    pub fn stamp(&mut self, now: Time, piece: &Piece<'_>) -> Stamped {
+        if piece.seq != self.next_seq {
+            self.begin_segment(piece);
+        }
+        if piece.starts_key {
+            self.keyframe_at = now;
+        }
+        let index = self.next_index;
+        let timestamp = self.timestamp(self.history.current(), piece);
+        self.next_index += 1;
+        self.next_seq = piece.seq.wrapping_add(1);
+        if newer32(timestamp, self.newest_timestamp) {
+            self.newest_timestamp = timestamp;
+        }
+        if newer32(piece.frame, self.newest_frame) {
+            self.newest_frame = piece.frame;
+        }
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self
+            .octets
+            .wrapping_add(u32::try_from(piece.payload.len()).unwrap_or_default());
+        self.header(index, timestamp, piece.marker)
+    }
+
+    /// The header that a packet had when it was sent under `index`.
+    pub fn stamp_again(&self, index: u64, piece: &Piece<'_>) -> Option<Stamped> {
+        let segment = self.history.find(index)?;
+        let timestamp = self.timestamp(segment, piece);
+        Some(self.header(index, timestamp, piece.marker))
+    }
+
+    /// The header of a retransmission (RFC 4588 section 4) of what was sent under `index`.
+    pub fn stamp_rtx(&mut self, index: u64, piece: &Piece<'_>) -> Option<Stamped> {
+        let segment = self.history.find(index)?;
+        let timestamp = self.timestamp(segment, piece);
+        let rtx_index = self.rtx_next_index;
+        self.rtx_next_index += 1;
+        let header = Header {
+            marker: piece.marker,
+            payload_type: self.out.rtx_payload_type,
+            sequence: low(rtx_index),
+            timestamp,
+            ssrc: self.out.rtx_ssrc,
+        };
+        Some(self.write(rtx_index, &header))
+    }
+
+    /// The packet of the track that left under `index`, if it can be sent again.
+    pub fn sent(&self, index: u64) -> Option<u64> {
+        if index >= self.next_index {
+            return None;
+        }
+        Some(self.history.find(index)?.seq(index))
+    }
+
+    /// The stream's timestamp in the viewer's count, as it is when nothing is repeated.
+    pub fn true_timestamp(&self, timestamp: u32) -> u32 {
+        timestamp.wrapping_add(self.timestamp_offset)
+    }
+
+    #[cold]
+    fn begin_segment(&mut self, piece: &Piece<'_>) {
+        let first = self.packets == 0;
+        if first {
+            self.newest_frame = piece.frame.wrapping_sub(1);
+            self.newest_timestamp = self.true_timestamp(piece.timestamp).wrapping_sub(1);
+        }
+        // Frames up to the newest have been sent: those that come now come again.
+        let ahead = self.newest_frame.wrapping_sub(piece.frame);
+        let repeated_frames = if ahead < 1 << 31 { ahead + 1 } else { 0 };
+        self.history.begin(Segment {
+            first_index: self.next_index,
+            first_seq: piece.seq,
+            first_frame: piece.frame,
+            floor: self.newest_timestamp.wrapping_add(1),
+            repeated_frames,
+        });
+    }
+
+    #[inline]
+    fn timestamp(&self, segment: &Segment, piece: &Piece<'_>) -> u32 {
+        segment.timestamp(self.true_timestamp(piece.timestamp), piece.frame)
+    }
+
+    #[inline]
+    fn header(&self, index: u64, timestamp: u32, marker: bool) -> Stamped {
+        let header = Header {
+            marker,
+            payload_type: self.out.payload_type,
+            sequence: low(index),
+            timestamp,
+            ssrc: self.out.ssrc,
+        };
+        self.write(index, &header)
+    }
+
+    #[inline]
+    fn write(&self, index: u64, header: &Header) -> Stamped {
+        let mut bytes = [0; HEADER_BYTES_MAX];
+        let ext = self.out.ext.get(..usize::from(self.out.ext_bytes));
+        let used = header.write(ext.unwrap_or_default(), &mut bytes);
+        Stamped { index, bytes, used }
+    }
+}
+
+/// What the other process sent, with lengths that hold.
+fn sane(out: &TrackOut) -> TrackOut {
+    let mut sane = *out;
+    if usize::from(sane.ext_bytes) > EXT_BYTES_MAX || !sane.ext_bytes.is_multiple_of(4) {
+        sane.ext_bytes = 0;
+    }
+    sane
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are the sequence number"
+)]
+const fn low(index: u64) -> u16 {
+    index as u16
+}

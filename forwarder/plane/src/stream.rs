@@ -1,0 +1,126 @@
+//! Owns what a core knows of a stream that it has viewers of or a publisher for.
+
+use link::ids::StreamId;
+use link::log::LogReader;
+use link::stats::StreamStats;
+use wire::time::Time;
+
+use crate::pace::Rate;
+use crate::viewers::NONE;
+
+/// One stream on one core.
+pub struct Stream {
+    /// Which.
+    pub id: StreamId,
+    /// Our end of its log.
+    pub reader: LogReader,
+    /// Position up to which bursts have been cut.
+    pub seen: u64,
+    /// A viewer in the ring of its viewers, where the next burst begins; `NONE`: no viewers.
+    pub first_viewer: u32,
+    /// Viewers in the ring.
+    pub viewers: u32,
+    /// Its rate.
+    pub rate: Rate,
+    /// A viewer waits for a keyframe that the log does not have.
+    pub wants_key: bool,
+    /// When a keyframe was last asked for.
+    pub key_wanted_at: Time,
+    /// Its counters in shared memory.
+    pub stats: StreamStats,
+    /// The log's head when it was found empty: closed, or being reused.
+    pub barren_head: Option<u64>,
+    active_at: usize,
+}
+
+impl Stream {
+    /// A viewer of this stream on this core.
+    pub fn any_viewer(&self) -> Option<u32> {
+        (self.first_viewer != NONE).then_some(self.first_viewer)
+    }
+
+    /// Lets everything that is in the log be past.
+    pub fn start_here(&mut self) {
+        let end = self.reader.pin().range().end;
+        self.seen = self.seen.max(end);
+    }
+
+    /// True if there is something to be cut for a viewer.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        if self.viewers == 0 {
+            return false;
+        }
+        let head = self.reader.head();
+        head != self.seen && Some(head) != self.barren_head
+    }
+}
+
+/// All streams of a core.
+pub struct Streams {
+    slots: Box<[Option<Stream>]>,
+    active: Vec<u32>,
+}
+
+impl Streams {
+    /// An empty table. All allocation is here.
+    pub fn new(streams_max: u32) -> Self {
+        Self {
+            slots: (0..streams_max).map(|_| None).collect(),
+            active: Vec::with_capacity(streams_max as usize),
+        }
+    }
+
+    /// The stream with this index.
+    #[inline]
+    pub fn at(&self, index: u32) -> Option<&Stream> {
+        self.slots.get(index as usize)?.as_ref()
+    }
+
+    /// The stream with this index.
+    #[inline]
+    pub fn at_mut(&mut self, index: u32) -> Option<&mut Stream> {
+        self.slots.get_mut(index as usize)?.as_mut()
+    }
+
+    /// Indexes of the streams here, in any order.
+    #[inline]
+    pub fn active(&self) -> &[u32] {
+        &self.active
+    }
+
+    /// Enters a stream, of which everything before `seen` is past. Nothing changes if its index is
+    /// out of range or taken.
+    pub fn insert(&mut self, id: StreamId, reader: LogReader, stats: StreamStats, seen: u64) {
+        let active_at = self.active.len();
+        if let Some(slot @ None) = self.slots.get_mut(id.index as usize) {
+            self.active.push(id.index);
+            *slot = Some(Stream {
+                id,
+                reader,
+                seen,
+                first_viewer: NONE,
+                viewers: 0,
+                rate: Rate::default(),
+                wants_key: false,
+                key_wanted_at: Time::ZERO,
+                stats,
+                barren_head: None,
+                active_at,
+            });
+        }
+    }
+
+    /// Forgets a stream and lets go of its log.
+    pub fn remove(&mut self, index: u32) {
+        let Some(gone) = self.slots.get_mut(index as usize).and_then(Option::take) else {
+            return;
+        };
+        self.active.swap_remove(gone.active_at);
+        if let Some(&moved) = self.active.get(gone.active_at)
+            && let Some(moved) = self.at_mut(moved)
+        {
+            moved.active_at = gone.active_at;
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Owns the send side of one viewer: what fan-out needs first, what comes rarely last. Hot.
+
+use link::command::{AddViewer, IceCredentials, TRACKS_MAX, VIDEO};
+use link::ids::ViewerId;
+use link::keys::{MasterKey, SrtpKeys};
+use link::viewer::{LEASES, Lease, Viewer as Cell};
+use seal::{KeyError, RtcpOpener, Sealer, Secret};
+use wire::datagram::RxMeta;
+use wire::time::{Span, Time};
+
+use crate::burst::Tracks;
+use crate::check::Checks;
+use crate::feedback::Quality;
+use crate::keyframe::Pleas;
+use crate::nack::Resent;
+use crate::pace::{Bucket, CATCH_UP_BURST_BYTES, REPAIR_BURST_BYTES};
+use crate::random::Random;
+use crate::report::Echo;
+use crate::rewrite::OutTrack;
+
+/// Indexes are leased in blocks of so many packets: one store into shared memory for each block,
+/// and a restart skips at most one, which is far from half a turn of the sequence number.
+const LEASE_BLOCK: u64 = 4096;
+
+/// The leases of a track: media and retransmission.
+const TRACK_LEASES: [[Lease; 2]; TRACKS_MAX] = [
+    [Lease::Video, Lease::VideoRtx],
+    [Lease::Audio, Lease::AudioRtx],
+];
+
+/// Address pairs of a viewer that are answered to. Browsers check two or three.
+pub const PATHS_MAX: usize = 4;
+
+/// Where a viewer's video stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It gets the stream as it comes.
+    Live,
+    /// It is sent what lies between a keyframe and the present, faster than real time.
+    CatchUp,
+    /// It waits for a keyframe.
+    Waiting,
+}
+
+/// One viewer.
+pub struct Viewer {
+    /// Which.
+    pub id: ViewerId,
+    /// The stream's index.
+    pub stream: u32,
+    /// Where its video stands; audio is always live.
+    pub phase: Phase,
+    /// The tracks that it takes.
+    pub taken: Tracks,
+    /// It is in the list of viewers that the egress had no room for.
+    pub is_blocked: bool,
+    /// It is in the list of viewers that catch up.
+    pub is_joining: bool,
+    /// One of its indexes is used up: nothing more may be sealed.
+    pub is_worn: bool,
+    /// The selected pair: where it is, and our address it talks to.
+    pub to: RxMeta,
+    /// Position in the log up to which it got all that is live.
+    pub cursor: u64,
+    /// While it catches up: position of the next video packet.
+    pub replay: u64,
+    /// What catching up may send now.
+    pub bucket: Bucket,
+    /// Neighbours in the ring of the stream's viewers.
+    pub next: u32,
+    /// See `next`.
+    pub prev: u32,
+    /// What it was sent since it came.
+    pub sent: Sent,
+    /// Its cell in shared memory.
+    pub cell: Cell,
+    /// First indexes not leased yet, as in the cell.
+    leases: [u64; LEASES],
+    /// Its tracks.
+    pub tracks: [OutTrack; TRACKS_MAX],
+    /// Seals what goes to it.
+    pub sealer: Sealer,
+    /// What comes rarely.
+    pub cold: Cold,
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// RTP packets, retransmissions too.
+    pub packets: u64,
+    /// Bytes of them, without UDP and IP.
+    pub bytes: u64,
+    /// Retransmitted packets.
+    pub retransmitted: u64,
+}
+
+/// The part of a viewer that only feedback, checks and timers touch.
+pub struct Cold {
+    /// Opens its SRTCP.
+    pub opener: RtcpOpener,
+    /// Our credentials.
+    pub ice: IceCredentials,
+    /// Those of an ICE restart that has not moved it yet.
+    pub ice_next: Option<IceCredentials>,
+    /// The last valid check, on any pair.
+    pub checked_at: Time,
+    /// The last valid check on the selected pair.
+    pub selected_at: Time,
+    /// The last authentic RTCP.
+    pub heard_at: Time,
+    /// Pairs on which valid checks came.
+    pub paths: [Option<RxMeta>; PATHS_MAX],
+    /// The checks that came last: one that was overheard and is repeated must not move it.
+    pub checks: Checks,
+    /// What repairs may cost now.
+    pub repair: Bucket,
+    /// What was sent again just now.
+    pub resent: Resent,
+    /// Its calls for keyframes.
+    pub pleas: Pleas,
+    /// When the next report is due.
+    pub report_at: Time,
+    /// The next SRTCP index.
+    pub rtcp_index: u64,
+    /// A clock of the peer that wants its echo.
+    pub echo: Option<Echo>,
+    /// What the viewer says of how it receives.
+    pub quality: Quality,
+    /// Its place in the list of viewers in use.
+    pub active_at: u32,
+}
+
+impl Viewer {
+    /// A viewer that has been sent nothing and is in no list.
+    ///
+    /// # Errors
+    /// The keys cannot be used.
+    pub fn new(
+        now: Time,
+        add: &AddViewer,
+        cell: Cell,
+        random: &mut Random,
+    ) -> Result<Self, KeyError> {
+        let to = RxMeta {
+            peer: add.peer,
+            local: add.local,
+        };
+        let tracks = add
+            .tracks
+            .each_ref()
+            .map(|out| OutTrack::new(out, random.next_u32()));
+        let mut paths = [None; PATHS_MAX];
+        paths[0] = Some(to);
+        let mut viewer = Self {
+            id: add.viewer,
+            stream: add.stream.index,
+            phase: Phase::Waiting,
+            taken: taken(&tracks),
+            is_blocked: false,
+            is_joining: false,
+            is_worn: false,
+            to,
+            cursor: 0,
+            replay: 0,
+            bucket: Bucket::holding(CATCH_UP_BURST_BYTES, now),
+            next: u32::MAX,
+            prev: u32::MAX,
+            sent: Sent::default(),
+            leases: [0; LEASES],
+            cell,
+            tracks,
+            sealer: Sealer::new(&secret(&add.keys, &add.keys.send)?)?,
+            cold: Cold {
+                opener: RtcpOpener::new(&secret(&add.keys, &add.keys.receive)?),
+                ice: add.ice,
+                ice_next: None,
+                checked_at: now,
+                selected_at: now,
+                heard_at: now,
+                paths,
+                checks: Checks::default(),
+                repair: Bucket::holding(REPAIR_BURST_BYTES, now),
+                resent: Resent::new(),
+                pleas: Pleas::default(),
+                // The first one soon: without it the peer cannot align audio and video. After
+                // that the random start spreads the reports of all viewers over the second.
+                report_at: now + Span::millis(u64::from(random.below(200))),
+                rtcp_index: add.rtcp_first_index,
+                echo: None,
+                quality: Quality::default(),
+                active_at: u32::MAX,
+            },
+        };
+        viewer.begin_leases();
+        Ok(viewer)
+    }
+
+    /// The tracks that it gets as they come.
+    #[inline]
+    pub fn live(&self) -> Tracks {
+        match self.phase {
+            Phase::Live => self.taken,
+            Phase::CatchUp | Phase::Waiting => self.taken.without(VIDEO),
+        }
+    }
+
+    /// Takes over what was negotiated anew.
+    pub fn renegotiate(&mut self, add: &AddViewer) {
+        for (track, out) in self.tracks.iter_mut().zip(&add.tracks) {
+            track.renegotiate(out);
+        }
+        self.taken = taken(&self.tracks);
+    }
+
+    /// Leases the indexes of `packets` more of this track before they are used.
+    /// False: the key has none left.
+    #[inline]
+    pub fn lease(&mut self, track: usize, packets: u64) -> bool {
+        let end = self.tracks[track].next_index + packets;
+        self.cover(TRACK_LEASES[track][0], end);
+        end <= RTP_INDEX_END
+    }
+
+    /// The same for one retransmission.
+    pub fn lease_rtx(&mut self, track: usize) -> bool {
+        let end = self.tracks[track].rtx_next_index + 1;
+        self.cover(TRACK_LEASES[track][1], end);
+        end <= RTP_INDEX_END
+    }
+
+    /// The same for one SRTCP packet: its index.
+    pub fn lease_rtcp(&mut self) -> Option<u32> {
+        let index = self.cold.rtcp_index;
+        if index >= RTCP_INDEX_END {
+            return None;
+        }
+        self.cover(Lease::Rtcp, index + 1);
+        self.cold.rtcp_index = index + 1;
+        u32::try_from(index).ok()
+    }
+
+    #[inline]
+    fn cover(&mut self, lease: Lease, end: u64) {
+        let leased = &mut self.leases[lease as usize];
+        if end > *leased {
+            *leased = end + LEASE_BLOCK;
+            self.cell.raise_lease(lease, *leased);
+        }
+    }
+
+    /// Writes the first leases.
+    fn begin_leases(&mut self) {
+        for (track, [media, rtx]) in TRACK_LEASES.into_iter().enumerate() {
+            self.cover(media, self.tracks[track].next_index + 1);
+            self.cover(rtx, self.tracks[track].rtx_next_index + 1);
+        }
+        self.cover(Lease::Rtcp, self.cold.rtcp_index + 1);
+    }
+}
+
+/// One after the last index of SRTP: 48 bits (RFC 3711 section 9.2).
+const RTP_INDEX_END: u64 = 1 << 48;
+
+/// One after the last index of SRTCP: 31 bits.
+const RTCP_INDEX_END: u64 = 1 << 31;
+
+fn taken(tracks: &[OutTrack; TRACKS_MAX]) -> Tracks {
+    let mut taken = Tracks::default();
+    for (lane, track) in tracks.iter().enumerate() {
+        if track.is_taken() {
+            taken = taken.with(lane);
+        }
+    }
+    taken
+}
+
+/// The secret of one direction.
+pub fn secret(keys: &SrtpKeys, master: &MasterKey) -> Result<Secret, KeyError> {
+    let profile = keys.profile;
+    Secret::new(
+        profile,
+        &master.key[..profile.key_bytes()],
+        &master.salt[..profile.salt_bytes()],
+    )
+}
