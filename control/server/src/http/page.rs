@@ -1,5 +1,7 @@
 //! Owns the web page: three files inside the program, and what a browser may do with them.
 
+use super::Site;
+use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 
@@ -8,12 +10,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; media-src 'self' blob:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'self'";
 
+/// How the page says to which port publishers send; set to the real one as it is served.
+const SRT_PORT: &str = "name=\"freshet-srt-port\" content=\"9000\"";
+
 /// The page.
-pub(super) async fn index() -> Response {
-    asset(
-        "text/html; charset=utf-8",
-        include_str!("../../assets/page/index.html"),
-    )
+pub(super) async fn index(State(site): State<Site>) -> Response {
+    let port = site.config().srt.listen.resolve().port();
+    let here = SRT_PORT.replace("9000", &port.to_string());
+    let body = include_str!("../../assets/page/index.html").replacen(SRT_PORT, &here, 1);
+    asset("text/html; charset=utf-8", body)
 }
 
 /// Its looks.
@@ -32,7 +37,7 @@ pub(super) async fn script() -> Response {
     )
 }
 
-fn asset(kind: &'static str, body: &'static str) -> Response {
+fn asset(kind: &'static str, body: impl IntoResponse) -> Response {
     let headers: [(HeaderName, &str); 3] = [
         (header::CONTENT_TYPE, kind),
         // Asked for again on each visit, so that page and server are of one version.

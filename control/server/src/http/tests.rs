@@ -710,7 +710,9 @@ async fn the_page_is_whole_and_loads_nothing_from_elsewhere() {
         );
         assert!(answer.body.len() > 500, "{path} is empty");
     }
-    let page = ask("GET /", &[], "").await.body;
+    let site = site_with("[srt]\nlisten = \"*:7777\"");
+    let page = send(&site, AWAY, request("GET /", &[], "")).await.body;
+    assert!(page.contains("content=\"7777\""), "publishers are sent to the wrong port");
     assert!(page.contains("/app.js") && page.contains("/style.css"));
     let script = page.matches("<script").count();
     assert!(script == 1 && !page.contains(" style=") && !page.contains(" onclick="));
