@@ -6,16 +6,18 @@
 //! the tail, then looks at the pins. Why it is so: `forwarder/notes/0001-stream-log.md`.
 
 mod memory;
-#[cfg(all(test, loom))]
+#[cfg(test)]
+#[cfg(loom)]
 mod model;
 mod reader;
 mod record;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 mod writer;
 
 #[cfg(not(loom))]
-pub(crate) use memory::{LogHead, LogMemory, LogSlot, PinLine};
+pub(crate) use memory::{LogHead, LogMemory, PinLine};
 pub use reader::{LogReader, Pinned};
 pub use record::{Flags, Record};
 pub use writer::{AppendError, LogWriter};

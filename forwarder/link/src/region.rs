@@ -1,5 +1,6 @@
 //! Owns the memory file that both planes share: making it, adopting it, handing out its ends.
 
+pub(crate) mod build;
 mod cells;
 mod header;
 mod layout;
@@ -11,7 +12,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use header::{BUILD, LAYOUT_OLDEST, LAYOUT_VERSION};
+pub use build::{BUILD, LAYOUT_OLDEST, LAYOUT_VERSION};
 
 use crate::channel::{
     CommandConsumer, CommandProducer, EventConsumer, EventProducer, PuntConsumer, PuntProducer,
@@ -371,6 +372,12 @@ impl Region {
             joins: word >> 1,
             alive: word & 1 == 1,
         }
+    }
+
+    /// The connection to the keeper: readable when the keeper is gone. `None` in one process.
+    #[must_use]
+    pub fn keeper_line(&self) -> Option<BorrowedFd<'_>> {
+        self.0.map.line.as_ref().map(AsFd::as_fd)
     }
 
     /// The memory file and the bells, as [`Region::from_fd`] takes them.

@@ -1,6 +1,10 @@
 //! Owns the ring between one producer and one consumer: fixed slots in shared memory. Hot.
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(loom)]
+mod model;
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 use crate::claim::Claim;

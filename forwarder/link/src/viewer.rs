@@ -1,6 +1,7 @@
 //! Owns the cell of each viewer: who serves it, which packet numbers are spoken for, how it fares.
 
 use crate::ids::{CoreId, ViewerId};
+use crate::life::{generation_of, life_of, next_generation};
 use crate::sync::Shared;
 use crate::text::Text;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -88,15 +89,10 @@ pub struct Viewer {
     id: ViewerId,
 }
 
-/// Generation << 1 | open.
-pub(crate) const fn life_of(generation: u32) -> u64 {
-    (generation as u64) << 1 | 1
-}
-
 impl ViewerCell {
     /// Begins the next generation. The worker must have forgotten the last one.
     pub(crate) fn open(&self) -> u32 {
-        let generation = self.generation().wrapping_add(1).max(1);
+        let generation = next_generation(self.life.load(Ordering::Acquire));
         self.owner.store(NO_CORE, Ordering::Relaxed);
         self.keepsake.write(&[]);
         let words = self.leases.iter().chain(&self.wide);
@@ -108,15 +104,10 @@ impl ViewerCell {
         generation
     }
 
-    /// The generation now, open or closed; 0: never used.
-    pub(crate) fn generation(&self) -> u32 {
-        u32::try_from(self.life.load(Ordering::Acquire) >> 1).unwrap_or(0)
-    }
-
     /// The generation if it is open.
     pub(crate) fn open_generation(&self) -> Option<u32> {
         let life = self.life.load(Ordering::Acquire);
-        (life & 1 == 1).then_some(u32::try_from(life >> 1).unwrap_or(0))
+        (life & 1 == 1).then_some(generation_of(life))
     }
 }
 

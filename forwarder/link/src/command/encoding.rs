@@ -133,7 +133,7 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
     let legal = track.payload_type < 128
         && track.rtx_payload_type < 128
         && usize::from(track.ext_bytes) <= EXT_BYTES_MAX
-        && track.ext_bytes % 4 == 0
+        && track.ext_bytes.is_multiple_of(4)
         && track.first_index <= INDEX_MAX
         && track.rtx_first_index <= INDEX_MAX;
     legal.then_some(track)

@@ -129,7 +129,7 @@ impl<B: Bell> LogWriter<B> {
                 let Some(record) = fill(payload) else {
                     return Ok(None);
                 };
-                describe(tracks, &record, description).map(|record| Some(record))
+                describe(tracks, &record, description).map(Some)
             })
         }?;
         let Some(record) = track else {

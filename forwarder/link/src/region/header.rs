@@ -1,23 +1,11 @@
 //! Owns the first page of the memory file: what it is, who made it, where things are.
 
+use super::build::{LAYOUT_OLDEST, LAYOUT_VERSION, LINE_BYTES, compatible, line, printable};
 use super::layout::{ALIGN, HEADER_BYTES, Layout, PARTS, Section};
 use crate::codec::{Put, Take};
 use crate::limits::Limits;
 
-/// The layout that this build makes. Count up when a place or a meaning changes; what is appended
-/// to a table or to the end of an element within its stride changes nothing.
-pub const LAYOUT_VERSION: u32 = 1;
-
-/// The oldest layout that this build can still work with: one release back.
-pub const LAYOUT_OLDEST: u32 = 1;
-
-/// The build that made the memory, for messages.
-pub const BUILD: &str = concat!("freshet ", env!("CARGO_PKG_VERSION"));
-
 const MAGIC: [u8; 8] = *b"freshet\n";
-
-/// Bytes of the build line, padded with zeroes.
-pub(super) const BUILD_BYTES: usize = 64;
 
 /// Why a memory file is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +31,7 @@ pub(super) fn encode(limits: &Limits, layout: &Layout) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_BYTES];
     let mut put = Put::new(&mut bytes);
     put.bytes(&MAGIC).u32(LAYOUT_VERSION).u32(LAYOUT_OLDEST);
-    put.bytes(&build_line()).u64(layout.bytes as u64);
+    put.bytes(&line()).u64(layout.bytes as u64);
     put.u32(limits.cores.into())
         .u32(limits.streams_max)
         .u32(limits.viewers_max);
@@ -67,7 +55,7 @@ pub(super) fn decode(bytes: &[u8], file_bytes: u64) -> Result<(Limits, Layout), 
         return Err(HeaderError::NotOurs);
     }
     let versions = take.u32().zip(take.u32()).ok_or(HeaderError::NotOurs)?;
-    let build = take.array::<BUILD_BYTES>().ok_or(HeaderError::NotOurs)?;
+    let build = take.array::<LINE_BYTES>().ok_or(HeaderError::NotOurs)?;
     if !compatible(versions.0, versions.1) {
         return Err(HeaderError::Version {
             build: printable(&build),
@@ -76,31 +64,6 @@ pub(super) fn decode(bytes: &[u8], file_bytes: u64) -> Result<(Limits, Layout), 
         });
     }
     places(&mut take, file_bytes).ok_or(HeaderError::Damaged)
-}
-
-/// Whether this build and one with these versions can share memory.
-pub(super) fn compatible(version: u32, oldest: u32) -> bool {
-    oldest <= LAYOUT_VERSION && version >= LAYOUT_OLDEST
-}
-
-/// Our build line, padded.
-pub(super) fn build_line() -> [u8; BUILD_BYTES] {
-    let mut line = [0; BUILD_BYTES];
-    line[..BUILD.len()].copy_from_slice(BUILD.as_bytes());
-    line
-}
-
-/// A build line that is fit for a log.
-pub(super) fn printable(line: &[u8]) -> String {
-    let text = line.iter().take_while(|byte| **byte != 0);
-    text.map(|byte| {
-        if byte.is_ascii_graphic() || *byte == b' ' {
-            *byte as char
-        } else {
-            '?'
-        }
-    })
-    .collect()
 }
 
 fn places(take: &mut Take<'_>, file_bytes: u64) -> Option<(Limits, Layout)> {
@@ -140,6 +103,7 @@ fn places(take: &mut Take<'_>, file_bytes: u64) -> Option<(Limits, Layout)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::region::BUILD;
     use proptest::prelude::*;
 
     fn header() -> (Limits, Layout, Vec<u8>) {

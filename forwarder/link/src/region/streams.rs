@@ -5,11 +5,11 @@ use super::{LinkError, Region};
 use crate::claim::{Claim, FREE};
 use crate::command::TRACKS_MAX;
 use crate::ids::{CoreId, StreamId};
+use crate::life::{generation_of, life_of, next_generation};
 use crate::log::{LogHead, LogMemory, LogReader, LogWriter};
 use crate::stats::StreamStats;
 use crate::stream::{Description, StreamCell};
 use crate::sync::Shared;
-use crate::viewer::life_of;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -40,7 +40,7 @@ impl Region {
         cell.tracks.iter().for_each(|track| {
             track.write(&[]);
         });
-        let generation = u32::try_from(life >> 1).unwrap_or(0).wrapping_add(1).max(1);
+        let generation = next_generation(life);
         let published = &cell.log.published;
         // Nothing of an earlier generation can be seen: its packets lie before the tail.
         let head = published.head.load(Ordering::Acquire);
@@ -105,7 +105,7 @@ impl Region {
             let cell = self.stream_cell(self.stream_place(index).ok()?);
             let life = cell.log.life.load(Ordering::Acquire);
             let name = String::from_utf8_lossy(&cell.name.read()?).into_owned();
-            let generation = u32::try_from(life >> 1).ok()?;
+            let generation = generation_of(life);
             (life & 1 == 1).then_some((StreamId { index, generation }, name))
         });
         open.collect()

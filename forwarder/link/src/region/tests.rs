@@ -12,6 +12,13 @@ use crate::viewer::{Lease, ViewerCounters};
 use wire::peer::Ip;
 use wire::time::Time;
 
+impl Region {
+    /// The words of the first log, to spoil them.
+    pub(crate) fn log_memory_for_test(&self) -> crate::log::LogMemory {
+        self.log_memory(0)
+    }
+}
+
 fn tiny() -> Region {
     let limits = Limits {
         cores: 2,

@@ -1,0 +1,288 @@
+//! The keeper and planes that are other processes: forked, killed, replaced.
+
+use super::*;
+use crate::command::VIDEO;
+use crate::ids::{CoreId, StreamId};
+use crate::limits::{LOG_PACKETS_MIN, Limits};
+use crate::log::{Flags, Record};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command as Process, Stdio};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Set for the child processes: the socket's path.
+const PATH_VARIABLE: &str = "FRESHET_LINK_TEST_PATH";
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("freshet-{}-{name}", std::process::id()));
+        Self(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("link.sock")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tiny() -> Region {
+    let limits = Limits {
+        cores: 1,
+        streams_max: 1,
+        viewers_max: 2,
+        log_packets: LOG_PACKETS_MIN,
+        commands_max: 4,
+        events_max: 4,
+        punts_max: 4,
+    };
+    Region::create(&limits).unwrap()
+}
+
+/// Runs one of the ignored tests below in a process of its own.
+fn spawn(test: &str, path: &Path) -> Child {
+    Process::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            &format!("keeper::tests::{test}"),
+        ])
+        .env(PATH_VARIABLE, path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn until(keeper: &mut Keeper, wanted: impl Fn(&Notice) -> bool) -> Notice {
+    let deadline = std::time::Instant::now() + SOON;
+    while std::time::Instant::now() < deadline {
+        if let Some(notice) = keeper.serve_one(Duration::from_millis(100)).unwrap() {
+            assert!(wanted(&notice), "unexpected {notice:?}");
+            return notice;
+        }
+    }
+    panic!("nothing happened in {SOON:?}");
+}
+
+/// A forwarder that pins the log, writes it half, and waits to be killed.
+#[test]
+#[ignore = "a process of the tests below"]
+fn child_forwarder() {
+    let Ok(path) = std::env::var(PATH_VARIABLE) else {
+        return;
+    };
+    let region = join(Path::new(&path), Role::Forwarder).unwrap();
+    let (stream, _) = region.streams().pop().unwrap();
+    let mut reader = region.log_reader(stream, CoreId(0)).unwrap();
+    let mut writer = region.log_writer(stream).unwrap();
+    let viewer = region.viewer(region.viewers().pop().unwrap()).unwrap();
+    viewer.set_owner(Some(CoreId(0)));
+    let mut commands = region.commands_consumer(CoreId(0)).unwrap();
+    let mut events = region.events_producer(CoreId(0)).unwrap();
+    while commands.pop().is_none() {
+        std::thread::yield_now();
+    }
+    writer
+        .append(&Record::default(), &[b"published by the child"])
+        .unwrap();
+    writer.publish();
+    writer
+        .append(&Record::default(), &[b"never published"])
+        .unwrap();
+    let pinned = reader.pin();
+    assert_eq!(pinned.payload(0), b"by the parent");
+    std::mem::forget(pinned);
+    events
+        .push(&crate::event::Event::KeyframeWanted(stream))
+        .unwrap();
+    region.control_waker().wake();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_killed_forwarder_loses_nothing_but_what_it_had_not_published() {
+    let directory = Directory::new("killed");
+    let region = tiny();
+    let mut keeper = Keeper::listen(region.clone(), &directory.socket()).unwrap();
+    let stream = region.open_stream(0, "live").unwrap();
+    let viewer = region.open_viewer(1).unwrap();
+    let mut writer = region.log_writer(stream).unwrap();
+    let key = Record {
+        flags: Flags::FIRST | Flags::KEY,
+        ..Record::default()
+    };
+    writer.append(&key, &[b"by the parent"]).unwrap();
+    writer.publish();
+    drop(writer);
+
+    let mut child = spawn("child_forwarder", &directory.socket());
+    until(&mut keeper, |notice| {
+        matches!(
+            notice,
+            Notice::Joined {
+                role: Role::Forwarder,
+                ..
+            }
+        )
+    });
+    assert!(region.presence(Role::Forwarder).alive);
+    let mut down = region.commands_producer(CoreId(0)).unwrap();
+    let mut events = region.events_consumer(CoreId(0)).unwrap();
+    let remove = crate::command::Command::RemovePublisher(stream);
+    // Waits for the child to have its ends: only one of two writers may come first.
+    down.push(&remove).unwrap();
+    let sleeper = region.control_sleeper();
+    let deadline = std::time::Instant::now() + SOON;
+    while events.is_empty() && std::time::Instant::now() < deadline {
+        sleeper.prepare();
+        if events.is_empty() {
+            let mut fds = [PollFd::new(sleeper.fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::from(1000u16)).unwrap();
+        }
+        sleeper.clear();
+    }
+    assert!(events.pop().is_some());
+    assert_eq!(viewer.owner(), Some(CoreId(0)));
+    assert!(region.log_writer(stream).is_err(), "the child writes");
+    let left_behind = down.push(&remove).unwrap();
+    assert_eq!(left_behind, 1);
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until(&mut keeper, |notice| {
+        matches!(
+            notice,
+            Notice::Left {
+                role: Role::Forwarder,
+                ..
+            }
+        )
+    });
+    assert!(!region.presence(Role::Forwarder).alive);
+    assert_eq!(viewer.owner(), None);
+    successor(&region, stream);
+}
+
+/// What the next forwarder finds: the streams go on, old commands are gone.
+fn successor(region: &Region, stream: StreamId) {
+    assert!(region.commands_consumer(CoreId(0)).unwrap().pop().is_none());
+    let mut writer = region.log_writer(stream).unwrap();
+    assert_eq!(writer.seq_next(VIDEO), 2);
+    for n in 2..u64::from(LOG_PACKETS_MIN) * 3 {
+        // Would stall if the dead reader's pin were still there.
+        assert_eq!(writer.append(&Record::default(), &[b"on and on"]), Ok(n));
+        writer.publish();
+    }
+    let mut reader = region.log_reader(stream, CoreId(0)).unwrap();
+    let pinned = reader.pin();
+    let last = pinned.range().end - 1;
+    assert_eq!(
+        pinned.record(last).map(|record| record.track_seq),
+        Some(last)
+    );
+}
+
+/// Joins twice: the second must be told why not.
+#[test]
+#[ignore = "a process of the tests below"]
+fn child_control() {
+    let Ok(path) = std::env::var(PATH_VARIABLE) else {
+        return;
+    };
+    let region = join(Path::new(&path), Role::Control).unwrap();
+    let second = join(Path::new(&path), Role::Control).err().unwrap();
+    let told = second.to_string();
+    assert!(told.contains("is Control already: stop it first"), "{told}");
+    let end = region.events_consumer(CoreId(0)).unwrap();
+    drop(region);
+    std::thread::sleep(Duration::from_millis(50));
+    // The last end hangs up.
+    drop(end);
+}
+
+#[test]
+fn a_role_is_held_once_and_is_free_after_the_last_end() {
+    let directory = Directory::new("once");
+    let mut keeper = Keeper::listen(tiny(), &directory.socket()).unwrap();
+    for joins in 1..3 {
+        let mut child = spawn("child_control", &directory.socket());
+        until(&mut keeper, |n| {
+            matches!(
+                n,
+                Notice::Joined {
+                    role: Role::Control,
+                    ..
+                }
+            )
+        });
+        until(&mut keeper, |n| matches!(n, Notice::Refused { .. }));
+        until(&mut keeper, |n| {
+            matches!(
+                n,
+                Notice::Left {
+                    role: Role::Control,
+                    ..
+                }
+            )
+        });
+        assert!(child.wait().unwrap().success());
+        assert_eq!(keeper.region().presence(Role::Control).joins, joins);
+    }
+}
+
+#[test]
+fn strangers_get_a_reason_and_no_memory() {
+    let directory = Directory::new("strangers");
+    let mut keeper = Keeper::listen(tiny(), &directory.socket()).unwrap();
+    let mut future = hello(Role::Forwarder);
+    future[8..12].copy_from_slice(&99u32.to_le_bytes());
+    future[12..16].copy_from_slice(&98u32.to_le_bytes());
+    let mut odd = hello(Role::Forwarder);
+    odd[16] = 9;
+    for greeting in [
+        &b"GET / HTTP/1.1"[..],
+        &future,
+        &odd,
+        &hello(Role::Control)[..20],
+    ] {
+        let line = pass::connect_to(&directory.socket()).unwrap();
+        pass::send(&line, greeting, &[]).unwrap();
+        until(&mut keeper, |n| matches!(n, Notice::Refused { .. }));
+        let mut bytes = [0; ANSWER_BYTES];
+        let (length, passed) = pass::recv_passed(&line, &mut bytes).unwrap();
+        assert!(passed.is_empty());
+        assert!(
+            read_answer(&bytes[..length])
+                .unwrap_err()
+                .contains("refuses")
+        );
+    }
+    // One who hangs up without a word.
+    drop(pass::connect_to(&directory.socket()).unwrap());
+    until(&mut keeper, |n| matches!(n, Notice::Refused { .. }));
+}
+
+#[test]
+fn a_keeper_wants_a_private_place_of_its_own() {
+    let directory = Directory::new("private");
+    let keeper = Keeper::listen(tiny(), &directory.socket()).unwrap();
+    assert_eq!(fs::metadata(&directory.0).unwrap().mode() & 0o777, 0o700);
+    let second = Keeper::listen(tiny(), &directory.socket()).err().unwrap();
+    assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+    // A keeper that died leaves its socket behind.
+    drop(keeper);
+    drop(pass::listen_at(&directory.socket()).unwrap());
+    drop(Keeper::listen(tiny(), &directory.socket()).unwrap());
+    fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o755)).unwrap();
+    let open = Keeper::listen(tiny(), &directory.socket()).err().unwrap();
+    assert!(open.to_string().contains("mode 0700"), "{open}");
+}
