@@ -4,9 +4,10 @@ use crate::dtls::Dtls;
 use crate::ice::Ice;
 use crate::output::Cause;
 use crate::refusal::WhepError;
-use crate::sdp::answer::{self, Local, Plan};
+use crate::sdp::answer::Local;
 use crate::sdp::fragment::{self, Fragment};
 use crate::sdp::offer::Offer;
+use crate::sdp::plan::{Plan, plan};
 use crate::session::{Session, SessionId};
 use crate::sessions::Sessions;
 use crate::streams::Stream;
@@ -77,7 +78,7 @@ impl Sessions {
         }
         let refused = &mut self.counters.offer_refused;
         let offer = Offer::parse(offer).inspect_err(|_| *refused += 1)?;
-        let plan = answer::plan(&offer, &stream.description).inspect_err(|_| *refused += 1)?;
+        let plan = plan(&offer, &stream.description).inspect_err(|_| *refused += 1)?;
         let Some(viewer) = self.admit(now) else {
             self.counters.session_refused_full += 1;
             return Err(full());

@@ -1,6 +1,7 @@
 //! Owns DTLS 1.3 by dimpl: sans-IO already, so this is a translation of times and outputs.
 
-use super::{MTU_BYTES, Secrets, Step};
+use super::MTU_BYTES;
+use super::engine::{Secrets, Step};
 use dimpl::{Config, DtlsCertificate, Error, Output, SrtpProfile};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -149,7 +150,7 @@ impl Engine {
     }
 }
 
-fn profile_of(profile: SrtpProfile) -> Option<Profile> {
+pub(super) fn profile_of(profile: SrtpProfile) -> Option<Profile> {
     match profile {
         SrtpProfile::AEAD_AES_128_GCM => Some(Profile::AeadAes128Gcm),
         SrtpProfile::AEAD_AES_256_GCM => Some(Profile::AeadAes256Gcm),

@@ -1,18 +1,22 @@
 //! Owns DTLS: one association of one session, whichever of two engines runs it.
 //!
-//! Which engine is told by the ClientHello, see [`choose`]. The peer's certificate must have the
+//! Which engine is told by the ClientHello, see `choice`. The peer's certificate must have the
 //! fingerprint of its offer, or nothing is established.
 
 pub mod fingerprint;
 
+mod choice;
 mod dimpl;
+mod engine;
 mod hello;
 mod openssl;
 
 use self::fingerprint::Fingerprint;
-use self::hello::{Assembly, Hello, records};
+use self::choice::choose;
+use self::engine::{Engine, Secrets, Step, keys};
+use self::hello::{Assembly, Hello};
 use ::openssl::error::ErrorStack;
-use link::keys::{MasterKey, Profile, SrtpKeys};
+use link::keys::SrtpKeys;
 use std::fmt;
 use wire::time::Time;
 use zeroize::Zeroize;
@@ -88,28 +92,6 @@ enum State {
     Hello(Assembly),
     Running(Engine),
     Over,
-}
-
-enum Engine {
-    Dimpl(dimpl::Engine),
-    OpenSsl(openssl::Engine),
-}
-
-/// What an engine makes of its input.
-enum Step {
-    Going,
-    Connected(Secrets),
-    Closed,
-    Failed,
-}
-
-/// What an engine knows when it is connected.
-struct Secrets {
-    profile: Profile,
-    /// RFC 5764 section 4.2: client key, server key, client salt, server salt.
-    material: Vec<u8>,
-    /// The peer's certificate (DER).
-    certificate: Vec<u8>,
 }
 
 impl Context {
@@ -190,8 +172,7 @@ impl Dtls {
     /// Does what is due at `now`; what is to be sent is appended to `out`.
     pub fn handle_timeout(&mut self, now: Time, out: &mut Vec<Vec<u8>>) -> Progress {
         let step = match &mut self.state {
-            State::Running(Engine::Dimpl(engine)) => engine.handle_timeout(now, out),
-            State::Running(Engine::OpenSsl(engine)) => engine.handle_timeout(now, out),
+            State::Running(engine) => engine.handle_timeout(now, out),
             State::Hello(_) | State::Over => Step::Going,
         };
         self.progress(step)
@@ -201,8 +182,7 @@ impl Dtls {
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         match &self.state {
-            State::Running(Engine::Dimpl(engine)) => engine.deadline(),
-            State::Running(Engine::OpenSsl(engine)) => engine.deadline(),
+            State::Running(engine) => engine.deadline(),
             State::Hello(_) | State::Over => None,
         }
     }
@@ -210,8 +190,7 @@ impl Dtls {
     /// Says goodbye, if there is anybody to say it to, and ends.
     pub fn close(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Running(Engine::Dimpl(mut engine)) => engine.close(now, out),
-            State::Running(Engine::OpenSsl(mut engine)) => engine.close(out),
+            State::Running(mut engine) => engine.close(now, out),
             State::Hello(_) | State::Over => {}
         }
     }
@@ -285,120 +264,6 @@ impl Dtls {
     }
 }
 
-impl Engine {
-    fn kind(&self) -> EngineKind {
-        match self {
-            Self::Dimpl(_) => EngineKind::Dtls13,
-            Self::OpenSsl(_) => EngineKind::Dtls12,
-        }
-    }
-
-    fn is_client(&self) -> bool {
-        match self {
-            Self::Dimpl(_) => false,
-            Self::OpenSsl(engine) => engine.is_client(),
-        }
-    }
-
-    fn is_connected(&self) -> bool {
-        match self {
-            Self::Dimpl(engine) => engine.is_connected(),
-            Self::OpenSsl(engine) => engine.is_connected(),
-        }
-    }
-
-    /// Keeps from the engine what anybody could have sent who knows an address: alerts that nothing
-    /// protects, ever (RFC 6347 section 4.1.2.7 lets us), and once connected everything that nothing
-    /// protects. A peer whose last flight was lost repeats its Finished, which is protected.
-    fn handle_filtered(&mut self, now: Time, datagram: &[u8], out: &mut Vec<Vec<u8>>) -> Step {
-        const ALERT: u8 = 21;
-        let connected = self.is_connected();
-        let passes = |r: &hello::Record<'_>| !r.is_plaintext() || (!connected && r.kind != ALERT);
-        if records(datagram).all(|record| passes(&record)) {
-            return self.handle(now, datagram, out);
-        }
-        let kept: Vec<u8> = records(datagram)
-            .filter(passes)
-            .flat_map(|r| r.whole.iter().copied())
-            .collect();
-        if kept.is_empty() {
-            Step::Going
-        } else {
-            self.handle(now, &kept, out)
-        }
-    }
-
-    fn handle(&mut self, now: Time, datagram: &[u8], out: &mut Vec<Vec<u8>>) -> Step {
-        match self {
-            Self::Dimpl(engine) => engine.handle(now, datagram, out),
-            Self::OpenSsl(engine) => engine.handle(now, datagram, out),
-        }
-    }
-}
-
-/// Chooses the engine that gets the cheapest SRTP profile, and of equals the newer protocol.
-///
-/// OpenSSL lets us name our order; dimpl takes the client's first. A viewer's packets cost far
-/// more over its stay than its handshake: Chromium, which names `SHA1_80` first, is worth DTLS 1.2.
-///
-/// # Errors
-/// When nothing that is offered will do.
-fn choose(hello: &Hello, prefer_dtls13: bool) -> Result<EngineKind, Failure> {
-    let best = PROFILES
-        .iter()
-        .find(|profile| hello.profiles.contains(profile));
-    let Some(best) = best else {
-        return Err(Failure::Profile);
-    };
-    let by_dimpl = hello
-        .profiles
-        .iter()
-        .find(|profile| dimpl::PROFILES.contains(profile));
-    let dtls13 = hello.dtls13 && by_dimpl.is_some();
-    match (dtls13, hello.dtls12) {
-        (true, true) if prefer_dtls13 || by_dimpl == Some(best) => Ok(EngineKind::Dtls13),
-        (_, true) => Ok(EngineKind::Dtls12),
-        (true, false) => Ok(EngineKind::Dtls13),
-        (false, false) => Err(Failure::Version),
-    }
-}
-
-/// What we would like, dearest last: costs of sealing 1,200 bytes rise from 1 by 1.1 to 3 and more.
-const PROFILES: [Profile; 4] = [
-    Profile::AeadAes128Gcm,
-    Profile::AeadAes256Gcm,
-    Profile::Aes128CmSha1_80,
-    Profile::Aes128CmSha1_32,
-];
-
-/// Cuts the exporter's output up. `None` if it is too short.
-fn keys(profile: Profile, material: &[u8], client: bool) -> Option<SrtpKeys> {
-    let (key_bytes, salt_bytes) = (profile.key_bytes(), profile.salt_bytes());
-    let (client_key, rest) = material.split_at_checked(key_bytes)?;
-    let (server_key, rest) = rest.split_at_checked(key_bytes)?;
-    let (client_salt, rest) = rest.split_at_checked(salt_bytes)?;
-    let (server_salt, _) = rest.split_at_checked(salt_bytes)?;
-    let by_client = master_key(client_key, client_salt)?;
-    let by_server = master_key(server_key, server_salt)?;
-    let (send, receive) = if client {
-        (by_client, by_server)
-    } else {
-        (by_server, by_client)
-    };
-    Some(SrtpKeys {
-        profile,
-        send,
-        receive,
-    })
-}
-
-fn master_key(key: &[u8], salt: &[u8]) -> Option<MasterKey> {
-    let mut master = MasterKey::default();
-    master.key.get_mut(..key.len())?.copy_from_slice(key);
-    master.salt.get_mut(..salt.len())?.copy_from_slice(salt);
-    Some(master)
-}
-
 /// Why DTLS cannot be set up at all.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -428,5 +293,7 @@ impl Drop for Established {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,9 @@
 //! dropped by the peer's replay window, one that did not is news.
 
 use super::hello::records;
-use super::{MTU_BYTES, PROFILES, Secrets, Step};
+use super::MTU_BYTES;
+use super::choice::PROFILES;
+use super::engine::{Secrets, Step};
 use dimpl::DtlsCertificate;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
@@ -60,6 +62,14 @@ struct Wire {
 
 impl Shared {
     pub(super) fn new(certificate: &DtlsCertificate) -> Result<Self, ErrorStack> {
+        Self::with_profiles(certificate, &PROFILES)
+    }
+
+    /// With SRTP profiles in this order.
+    pub(super) fn with_profiles(
+        certificate: &DtlsCertificate,
+        profiles: &[Profile],
+    ) -> Result<Self, ErrorStack> {
         let x509 = X509::from_der(&certificate.certificate)?;
         let key = PKey::private_key_from_der(&certificate.private_key)?;
         let build = |method| -> Result<SslContext, ErrorStack> {
@@ -67,7 +77,7 @@ impl Shared {
             builder.set_certificate(&x509)?;
             builder.set_private_key(&key)?;
             builder.check_private_key()?;
-            settings(&mut builder)?;
+            settings(&mut builder, profiles)?;
             Ok(builder.build())
         };
         let (server, client) = (SslMethod::dtls_server(), SslMethod::dtls_client());
@@ -254,12 +264,12 @@ impl Write for Wire {
     }
 }
 
-fn settings(builder: &mut SslContextBuilder) -> Result<(), ErrorStack> {
+fn settings(builder: &mut SslContextBuilder, profiles: &[Profile]) -> Result<(), ErrorStack> {
     builder.set_min_proto_version(Some(SslVersion::DTLS1_2))?;
     builder.set_max_proto_version(Some(SslVersion::DTLS1_2))?;
     builder.set_cipher_list(CIPHERS)?;
     builder.set_groups_list(GROUPS)?;
-    let names: Vec<&str> = PROFILES.iter().filter_map(|p| profile_name(*p)).collect();
+    let names: Vec<&str> = profiles.iter().filter_map(|p| profile_name(*p)).collect();
     builder.set_tlsext_use_srtp(&names.join(":"))?;
     // Every certificate is self-signed; which one it must be is in the offer, and checked there.
     let required = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod codec;
 pub mod fragment;
 pub mod offer;
+pub mod plan;
 
 use crate::refusal::WhepError;
 
@@ -69,3 +70,6 @@ fn too_large(detail: String) -> WhepError {
         "Offer fewer codecs, candidates or media.",
     )
 }
+
+#[cfg(test)]
+mod tests;

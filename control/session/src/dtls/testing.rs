@@ -1,0 +1,213 @@
+//! Peers for tests: an OpenSSL client or server with any certificate, a dimpl client.
+
+use super::MTU_BYTES;
+use super::engine::{Engine, Step, keys};
+use super::openssl;
+use ::dimpl::{Config, DtlsCertificate, Output};
+use ::openssl::ec::{EcGroup, EcKey};
+use ::openssl::nid::Nid;
+use ::openssl::pkey::{PKey, Private};
+use ::openssl::rsa::Rsa;
+use ::openssl::x509::{X509, X509Name};
+use link::keys::{Profile, SrtpKeys};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wire::time::Time;
+
+/// The certificate of a test peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateKind {
+    P256,
+    P224,
+    Rsa2048,
+}
+
+/// Which DTLS a test peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerKind {
+    /// OpenSSL, DTLS 1.2, as a client.
+    Client12(CertificateKind),
+    /// OpenSSL, DTLS 1.2, as a server.
+    Server12(CertificateKind),
+    /// dimpl, DTLS 1.3 only.
+    Client13,
+    /// dimpl, DTLS 1.3 and 1.2.
+    ClientEither,
+}
+
+/// The other end of an association.
+pub(crate) struct DtlsPeer {
+    end: End,
+    pub(crate) certificate: Vec<u8>,
+    pub(crate) keys: Option<SrtpKeys>,
+    pub(crate) closed: bool,
+    pub(crate) failed: bool,
+    deadline: Option<Time>,
+}
+
+enum End {
+    /// With what is to be sent at the start.
+    OpenSsl(Engine, Vec<Vec<u8>>),
+    Dimpl(Box<::dimpl::Dtls>, Instant),
+}
+
+impl DtlsPeer {
+    pub(crate) fn new(kind: PeerKind, profiles: &[Profile], now: Time) -> Self {
+        let certificate = match kind {
+            PeerKind::Client12(kind) | PeerKind::Server12(kind) => self_signed(kind),
+            _ => ::dimpl::certificate::generate_self_signed_certificate().unwrap(),
+        };
+        let der = certificate.certificate.clone();
+        let end = match kind {
+            PeerKind::Client12(_) => {
+                let shared = openssl::Shared::with_profiles(&certificate, profiles).unwrap();
+                let mut out = Vec::new();
+                let engine = openssl::Engine::client(&shared, now, &mut out).unwrap();
+                End::OpenSsl(Engine::OpenSsl(engine), out)
+            }
+            PeerKind::Server12(_) => {
+                let shared = openssl::Shared::with_profiles(&certificate, profiles).unwrap();
+                let engine = openssl::Engine::server(&shared).unwrap();
+                End::OpenSsl(Engine::OpenSsl(engine), Vec::new())
+            }
+            PeerKind::Client13 | PeerKind::ClientEither => {
+                let config = Config::builder()
+                    .mtu(MTU_BYTES)
+                    .flight_start_rto(Duration::from_millis(100))
+                    .flight_retries(12)
+                    .build();
+                let config = Arc::new(config.unwrap());
+                let origin = Instant::now();
+                let at = origin + Duration::from_nanos(now.0);
+                let mut dtls = if kind == PeerKind::Client13 {
+                    ::dimpl::Dtls::new_13(config, certificate, at)
+                } else {
+                    ::dimpl::Dtls::new_auto(config, certificate, at)
+                };
+                dtls.set_active(true);
+                End::Dimpl(Box::new(dtls), origin)
+            }
+        };
+        let (keys, closed, failed) = (None, false, false);
+        Self { end, certificate: der, keys, closed, failed, deadline: Some(now) }
+    }
+
+    pub(crate) fn handle(&mut self, now: Time, datagram: &[u8]) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        let step = match &mut self.end {
+            End::OpenSsl(engine, first) => {
+                out.append(first);
+                engine.handle_filtered(now, datagram, &mut out)
+            }
+            End::Dimpl(dtls, origin) => {
+                let at = *origin + Duration::from_nanos(now.0);
+                let result = dtls.handle_timeout(at).and_then(|()| dtls.handle_packet(datagram));
+                self.failed |= result.is_err() && self.keys.is_none();
+                return self.drain(&mut out);
+            }
+        };
+        self.note(step);
+        out
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        let step = match &mut self.end {
+            End::OpenSsl(engine, first) => {
+                out.append(first);
+                engine.handle_timeout(now, &mut out)
+            }
+            End::Dimpl(dtls, origin) => {
+                let result = dtls.handle_timeout(*origin + Duration::from_nanos(now.0));
+                self.failed |= result.is_err() && self.keys.is_none();
+                return self.drain(&mut out);
+            }
+        };
+        self.deadline = None;
+        self.note(step);
+        out
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let engine = match &self.end {
+            End::OpenSsl(engine, _) => engine.deadline(),
+            End::Dimpl(..) => None,
+        };
+        [engine, self.deadline].into_iter().flatten().min()
+    }
+
+    pub(crate) fn close(&mut self, now: Time) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        match &mut self.end {
+            End::OpenSsl(engine, _) => engine.close(now, &mut out),
+            End::Dimpl(dtls, _) => {
+                dtls.close().unwrap();
+                return self.drain(&mut out);
+            }
+        }
+        out
+    }
+
+    fn note(&mut self, step: Step) {
+        match step {
+            Step::Going => {}
+            Step::Closed => self.closed = true,
+            Step::Failed => self.failed = true,
+            Step::Connected(secrets) => {
+                let End::OpenSsl(engine, _) = &self.end else { unreachable!("dimpl has no steps") };
+                self.keys = keys(secrets.profile, &secrets.material, engine.is_client());
+            }
+        }
+    }
+
+    fn drain(&mut self, out: &mut Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let End::Dimpl(dtls, origin) = &mut self.end else { unreachable!("OpenSSL has steps") };
+        let mut buffer = vec![0; 4096];
+        loop {
+            match dtls.poll_output(&mut buffer) {
+                Output::Packet(bytes) => out.push(bytes.to_vec()),
+                Output::KeyingMaterial(material, profile) => {
+                    let profile = super::dimpl::profile_of(profile).unwrap();
+                    self.keys = keys(profile, &material, true);
+                }
+                Output::CloseNotify => self.closed = true,
+                Output::Timeout(at) => {
+                    let nanos = at.saturating_duration_since(*origin).as_nanos();
+                    self.deadline = u64::try_from(nanos).ok().map(Time);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        std::mem::take(out)
+    }
+}
+
+/// A self-signed certificate of that kind.
+pub(crate) fn self_signed(kind: CertificateKind) -> DtlsCertificate {
+    let ec = |curve| -> PKey<Private> {
+        let group = EcGroup::from_curve_name(curve).unwrap();
+        PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+    };
+    let key = match kind {
+        CertificateKind::P256 => ec(Nid::X9_62_PRIME256V1),
+        CertificateKind::P224 => ec(Nid::SECP224R1),
+        CertificateKind::Rsa2048 => PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(),
+    };
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_text("CN", "test").unwrap();
+    let name = name.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    let days = |n| ::openssl::asn1::Asn1Time::days_from_now(n).unwrap();
+    builder.set_not_before(&days(0)).unwrap();
+    builder.set_not_after(&days(30)).unwrap();
+    builder.sign(&key, ::openssl::hash::MessageDigest::sha256()).unwrap();
+    DtlsCertificate {
+        certificate: builder.build().to_der().unwrap(),
+        private_key: key.private_key_to_pkcs8().unwrap(),
+    }
+}
