@@ -1,1 +1,15 @@
 //! Owns the tools of the whole-system tests: servers, publishers, browsers, viewers, bad networks.
+#![forbid(unsafe_code)]
+
+pub mod browser;
+pub mod http;
+pub mod impair;
+pub mod marionette;
+pub mod netns;
+pub mod place;
+pub mod process;
+pub mod publish;
+pub mod server;
+pub mod viewer;
+pub mod wait;
+pub mod webdriver;

@@ -50,7 +50,7 @@ const UNSAFE_PLACES: [&str; 9] = [
 ];
 
 /// What a file on the packet path does without: locks, allocation, text, time, and ways to die.
-const COLD_WORDS: [&str; 22] = [
+const COLD_WORDS: [&str; 21] = [
     "Mutex",
     "RwLock",
     "Box::new",
@@ -67,7 +67,6 @@ const COLD_WORDS: [&str; 22] = [
     "await",
     "dyn",
     "unwrap",
-    "expect",
     "HashMap",
     "Instant",
     "SystemTime",
@@ -75,8 +74,17 @@ const COLD_WORDS: [&str; 22] = [
     "unreachable!",
 ];
 
-/// Functions that build what the packet path then uses: they may allocate.
-const BUILDERS: [&str; 6] = ["new", "build", "open", "with_capacity", "default", "boxed"];
+/// What holds by a constant and the compiler cannot see: `expect` in files of the packet path, by
+/// their number. Numbers only fall.
+const HOT_EXPECTS: [(&str, usize); 4] = [
+    ("forwarder/io/src/uring/buffers.rs", 2),
+    ("forwarder/link/src/log/memory.rs", 1),
+    ("forwarder/link/src/log/writer.rs", 1),
+    ("forwarder/seal/src/cm.rs", 1),
+];
+
+/// Functions that run at the start, at the end or at a command: they may allocate.
+const BUILDERS: [&str; 6] = ["new", "register", "outlets", "add", "drop", "default"];
 
 /// The crates without a world: neither clock, socket nor thread.
 const SANS_IO: [&str; 5] = [
@@ -179,12 +187,14 @@ fn the_packet_path_stays_hot() {
             continue;
         }
         hot += 1;
+        let mut expects = 0;
         let builds = building(file.production());
         for ((number, line), builds) in numbered(file.production()).zip(builds) {
             let code = code_of(line);
             if builds || code.trim_start().starts_with('#') {
                 continue;
             }
+            expects += usize::from(has_word(&code, "expect"));
             for word in COLD_WORDS {
                 if has_word(&code, word) {
                     faults.add(
@@ -194,6 +204,12 @@ fn the_packet_path_stays_hot() {
                     );
                 }
             }
+        }
+        let listed = HOT_EXPECTS.iter().find(|(path, _)| *path == file.path);
+        let allowed = listed.map_or(0, |(_, number)| *number);
+        if expects != allowed {
+            let what = format!("has {expects} `expect`, and {allowed} on the list");
+            faults.add(&file.path, 0, &what);
         }
     }
     assert!(
@@ -605,9 +621,9 @@ fn building(text: &str) -> Vec<bool> {
     for line in text.lines() {
         let code = line.trim_start();
         let indent = &line[..line.len() - code.len()];
-        let name = code
-            .split_once("fn ")
-            .and_then(|(before, rest)| (!before.contains('(')).then_some(rest));
+        let name = code.split_once("fn ").and_then(|(before, rest)| {
+            (!before.contains("//") && !before.contains('"')).then_some(rest)
+        });
         let builds = name.is_some_and(|rest| {
             let name: String = rest
                 .chars()

@@ -1,0 +1,112 @@
+//! Owns publishers: the programs with which people send live video, and what they send.
+
+use std::path::Path;
+
+use crate::process::{Process, command};
+
+/// What ffmpeg makes and sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Ffmpeg<'a> {
+    /// Frames from keyframe to keyframe, at 30 a second.
+    pub gop: u32,
+    /// x264's options between `-c:v libx264` and the bit rate.
+    pub video: &'a [&'a str],
+    /// Kilobits of video a second.
+    pub video_kbps: u32,
+    /// Audio codec, or empty for none.
+    pub audio: &'a str,
+    /// Picture size.
+    pub size: &'a str,
+}
+
+impl Default for Ffmpeg<'_> {
+    fn default() -> Self {
+        Self {
+            gop: 60,
+            video: &[
+                "-preset",
+                "ultrafast",
+                "-tune",
+                "zerolatency",
+                "-profile:v",
+                "baseline",
+            ],
+            video_kbps: 1000,
+            audio: "aac",
+            size: "640x360",
+        }
+    }
+}
+
+impl Ffmpeg<'_> {
+    /// Publishes a moving test picture and a tone to `url` until it is dropped.
+    #[must_use]
+    pub fn to(&self, url: &str, folder: &Path) -> Process {
+        let picture = format!("testsrc2=size={}:rate=30", self.size);
+        let rate = format!("{}k", self.video_kbps);
+        let gop = self.gop.to_string();
+        let mut arguments = vec!["-hide_banner", "-loglevel", "info", "-nostdin", "-re"];
+        arguments.extend(["-f", "lavfi", "-i", &picture]);
+        if !self.audio.is_empty() {
+            arguments.extend(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
+        }
+        arguments.extend(["-c:v", "libx264", "-pix_fmt", "yuv420p"]);
+        arguments.extend(self.video);
+        arguments.extend(["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"]);
+        arguments.extend(["-b:v", &rate, "-maxrate", &rate, "-bufsize", &rate]);
+        if !self.audio.is_empty() {
+            arguments.extend(["-c:a", self.audio, "-b:a", "96k", "-ac", "2"]);
+        }
+        arguments.extend(["-f", "mpegts", url]);
+        Process::start("ffmpeg", folder, &command("ffmpeg", &arguments))
+    }
+}
+
+/// GStreamer's SRT sink; `aligned`: 1316 bytes a message instead of 188.
+#[must_use]
+pub fn gstreamer(url: &str, aligned: bool, folder: &Path) -> Process {
+    let mux = if aligned {
+        "mpegtsmux name=mux alignment=7"
+    } else {
+        "mpegtsmux name=mux"
+    };
+    let line = format!(
+        "-q videotestsrc is-live=true pattern=smpte ! video/x-raw,width=640,height=360,\
+         framerate=30/1 ! timeoverlay font-desc=Sans,48 ! x264enc tune=zerolatency \
+         speed-preset=ultrafast bitrate=1000 key-int-max=60 ! video/x-h264,profile=baseline \
+         ! h264parse ! queue ! mux. audiotestsrc is-live=true ! audioconvert ! voaacenc \
+         ! aacparse ! queue ! mux. {mux} ! srtsink wait-for-connection=false uri={url}"
+    );
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Process::start("gst", folder, &command("gst-launch-1.0", &words))
+}
+
+/// libsrt's own tool, fed with `ts` over UDP by ffmpeg at its true pace, again and again.
+#[must_use]
+pub fn live_transmit(url: &str, ts: &Path, port: u16, folder: &Path) -> (Process, Process) {
+    let from = format!("udp://127.0.0.1:{port}");
+    let tool = command("srt-live-transmit", &["-v", &from, url]);
+    let tool = Process::start("srt-live-transmit", folder, &tool);
+    let to = format!("udp://127.0.0.1:{port}?pkt_size=1316");
+    let ts = ts.to_string_lossy();
+    let arguments = [
+        "-hide_banner",
+        "-loglevel",
+        "warning",
+        "-nostdin",
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        &ts,
+        "-c",
+        "copy",
+        "-f",
+        "mpegts",
+        &to,
+    ];
+    (
+        tool,
+        Process::start("ffmpeg-udp", folder, &command("ffmpeg", &arguments)),
+    )
+}

@@ -1,0 +1,129 @@
+//! Owns Chromium, headless, driven by chromedriver's WebDriver protocol.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+use crate::http;
+use crate::place::{Place, free_tcp_port};
+use crate::process::{Process, command};
+use crate::wait::wait_for;
+
+const START: Duration = Duration::from_secs(60);
+
+/// A Chromium with one page.
+#[derive(Debug)]
+pub struct Chromium {
+    driver: SocketAddr,
+    session: String,
+    process: Process,
+    // Last: the profile outlives the process.
+    _place: Place,
+}
+
+impl Chromium {
+    /// Starts a browser with a fresh profile.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        let place = Place::new("chromium");
+        let port = free_tcp_port();
+        let driver = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let log = place.path().join("driver.log");
+        let driver_command = command(
+            "chromedriver",
+            &[
+                &format!("--port={port}"),
+                &format!("--log-path={}", log.display()),
+            ],
+        );
+        let process = Process::start("chromedriver", place.path(), &driver_command);
+        wait_for("chromedriver", START, || {
+            match http::get(driver, "/status") {
+                Ok(answer) if answer.json()["value"]["ready"] == true => Ok(()),
+                Ok(answer) => Err(answer.text()),
+                Err(error) => Err(error),
+            }
+        });
+        let mut this = Self {
+            driver,
+            session: String::new(),
+            process,
+            _place: place,
+        };
+        let profile = this._place.path().join("profile");
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "timeouts": { "script": 120_000 },
+            "goog:chromeOptions": { "args": [
+                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
+                "--no-first-run", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", "--disable-extensions",
+                "--autoplay-policy=no-user-gesture-required", "--mute-audio",
+                "--disable-dev-shm-usage", "--disable-background-timer-throttling",
+                "--disable-renderer-backgrounding", "--window-size=1280,800",
+                format!("--user-data-dir={}", profile.display()),
+            ] },
+        } } });
+        let opened = this.ask("POST", "", &capabilities);
+        let opened = opened.unwrap_or_else(|error| panic!("{error}\n{}", this.process.output()));
+        let id = opened["sessionId"].as_str().expect("a session has an id");
+        this.session = format!("/{id}");
+        this
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let path = format!("/session{}{path}", self.session);
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let headers = [("content-type", "application/json; charset=utf-8")];
+        let answer = http::request(self.driver, method, &path, &headers, body.as_bytes())?;
+        let value = answer.json()["value"].clone();
+        if answer.status == 200 {
+            Ok(value)
+        } else {
+            Err(format!("{}: {}", value["error"], value["message"]))
+        }
+    }
+}
+
+impl Browser for Chromium {
+    fn open(&mut self, url: &str) -> Result<(), String> {
+        self.ask("POST", "/url", &json!({ "url": url })).map(|_| ())
+    }
+
+    fn try_run(&mut self, script: &str, arguments: &[Value]) -> Result<Value, String> {
+        let script = format!("return (async function() {{ {script} }}).apply(null, arguments);");
+        self.ask(
+            "POST",
+            "/execute/sync",
+            &json!({ "script": script, "args": arguments }),
+        )
+    }
+
+    fn log(&mut self) -> String {
+        let page = self.ask("POST", "/se/log", &json!({ "type": "browser" }));
+        let page = page.map_or_else(|error| error, |value| value.to_string());
+        format!("{page}\n{}", self.process.output())
+    }
+
+    fn screenshot(&mut self) -> Result<String, String> {
+        let value = self.ask("GET", "/screenshot", &Value::Null)?;
+        Ok(value.as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // Asked first, killed after: what is left in its process group dies with the driver.
+        let _ = self.ask("DELETE", "", &Value::Null);
+    }
+}
