@@ -11,6 +11,7 @@
 mod aac;
 mod audio;
 mod bits;
+pub mod clip;
 mod clock;
 mod context;
 mod demux;

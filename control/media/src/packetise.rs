@@ -116,7 +116,7 @@ impl Packetiser {
             } else {
                 let body = nal.len() - self.nal_head();
                 sends.add(cut, body / cut);
-                sends.add(body % cut, usize::from(body % cut > 0));
+                sends.add(body % cut, usize::from(!body.is_multiple_of(cut)));
             }
         }
         sends.count * SEND_COST_PACKETS + sends.packets

@@ -1,6 +1,8 @@
 //! Plays a recorded transport stream through an ingest and keeps what comes out.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod mux;
+
 use freshet_media::{Config, Description, Ingest, Notice, Output, Track, VideoCodec};
 use wire::time::{Span, Time};
 
@@ -167,4 +169,64 @@ pub fn annex_b(codec: VideoCodec, run: &Run) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The raw AAC frames of a stream with one ADTS frame a PES packet on PID 0x42.
+pub fn aac_frames(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut pes: Vec<Vec<u8>> = Vec::new();
+    for packet in bytes.chunks_exact(188) {
+        let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
+        let adaptation = packet[3] & 0x20 != 0;
+        let at = if adaptation {
+            5 + usize::from(packet[4])
+        } else {
+            4
+        };
+        if pid != 0x42 || packet[3] & 0x10 == 0 {
+            continue;
+        }
+        if packet[1] & 0x40 != 0 {
+            pes.push(Vec::new());
+        }
+        if let Some(pes) = pes.last_mut() {
+            pes.extend(&packet[at..]);
+        }
+    }
+    let frames = pes
+        .iter()
+        .map(|pes| pes[9 + usize::from(pes[8]) + 7..].to_vec());
+    frames.collect()
+}
+
+/// A LOAS element with its configuration in band: AAC-LC, stereo.
+pub fn loas(frame: &[u8], rate: u32) -> Vec<u8> {
+    let mut bits: Vec<bool> = Vec::new();
+    let mut put = |value: usize, count: u32| {
+        (0..count)
+            .rev()
+            .for_each(|bit| bits.push(value >> bit & 1 == 1));
+    };
+    put(0, 2); // new configuration, version 0
+    put(1, 1); // same timing
+    put(0, 13); // one sub-frame, program, layer
+    put(2, 5);
+    put(if rate == 48_000 { 3 } else { 4 }, 4);
+    put(2, 4);
+    put(0, 3); // no short frames, no core coder, no extension
+    put(0, 3);
+    put(0xff, 8);
+    put(0, 2); // no other data, no checksum
+    for _ in 0..frame.len() / 255 {
+        put(255, 8);
+    }
+    put(frame.len() % 255, 8);
+    frame.iter().for_each(|&byte| put(usize::from(byte), 8));
+    let element = bits.chunks(8).map(|byte| {
+        (0..8).fold(0, |sum, n| {
+            sum << 1 | u8::from(*byte.get(n).unwrap_or(&false))
+        })
+    });
+    let element: Vec<u8> = element.collect();
+    let [high, low] = u16::try_from(element.len()).expect("13 bits").to_be_bytes();
+    [&[0x56, 0xe0 | high, low], element.as_slice()].concat()
 }
