@@ -46,9 +46,7 @@ pub struct Done {
     pub fulls: u64,
     pub skips: u64,
     pub resent: u64,
-    pub resent_bytes: u64,
     pub over_budget: u64,
-    pub replies: u64,
     pub too_old: u64,
     pub overtaken: u64,
 }

@@ -29,7 +29,7 @@ pub struct Segment {
 
 impl Segment {
     /// The SRTP index under which packet `seq` of the track leaves.
-    #[inline]
+    #[cfg(test)]
     pub const fn index(&self, seq: u64) -> u64 {
         self.first_index
             .wrapping_add(seq.wrapping_sub(self.first_seq))

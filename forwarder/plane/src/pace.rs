@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn slow_trickles_are_not_rounded_away() {
         let mut bucket = Bucket::holding(0, Time::ZERO);
-        for us in 0..1_000_000 {
-            bucket.refill(Time(us * 1_000), 1_000, 100_000);
+        for us in 0..100_000 {
+            bucket.refill(Time(us * 10_000), 1_000, 100_000);
         }
         assert!(bucket.tokens() >= 990, "{}", bucket.tokens());
     }

@@ -1,0 +1,11 @@
+//! Scenarios: planes with a log, viewers that open what they get, virtual time and a seed.
+
+mod checks;
+mod cores;
+mod join;
+mod publish;
+mod random;
+mod repair;
+mod reports;
+mod viewer;
+mod world;

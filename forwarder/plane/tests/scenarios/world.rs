@@ -1,0 +1,305 @@
+//! The world of a scenario: memory, planes, a sink for runs that checks each one, virtual time.
+
+use freshet_plane::{Outlets, Plane};
+use link::Region;
+use link::channel::{EventConsumer, PuntConsumer};
+use link::command::{AUDIO, Command, VIDEO};
+use link::event::Event;
+use link::ids::{CoreId, StreamId};
+use link::limits::Limits;
+use link::log::{Flags, LogWriter, Record};
+use link::stats::Counter;
+use seal::Profile;
+use wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
+use wire::time::{Span, Time};
+
+use crate::viewer::TestViewer;
+
+/// Takes runs, and checks that the kernel would take them as well.
+pub struct Sink {
+    pub segments_max: u8,
+    /// Runs that there is room for in this turn.
+    pub room: usize,
+    pub runs: Vec<(RunMeta, Vec<u8>)>,
+    claimed: Option<(RunMeta, Vec<u8>)>,
+}
+
+impl Egress for Sink {
+    fn segments_max(&self) -> u8 {
+        self.segments_max
+    }
+
+    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+        assert!(run.segments >= 1 && run.segments <= self.segments_max);
+        assert!(run.bytes > 0 && run.bytes <= RUN_BYTES_MAX);
+        assert!(usize::from(run.segment_bytes) <= DATAGRAM_MAX);
+        let full = usize::from(run.segment_bytes) * usize::from(run.segments);
+        assert!(run.bytes <= full && run.bytes > full - usize::from(run.segment_bytes));
+        self.room = self.room.checked_sub(1)?;
+        let claimed = self.claimed.insert((run, vec![0xee; run.bytes]));
+        Some(&mut claimed.1)
+    }
+
+    fn commit(&mut self, bytes: usize) {
+        let (run, memory) = self.claimed.take().expect("claimed before");
+        assert_eq!(bytes, run.bytes, "what is claimed is filled");
+        self.runs.push((run, memory));
+    }
+}
+
+pub struct World {
+    pub region: Region,
+    pub now: Time,
+    pub planes: Vec<Plane>,
+    pub sink: Sink,
+    pub viewers: Vec<TestViewer>,
+    events: Vec<EventConsumer>,
+    punts: Vec<PuntConsumer>,
+    ticked_at: Time,
+}
+
+/// A stream with the writer of its log.
+pub struct Source {
+    pub id: StreamId,
+    pub writer: LogWriter,
+    /// Frames so far, by track.
+    pub frames: [u32; 2],
+    /// Added to timestamps: another publisher counts from elsewhere.
+    pub base: [u32; 2],
+}
+
+pub const LIMITS: Limits = Limits {
+    cores: 1,
+    streams_max: 4,
+    viewers_max: 32,
+    log_packets: 1024,
+    commands_max: 16,
+    events_max: 64,
+    punts_max: 4,
+};
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(&LIMITS)
+    }
+
+    pub fn with(limits: &Limits) -> Self {
+        let region = Region::create(limits).unwrap();
+        let cores = (0..limits.cores).map(CoreId);
+        let planes = cores.clone().map(|core| {
+            let outlets = Outlets::take(&region, core).unwrap();
+            Plane::new(core, limits, outlets, 42 + u64::from(core.0))
+        });
+        Self {
+            now: Time(Span::secs(1000).0),
+            planes: planes.collect(),
+            sink: Sink {
+                segments_max: 64,
+                room: usize::MAX,
+                runs: Vec::new(),
+                claimed: None,
+            },
+            viewers: Vec::new(),
+            events: cores
+                .clone()
+                .map(|core| region.events_consumer(core).unwrap())
+                .collect(),
+            punts: cores
+                .map(|core| region.punts_in_consumer(core).unwrap())
+                .collect(),
+            ticked_at: Time::ZERO,
+            region,
+        }
+    }
+
+    pub fn plane(&mut self) -> &mut Plane {
+        &mut self.planes[0]
+    }
+
+    pub fn source(&self, index: u32) -> Source {
+        let id = self.region.open_stream(index, "live/test").unwrap();
+        Source {
+            id,
+            writer: self.region.log_writer(id).unwrap(),
+            frames: [0; 2],
+            base: [0x1234_5678, 0xfff0_0000],
+        }
+    }
+
+    /// A viewer that the plane does not know yet; AES-128-GCM.
+    pub fn viewer(&self, stream: StreamId) -> TestViewer {
+        let index = u32::try_from(self.viewers.len()).unwrap();
+        let cell = self.region.open_viewer(index).unwrap();
+        TestViewer::new(cell.id(), stream, Profile::AeadAes128Gcm)
+    }
+
+    /// Adds a viewer at the first core; gives its place.
+    pub fn add(&mut self, viewer: TestViewer) -> usize {
+        self.add_at(0, viewer)
+    }
+
+    pub fn add_at(&mut self, core: usize, viewer: TestViewer) -> usize {
+        let now = self.now;
+        self.planes[core].apply(now, &Command::AddViewer(viewer.add));
+        self.viewers.push(viewer);
+        self.viewers.len() - 1
+    }
+
+    pub fn join(&mut self, stream: StreamId) -> usize {
+        let viewer = self.viewer(stream);
+        self.add(viewer)
+    }
+
+    /// A turn of every core after `ms` more milliseconds; what was sent is delivered.
+    pub fn turn(&mut self, ms: u64) {
+        self.now = self.now + Span::millis(ms);
+        for core in 0..self.planes.len() {
+            let plane = &mut self.planes[core];
+            plane.begin(self.now);
+            plane.fan_out(self.now, &mut self.sink);
+            if self.now.since(self.ticked_at) >= Span::millis(10) {
+                plane.tick(self.now, self.now.0 + UNIX_OFFSET);
+            }
+        }
+        if self.now.since(self.ticked_at) >= Span::millis(10) {
+            self.ticked_at = self.now;
+        }
+        self.deliver();
+    }
+
+    /// Turns of `step` ms for `ms` in all.
+    pub fn run(&mut self, ms: u64, step: u64) {
+        for _ in 0..ms / step {
+            self.turn(step);
+        }
+    }
+
+    pub fn deliver(&mut self) {
+        for (run, bytes) in std::mem::take(&mut self.sink.runs) {
+            let at = RxMeta {
+                peer: run.peer,
+                local: run.local,
+            };
+            let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.at == at) else {
+                continue;
+            };
+            for datagram in bytes.chunks(usize::from(run.segment_bytes)) {
+                viewer.receive(datagram);
+            }
+        }
+    }
+
+    /// A datagram for a core.
+    pub fn send(&mut self, core: usize, from: RxMeta, bytes: &[u8]) {
+        let mut bytes = bytes.to_vec();
+        self.planes[core].begin(self.now);
+        self.planes[core].datagram(from, &mut bytes);
+    }
+
+    /// Feedback of a viewer from where it is.
+    pub fn feedback(&mut self, viewer: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+        let bytes = self.viewers[viewer].rtcp(write);
+        let at = self.viewers[viewer].at;
+        self.send(0, at, &bytes);
+    }
+
+    pub fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.events[0].pop()).collect()
+    }
+
+    /// Datagrams punted to control.
+    pub fn punted(&mut self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.punts[0].pop(|punt| punt.bytes.to_vec())).collect()
+    }
+
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.region.stats(CoreId(0)).unwrap().read(counter)
+    }
+}
+
+/// What the wall clock is ahead of the monotonic one.
+pub const UNIX_OFFSET: u64 = 1_700_000_000_000_000_000;
+
+/// Payload of a packet that tells what it is.
+pub fn payload(track: usize, key: bool, frame: u32, nth: usize, bytes: usize) -> Vec<u8> {
+    let mut payload = vec![u8::try_from(nth).unwrap(); bytes.max(8)];
+    payload[0] = u8::try_from(track).unwrap();
+    payload[1] = u8::from(key);
+    payload[2..6].copy_from_slice(&frame.to_be_bytes());
+    payload
+}
+
+/// Frame number and whether it is a keyframe, from such a payload.
+pub fn frame_of(payload: &[u8]) -> (u32, bool) {
+    let number = u32::from_be_bytes(payload[2..6].try_into().unwrap());
+    (number, payload[1] == 1)
+}
+
+impl Source {
+    /// Appends and publishes a video frame with packets of these sizes.
+    pub fn video(&mut self, now: Time, key: bool, sizes: &[usize]) {
+        let frame = self.frames[VIDEO];
+        self.frames[VIDEO] += 1;
+        for (nth, &bytes) in sizes.iter().enumerate() {
+            let mut flags = Flags::NONE;
+            if key {
+                flags |= Flags::KEY;
+            }
+            if nth == 0 {
+                flags |= Flags::FIRST;
+            }
+            if nth + 1 == sizes.len() {
+                flags |= Flags::LAST;
+            }
+            let payload = payload(VIDEO, key, frame, nth, bytes);
+            self.append(now, VIDEO, flags, 3000, frame, &payload);
+        }
+        self.writer.publish();
+    }
+
+    /// Appends and publishes 20 ms of audio.
+    pub fn audio(&mut self, now: Time, bytes: usize) {
+        let frame = self.frames[AUDIO];
+        self.frames[AUDIO] += 1;
+        let payload = payload(AUDIO, false, frame, 0, bytes);
+        self.append(now, AUDIO, Flags::FIRST | Flags::LAST, 960, frame, &payload);
+        self.writer.publish();
+    }
+
+    fn append(
+        &mut self,
+        now: Time,
+        track: usize,
+        flags: Flags,
+        ticks: u32,
+        frame: u32,
+        payload: &[u8],
+    ) {
+        let record = Record {
+            track: u8::try_from(track).unwrap(),
+            flags,
+            timestamp: self.base[track].wrapping_add(ticks.wrapping_mul(frame)),
+            capture: now,
+            arrival: now,
+            ..Record::default()
+        };
+        self.writer.append(&record, &[payload]).unwrap();
+    }
+
+    /// A second of 30 frames from a keyframe on, with turns of the world in between.
+    pub fn second(&mut self, world: &mut World) {
+        for nth in 0..30 {
+            let now = world.now;
+            self.video(now, nth == 0, if nth == 0 { &KEY } else { &DELTA });
+            for _ in 0..33 {
+                world.turn(1);
+            }
+        }
+    }
+}
+
+/// Sizes of a keyframe's packets.
+pub const KEY: [usize; 9] = [1100, 1100, 1100, 1100, 1100, 1100, 1100, 1100, 640];
+
+/// Sizes of another frame's.
+pub const DELTA: [usize; 3] = [1000, 1000, 999];
