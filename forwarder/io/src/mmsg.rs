@@ -72,6 +72,7 @@ impl Port for Mmsg {
 
     fn flush(&mut self, _now: Time) -> FlushReport {
         self.tx.send(&self.socket, &mut self.report);
+        self.report.waiting = self.tx.arena.waiting();
         core::mem::take(&mut self.report)
     }
 

@@ -36,6 +36,8 @@ pub struct FlushReport {
     pub dropped: u32,
     /// Runs that a device or route refused to segment and that were sent one by one.
     pub unsegmented: u32,
+    /// Runs that the kernel has not taken yet.
+    pub waiting: u32,
     /// Datagrams received that were longer than [`wire::datagram::DATAGRAM_MAX`] or came without
     /// a usable address, and were dropped.
     pub received_unusable: u32,

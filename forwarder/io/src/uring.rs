@@ -272,6 +272,7 @@ impl Port for Uring {
         if self.arena.waiting() > 0 {
             self.send();
         }
+        self.report.waiting = self.arena.waiting() + self.arena.in_flight();
         mem::take(&mut self.report)
     }
 

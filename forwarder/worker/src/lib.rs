@@ -1,1 +1,23 @@
-//! Skeleton.
+//! One core of the data plane: it drives [`plane`] over an [`io`] port and the [`link`] to control.
+//!
+//! [`spawn`] starts a thread for each core. [`Seat`] is one core without a thread, for whoever
+//! brings the clock along: a simulation, a bench.
+
+#![forbid(unsafe_code)]
+
+mod cpu;
+mod error;
+mod handoff;
+mod housekeep;
+mod idle;
+mod run;
+mod seat;
+mod spawn;
+pub mod standalone;
+
+pub use cpu::Pin;
+pub use error::Error;
+pub use handoff::Exchange;
+pub use idle::Idle;
+pub use seat::{Seat, SeatConfig, Turn};
+pub use spawn::{Config, Workers, spawn};

@@ -141,6 +141,7 @@ impl Port for SimPort {
         for _ in 0..self.arena.waiting().min(self.runs_per_flush) {
             self.send_front(now);
         }
+        self.report.waiting = self.arena.waiting();
         core::mem::take(&mut self.report)
     }
 

@@ -1,0 +1,165 @@
+//! Owns one core: everything that it needs, allocated here and never after, and one turn. Hot.
+
+use crate::error::Error;
+use crate::handoff::Exchange;
+use crate::housekeep::{Intake, Tally, Weighed};
+use io::Port;
+use link::Region;
+use link::ids::CoreId;
+use link::wake::{Sleeper, Waker};
+use plane::{Outlets, Plane};
+use wire::time::{Span, Time};
+
+/// Time between two ticks of the plane: fine enough for time-outs and reports, and a thousand
+/// times rarer than a busy core turns.
+const TICK: Span = Span::millis(10);
+
+/// A core that sleeps wakes at least so often, so that its heartbeat says that it lives.
+const SLEEP_MAX: Span = Span::millis(100);
+
+/// While runs wait for a device that takes no more, it is asked again after this.
+const CONGESTED: Span = Span::millis(1);
+
+/// What a seat is made of, besides its port.
+pub struct SeatConfig<'a> {
+    /// The memory that it shares with control.
+    pub region: &'a Region,
+    /// Which worker it is.
+    pub core: CoreId,
+    /// The inboxes of all cores.
+    pub exchange: &'a Exchange,
+    /// Random, for hashes and offsets.
+    pub seed: u64,
+}
+
+/// One core.
+pub struct Seat<P> {
+    core: CoreId,
+    port: P,
+    plane: Plane,
+    intake: Intake,
+    exchange: Exchange,
+    tally: Tally,
+    sleeper: Sleeper,
+    control: Waker,
+    tick_at: Time,
+}
+
+/// What a turn has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Datagrams that came in, from the network and from other cores.
+    pub received: usize,
+    /// Commands applied and handshake datagrams sent for control.
+    pub asked: usize,
+    /// Datagrams that went out to viewers.
+    pub sent: usize,
+    /// Runs that the kernel has not taken yet.
+    pub waiting: u32,
+}
+
+impl Turn {
+    /// True if there was anything to do.
+    #[must_use]
+    pub fn worked(&self) -> bool {
+        self.received + self.asked + self.sent > 0
+    }
+}
+
+impl<P: Port> Seat<P> {
+    /// Takes the ends of the link and allocates everything.
+    ///
+    /// # Errors
+    /// Another worker holds the ends, or there is no such core.
+    pub fn new(config: &SeatConfig<'_>, port: P) -> Result<Self, Error> {
+        let SeatConfig { region, core, .. } = *config;
+        let failed = |cause| Error::Link {
+            core: core.0,
+            cause,
+        };
+        let sleeper = region.sleeper(core).map_err(failed)?;
+        Ok(Self {
+            core,
+            port,
+            plane: Plane::new(
+                core,
+                region.limits(),
+                Outlets::take(region, core).map_err(failed)?,
+                config.seed,
+            ),
+            intake: Intake::new(region, core)?,
+            exchange: config.exchange.clone(),
+            tally: Tally::new(region, core)?,
+            sleeper,
+            control: region.control_waker(),
+            tick_at: Time::ZERO,
+        })
+    }
+
+    /// One turn: in, out, to the kernel, and the slow things when they are due. `unix_ns` tells
+    /// the calendar time and is asked once a tick.
+    pub fn turn(&mut self, now: Time, unix_ns: impl FnOnce() -> u64) -> Turn {
+        self.tally.turn(now);
+        self.plane.begin(now);
+        let mut sink = Weighed {
+            plane: &mut self.plane,
+            bytes: 0,
+        };
+        let received = self.port.recv(now, &mut sink);
+        let bytes = sink.bytes;
+        self.tally.received(received, bytes);
+        let received = received + self.exchange.take(self.core, &mut self.plane);
+        self.tally.posted(self.exchange.post(&mut self.plane));
+        let applied = self.intake.apply(now, &mut self.plane, &self.tally);
+        let asked = applied + self.intake.send(&mut self.port, &self.tally);
+        if now >= self.tick_at {
+            self.plane.tick(now, unix_ns());
+            self.tick_at = now + TICK;
+        }
+        let sent = self.plane.fan_out(now, &mut self.port);
+        let report = self.port.flush(now);
+        self.tally.flushed(&report);
+        if self.plane.has_told() {
+            self.control.wake();
+        }
+        Turn {
+            received,
+            asked,
+            sent,
+            waiting: report.waiting,
+        }
+    }
+
+    /// Blocks until there is work, but not past `until`. `stopping` is asked after everybody has
+    /// been told that this core sleeps: who says stop and then wakes it is heard.
+    pub fn sleep(&mut self, now: Time, last: Turn, until: Time, stopping: impl Fn() -> bool) {
+        if last.waiting > 0 {
+            self.port.wait(until.min(now + CONGESTED));
+            return;
+        }
+        self.sleeper.prepare();
+        let work = self.plane.ready() || !self.intake.is_empty();
+        if !work && self.exchange.is_empty(self.core) && !stopping() {
+            self.tally.sleep();
+            self.port.wait(until.min(self.deadline(now)));
+        }
+        self.sleeper.clear();
+    }
+
+    /// When this core has to turn next, whatever happens.
+    #[must_use]
+    pub fn deadline(&self, now: Time) -> Time {
+        self.plane.next_deadline().min(now + SLEEP_MAX)
+    }
+
+    /// The port, for the faults of a simulation.
+    pub fn port(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    /// The plane, to look at.
+    #[must_use]
+    pub fn plane(&self) -> &Plane {
+        &self.plane
+    }
+}

@@ -1,0 +1,227 @@
+//! Owns the threads of the workers: started together, stopped together.
+
+use crate::cpu::{self, Pin};
+use crate::error::Error;
+use crate::handoff::Exchange;
+use crate::idle::{Idle, Idler};
+use crate::run::run;
+use crate::seat::{Seat, SeatConfig};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core_affinity::CoreId as Cpu;
+use io::probe::Backend;
+use io::{Mmsg, Port, PortConfig, Socket, Uring};
+use link::Region;
+use link::ids::CoreId;
+use link::wake::Waker;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+/// What workers are made of.
+pub struct Config {
+    /// The memory that they share with control; its limits say how many workers there are.
+    pub region: Region,
+    /// One for each worker, bound together: see [`Socket::bind_all`].
+    pub sockets: Vec<Socket>,
+    /// How they talk to the kernel: see [`io::probe::choose`].
+    pub backend: Backend,
+    /// Sizes of each port.
+    pub port: PortConfig,
+    /// What they do without work.
+    pub idle: Idle,
+    /// Where they run.
+    pub pin: Pin,
+}
+
+/// The workers of this process. Dropped: they stop.
+pub struct Workers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<Thread>,
+}
+
+struct Thread {
+    waker: Waker,
+    handle: Option<JoinHandle<()>>,
+}
+
+/// Starts all workers; returns when each is ready to serve.
+///
+/// # Errors
+/// The first that could not be set up; the others are stopped.
+pub fn spawn(config: Config) -> Result<Workers, Error> {
+    let cores = config.region.limits().cores;
+    if config.sockets.len() != usize::from(cores) {
+        return Err(Error::Sockets {
+            sockets: config.sockets.len(),
+            cores,
+        });
+    }
+    let exchange = Exchange::new(&config.region);
+    let cpus = cpu::plan(&config.pin, usize::from(cores));
+    let mut workers = Workers {
+        stop: Arc::new(AtomicBool::new(false)),
+        threads: Vec::with_capacity(usize::from(cores)),
+    };
+    let (ready, readiness) = channel();
+    for ((core, socket), cpu) in (0..cores).zip(config.sockets).zip(cpus) {
+        let bench = Bench {
+            region: config.region.clone(),
+            core: CoreId(core),
+            socket,
+            backend: config.backend,
+            port: config.port,
+            idle: config.idle,
+            cpu,
+            exchange: exchange.clone(),
+            stop: Arc::clone(&workers.stop),
+        };
+        workers.start(bench, ready.clone())?;
+    }
+    drop(ready);
+    for _ in 0..cores {
+        // A thread that died before it could say so has dropped its end.
+        readiness.recv().unwrap_or(Err(Error::Died { core: 0 }))?;
+    }
+    Ok(workers)
+}
+
+impl Workers {
+    /// Asks all workers to stop after their turn. Returns at once.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in &self.threads {
+            thread.waker.wake();
+        }
+    }
+
+    /// The first worker that has ended, though nobody asked it to.
+    #[must_use]
+    pub fn dead(&self) -> Option<CoreId> {
+        if self.stop.load(Ordering::SeqCst) {
+            return None;
+        }
+        let ended = |thread: &Thread| thread.handle.as_ref().is_none_or(JoinHandle::is_finished);
+        let place = self.threads.iter().position(ended)?;
+        u16::try_from(place).ok().map(CoreId)
+    }
+
+    /// Waits until all have ended, asked by [`Workers::stop`] or not.
+    ///
+    /// # Errors
+    /// One of them has panicked.
+    pub fn join(mut self) -> Result<(), Error> {
+        self.join_all()
+    }
+
+    fn start(&mut self, bench: Bench, ready: Sender<Result<(), Error>>) -> Result<(), Error> {
+        let core = bench.core;
+        let waker = bench.region.waker(core).map_err(|cause| Error::Link {
+            core: core.0,
+            cause,
+        })?;
+        let handle = Builder::new()
+            .name(format!("worker-{}", core.0))
+            .spawn(move || bench.sit(&ready))
+            .map_err(|cause| Error::Thread {
+                core: core.0,
+                cause,
+            })?;
+        self.threads.push(Thread {
+            waker,
+            handle: Some(handle),
+        });
+        Ok(())
+    }
+
+    fn join_all(&mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        for (core, thread) in (0..).zip(&mut self.threads) {
+            let joined = thread.handle.take().map(JoinHandle::join);
+            if matches!(joined, Some(Err(_))) && result.is_ok() {
+                result = Err(Error::Died { core });
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+        // A panic has been printed by its thread.
+        let _ = self.join_all();
+    }
+}
+
+/// What one thread takes along.
+struct Bench {
+    region: Region,
+    core: CoreId,
+    socket: Socket,
+    backend: Backend,
+    port: PortConfig,
+    idle: Idle,
+    cpu: Option<Cpu>,
+    exchange: Exchange,
+    stop: Arc<AtomicBool>,
+}
+
+impl Bench {
+    /// The life of the thread. Memory is allocated after it is settled, close to its processor.
+    fn sit(self, ready: &Sender<Result<(), Error>>) {
+        cpu::settle(self.cpu);
+        match self.backend {
+            Backend::Mmsg => self.serve(ready, Mmsg::new),
+            Backend::Uring => self.serve(ready, Uring::new),
+        }
+    }
+
+    fn serve<P: Port>(
+        self,
+        ready: &Sender<Result<(), Error>>,
+        make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
+    ) {
+        let mut idler = Idler::new(self.idle);
+        let stop = Arc::clone(&self.stop);
+        match self.seat(make) {
+            Ok(mut seat) => {
+                // Nobody listens any more if another worker has failed: stop will come.
+                let _ = ready.send(Ok(()));
+                run(&mut seat, &mut idler, || stop.load(Ordering::SeqCst));
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    }
+
+    fn seat<P: Port>(
+        self,
+        make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
+    ) -> Result<Seat<P>, Error> {
+        let core = self.core.0;
+        let sleeper = self.region.sleeper(self.core);
+        let sleeper = sleeper.map_err(|cause| Error::Link { core, cause })?;
+        let bell = sleeper.fd().try_clone_to_owned();
+        let bell = bell.map_err(|cause| Error::Wake { core, cause })?;
+        let port = make(self.socket, bell, &self.port);
+        let port = port.map_err(|cause| Error::Port { core, cause })?;
+        let config = SeatConfig {
+            region: &self.region,
+            core: self.core,
+            exchange: &self.exchange,
+            seed: seed().map_err(|cause| Error::Wake { core, cause })?,
+        };
+        Seat::new(&config, port)
+    }
+}
+
+/// Random bits from the system.
+fn seed() -> std::io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
