@@ -230,7 +230,10 @@ mod tests {
         }
     }
 
-    fn run(packets: &[Packet<'_>]) -> (Assembler, Vec<(Vec<u8>, Vec<usize>)>) {
+    /// Data and holes of a PES packet.
+    type Whole = (Vec<u8>, Vec<usize>);
+
+    fn run(packets: &[Packet<'_>]) -> (Assembler, Vec<Whole>) {
         let (mut assembler, mut seen) = (Assembler::new(true), Vec::new());
         for packet in packets {
             assembler.push(Time(1), packet, &mut |pes| {

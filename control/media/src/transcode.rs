@@ -309,7 +309,7 @@ mod tests {
             assert!(places.windows(2).all(|pair| pair[1] - pair[0] == 960));
             let samples = i64::from(50 * 1024 * 48) * 1000 / i64::from(rate);
             assert!(
-                (places.len() as i64 * 960 - samples).abs() < 2 * 960 + 640,
+                (signed_len(places.len() * 960) - samples).abs() < 2 * 960 + 640,
                 "{rate}"
             );
         }

@@ -1,4 +1,5 @@
 //! The built-in clip, looped through an ingest.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Broken, shuffled, cut and made-up input: no panic, no growth, no endless work.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
@@ -43,8 +44,13 @@ const NAMES: [&str; 5] = [
     "h265_aac48k.ts",
 ];
 
+/// Few by default, as each case runs decoders over seconds of stream; PROPTEST_CASES for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn corrupted_bytes(

@@ -1,4 +1,5 @@
 //! Recorded streams of real encoders through the whole ingest.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
@@ -157,7 +158,7 @@ fn frame_takes_at_most_one_send_a_slice() {
                 .collect();
             let ends = sizes.windows(2).filter(|pair| pair[0] != pair[1]).count();
             let runs = sizes.chunk_by(|before, size| before == size).count();
-            assert!(ends <= 2 * slices - 1 && runs <= 2 * slices, "{sizes:?}");
+            assert!(ends < 2 * slices && runs <= 2 * slices, "{sizes:?}");
             long += usize::from(sizes.len() > 2);
         }
         assert!(long > 50, "{long}");

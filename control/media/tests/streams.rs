@@ -1,4 +1,5 @@
 //! Streams made up for one trait each: what they must come to.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

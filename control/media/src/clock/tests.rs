@@ -121,7 +121,7 @@ fn capture_is_never_after_arrival_and_follows_drift() {
     // The encoder's clock runs 100 ppm slow and delays vary by up to 20 ms.
     for n in 0..30_000u64 {
         let arrival = at + Span(n * FRAME_NS * 10_001 / 10_000 + (n * 7919 % 20) * 1_000_000);
-        let mapped = line.place(Track::Video, n * FRAME & 0x1_ffff_ffff, arrival);
+        let mapped = line.place(Track::Video, (n * FRAME) & 0x1_ffff_ffff, arrival);
         let capture = line.capture(mapped.ticks);
         assert!(capture <= arrival);
         assert!(arrival.since(capture) < Span::millis(24), "frame {n}");
