@@ -19,6 +19,7 @@ mod refusal;
 pub mod sdp;
 mod session;
 mod sessions;
+pub mod srt;
 mod streams;
 mod table;
 mod view;

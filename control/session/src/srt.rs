@@ -12,6 +12,7 @@
 //! SRT's AES-CTR hides payloads and does not authenticate them: who can write packets into the
 //! path can change bits. What comes out is as untrusted as plaintext.
 
+mod admit;
 mod budget;
 mod connection;
 mod cookie;

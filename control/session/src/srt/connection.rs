@@ -1,8 +1,10 @@
 //! Owns one caller: its keys, its order, its counts.
 
+use sapflow_srt as engine;
 use std::net::SocketAddr;
 use wire::time::{Span, Time};
 
+use super::Stats;
 use super::crypto::{Keyring, Opened};
 use super::order::Order;
 use super::seq::Seq;
@@ -57,6 +59,30 @@ pub enum Verdict {
     Undecryptable,
 }
 
+impl Connection {
+    /// Its counts, put together from ours and the engine's.
+    pub fn stats(&self, engine: engine::Stats) -> Stats {
+        let order = match &self.stage {
+            Stage::Open(Open {
+                order: Some(order), ..
+            }) => Some(order.tally()),
+            _ => None,
+        };
+        Stats {
+            packets: engine.received,
+            bytes: engine.received_bytes,
+            lost: engine.lost,
+            retransmitted: engine.retransmitted,
+            skipped: order.map_or(engine.dropped, |order| order.skipped),
+            late: order.map_or(engine.belated + engine.duplicates, |order| order.late),
+            undecryptable: self.tally.undecryptable,
+            km_refused: self.tally.km_refused,
+            rtt: self.tally.rtt,
+            latency: self.latency,
+        }
+    }
+}
+
 impl Open {
     /// Decrypts a data packet in place and clears its key field. A connection that encrypts
     /// never takes plaintext, and one in the clear never takes anything else.
@@ -71,7 +97,11 @@ impl Open {
             _ => false,
         };
         header[4] &= !KEY_FIELD_MASK;
-        if passes { Verdict::Pass } else { Verdict::Undecryptable }
+        if passes {
+            Verdict::Pass
+        } else {
+            Verdict::Undecryptable
+        }
     }
 
     /// Takes a key refresh. `Some(true)`: taken, echo it; `Some(false)`: refused; `None`: not
@@ -81,7 +111,11 @@ impl Open {
             return None;
         }
         self.refresh_after = now + REFRESH_INTERVAL;
-        Some(self.keys.as_mut().is_some_and(|keys| keys.refresh(km, now).is_ok()))
+        Some(
+            self.keys
+                .as_mut()
+                .is_some_and(|keys| keys.refresh(km, now).is_ok()),
+        )
     }
 }
 

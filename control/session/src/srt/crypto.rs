@@ -2,18 +2,14 @@
 
 use aes::{Aes128, Aes192, Aes256};
 use aes_kw::{KeyInit, KwAes128, KwAes192, KwAes256};
-use ctr::Ctr128BE;
 use ctr::cipher::{InnerIvInit, StreamCipher};
+use ctr::{Ctr128BE, CtrCore};
 use std::{fmt, sync::Arc};
 use subtle::ConstantTimeEq;
 use wire::time::{Span, Time};
 use zeroize::Zeroizing;
 
 use super::seq::Seq;
-
-/// Most bytes of a key material message: two AES-256 keys. Every message is one of six lengths;
-/// longer ones have overflowed stacks elsewhere.
-pub const KM_BYTES_MAX: usize = 32 + 8 + 2 * 32;
 
 /// Rounds of the key derivation.
 //= https://datatracker.ietf.org/doc/html/draft-sharabayko-srt-01#section-6.3.1
@@ -149,7 +145,11 @@ impl Keyring {
             Some(Kek::derive(&self.passphrase, &parsed))
         };
         let [even, odd] = parsed.unwrap(fresh_kek.as_ref().unwrap_or(&self.kek))?;
-        let (in_use, other) = if self.active == 0 { (even, odd) } else { (odd, even) };
+        let (in_use, other) = if self.active == 0 {
+            (even, odd)
+        } else {
+            (odd, even)
+        };
         // An old message played back must not turn the stream that runs into noise.
         if in_use.is_some_and(|slot| self.slots[self.active].as_ref() != Some(&slot)) {
             return Err(BadKm::Replay);
@@ -169,7 +169,9 @@ impl Keyring {
     /// Decrypts a data packet's payload in place. `key_field` is 1 (even) or 2 (odd).
     pub fn apply(&mut self, key_field: u8, seq: Seq, payload: &mut [u8]) -> Opened {
         let index = usize::from(key_field == 2);
-        let Some(slot) = &self.slots[index] else { return Opened::NoKey };
+        let Some(slot) = &self.slots[index] else {
+            return Opened::NoKey;
+        };
         slot.apply(seq, payload);
         if self.newest.is_none_or(|newest| newest.ahead_by(seq) > 0) {
             self.newest = Some(seq);
@@ -196,7 +198,8 @@ impl KeySize {
     }
 }
 
-/// A key material message whose shape is right (draft-sharabayko-srt-01, section 3.2.2).
+/// A key material message whose shape is right (draft-sharabayko-srt-01, section 3.2.2): one of six
+/// lengths between 56 and 104 bytes. Longer ones have overflowed stacks elsewhere.
 #[derive(Debug)]
 struct Km<'a> {
     size: KeySize,
@@ -210,7 +213,24 @@ impl<'a> Km<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, BadKm> {
         let (head, rest) = bytes.split_first_chunk::<16>().ok_or(BadKm::Malformed)?;
         let (salt, wrapped) = rest.split_first_chunk::<16>().ok_or(BadKm::Malformed)?;
-        let [version, s0, s1, kk, i0, i1, i2, i3, cipher, auth, se, r0, r1, r2, slen, klen] = *head;
+        let [
+            version,
+            s0,
+            s1,
+            kk,
+            i0,
+            i1,
+            i2,
+            i3,
+            cipher,
+            auth,
+            se,
+            r0,
+            r1,
+            r2,
+            slen,
+            klen,
+        ] = *head;
         // Version 1, packet type 2 (key material), the sign "HAI" as a PnP vendor id; one key
         // encrypting key (index 0); stream encapsulation 2 (MPEG-TS over SRT); a salt of 16 bytes.
         let fixed = (version, s0, s1, se, slen) == (0x12, 0x20, 0x29, 2, 4);
@@ -230,7 +250,13 @@ impl<'a> Km<'a> {
         if wrapped.len() != 8 + keys * size.bytes() {
             return Err(BadKm::Malformed);
         }
-        Ok(Self { size, salt: *salt, even: kk & 1 != 0, odd: kk & 2 != 0, wrapped })
+        Ok(Self {
+            size,
+            salt: *salt,
+            even: kk & 1 != 0,
+            odd: kk & 2 != 0,
+            wrapped,
+        })
     }
 
     fn unwrap(&self, kek: &Kek) -> Result<[Option<Slot>; 2], BadKm> {
@@ -249,7 +275,11 @@ impl<'a> Km<'a> {
         }
         let mut keys = plain.chunks_exact(self.size.bytes());
         let mut slot = |present: bool| -> Option<Slot> {
-            if present { Slot::new(self.salt, keys.next()?) } else { None }
+            if present {
+                Slot::new(self.salt, keys.next()?)
+            } else {
+                None
+            }
         };
         Ok([slot(self.even), slot(self.odd)])
     }
@@ -269,7 +299,11 @@ impl Kek {
         let mut key = Zeroizing::new(vec![0; km.size.bytes()]);
         let salt = &km.salt[8..];
         pbkdf2::pbkdf2_hmac::<sha1::Sha1>(&passphrase.0, salt, PBKDF2_ROUNDS, &mut key);
-        Self { size: km.size, salt: km.salt, key }
+        Self {
+            size: km.size,
+            salt: km.salt,
+            key,
+        }
     }
 }
 
@@ -284,7 +318,7 @@ struct Slot {
 enum Rounds {
     Aes128(Aes128),
     Aes192(Aes192),
-    Aes256(Box<Aes256>),
+    Aes256(Aes256),
 }
 
 impl Slot {
@@ -292,9 +326,13 @@ impl Slot {
         let rounds = match key.len() {
             16 => Rounds::Aes128(Aes128::new_from_slice(key).ok()?),
             24 => Rounds::Aes192(Aes192::new_from_slice(key).ok()?),
-            _ => Rounds::Aes256(Box::new(Aes256::new_from_slice(key).ok()?)),
+            _ => Rounds::Aes256(Aes256::new_from_slice(key).ok()?),
         };
-        Some(Self { salt, key: Zeroizing::new(key.to_vec()), rounds })
+        Some(Self {
+            salt,
+            key: Zeroizing::new(key.to_vec()),
+            rounds,
+        })
     }
 
     /// Encrypting and decrypting are one. The low 16 bits of the block count within a packet.
@@ -308,10 +346,14 @@ impl Slot {
         }
         let iv = iv.into();
         match &self.rounds {
-            Rounds::Aes128(aes) => Ctr128BE::inner_iv_init(aes, &iv).apply_keystream(payload),
-            Rounds::Aes192(aes) => Ctr128BE::inner_iv_init(aes, &iv).apply_keystream(payload),
+            Rounds::Aes128(aes) => {
+                Ctr128BE::from_core(CtrCore::inner_iv_init(aes, &iv)).apply_keystream(payload);
+            }
+            Rounds::Aes192(aes) => {
+                Ctr128BE::from_core(CtrCore::inner_iv_init(aes, &iv)).apply_keystream(payload);
+            }
             Rounds::Aes256(aes) => {
-                Ctr128BE::inner_iv_init(&**aes, &iv).apply_keystream(payload);
+                Ctr128BE::from_core(CtrCore::inner_iv_init(aes, &iv)).apply_keystream(payload);
             }
         }
     }

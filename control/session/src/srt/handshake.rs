@@ -52,7 +52,8 @@ impl Conclusion {
         let mut latency = Span::ZERO;
         hs.encryption = 0;
         hs.extension &= !ext_flags::KMREQ;
-        hs.extensions.retain(|e| !matches!(e, Extension::KmReq(_) | Extension::KmRsp(_)));
+        hs.extensions
+            .retain(|e| !matches!(e, Extension::KmReq(_) | Extension::KmRsp(_)));
         for extension in &mut hs.extensions {
             if let Extension::HsReq(SrtHandshake { sender_delay, .. }) = extension {
                 *sender_delay = (*sender_delay).min(delay_max);
@@ -62,7 +63,13 @@ impl Conclusion {
         let (socket, first) = (hs.socket_id, Seq::new(hs.initial_seq));
         let mut plain = Vec::with_capacity(128);
         ControlPacket::new(packet_timestamp, dest, Control::Handshake(hs)).encode(&mut plain);
-        Self { socket, first, latency, offer, plain }
+        Self {
+            socket,
+            first,
+            latency,
+            offer,
+            plain,
+        }
     }
 }
 
@@ -75,6 +82,8 @@ pub enum Outgoing {
     Rejection(u32),
     /// An acknowledgement with the round trip as measured.
     Ack {
+        /// The caller's socket id.
+        socket: u32,
         /// The smoothed round trip.
         rtt: Span,
     },
@@ -87,14 +96,20 @@ impl Outgoing {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         match bytes {
-            [0x80, 0, ..] => match (be32(bytes, 36).map(HandshakeKind::from_u32), be32(bytes, 40)) {
+            [0x80, 0, ..] => match (
+                be32(bytes, 36).map(HandshakeKind::from_u32),
+                be32(bytes, 40),
+            ) {
                 (Some(HandshakeKind::Conclusion), Some(socket)) => Self::Conclusion(socket),
                 (Some(HandshakeKind::Rejection(code)), _) => Self::Rejection(code),
                 _ => Self::Other,
             },
-            [0x80, 2, ..] => match be32(bytes, 20) {
-                Some(us) => Self::Ack { rtt: Span::micros(u64::from(us)) },
-                None => Self::Other,
+            [0x80, 2, ..] => match (be32(bytes, 12), be32(bytes, 20)) {
+                (Some(socket), Some(us)) => Self::Ack {
+                    socket,
+                    rtt: Span::micros(u64::from(us)),
+                },
+                _ => Self::Other,
             },
             _ => Self::Other,
         }
@@ -105,8 +120,12 @@ impl Outgoing {
 /// the caller that we hold its keys.
 #[must_use]
 pub fn with_keys(response: &[u8], keys: &Keyring) -> Option<Vec<u8>> {
-    let Ok(Packet::Control(mut packet)) = Packet::parse(response) else { return None };
-    let Control::Handshake(hs) = &mut packet.body else { return None };
+    let Ok(Packet::Control(mut packet)) = Packet::parse(response) else {
+        return None;
+    };
+    let Control::Handshake(hs) = &mut packet.body else {
+        return None;
+    };
     hs.encryption = keys.encryption_field();
     hs.extension |= ext_flags::KMREQ;
     hs.extensions.push(Extension::KmRsp(keys.km().to_vec()));

@@ -10,16 +10,13 @@ use wire::time::{Span, Time};
 use super::budget::Budget;
 use super::connection::{Connection, Open, Stage, Tally, Verdict};
 use super::cookie::CookieKey;
-use super::crypto::{BadKm, Keyring};
+use super::crypto::Keyring;
 use super::handshake::{
-    Conclusion, HEADER_BYTES, KM_CONTROL_TYPE, KMREQ_SUBTYPE, Offer, Outgoing, be32, km_response,
+    Conclusion, HEADER_BYTES, KM_CONTROL_TYPE, KMREQ_SUBTYPE, Outgoing, be32, km_response,
     with_keys,
 };
-use super::order::Order;
 use super::seq::Seq;
-use super::{
-    Answer, CallerId, CloseReason, Config, Counters, Event, Reason, Refusal, Stats, StreamId,
-};
+use super::{CallerId, Config, Counters, Event, Reason, Refusal, Stats};
 
 /// The longest datagram: an Ethernet frame's worth.
 const DATAGRAM_BYTES_MAX: usize = 1500;
@@ -32,22 +29,24 @@ const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - 28 - HEADER_BYTES;
 const HANDSHAKE_PACKETS_PER_S_MAX: u32 = 10_000;
 
 /// The fewest packets the engine will hold.
-const WINDOW_PACKETS_MIN: usize = 32;
+pub(super) const WINDOW_PACKETS_MIN: usize = 32;
 
 /// All callers on one UDP port.
 pub struct SrtIngest {
-    config: Config,
+    pub(super) config: Config,
     /// The same moment on our clock and on the engine's.
     base: (Time, Instant),
-    listener: Listener<CookieKey>,
-    budget: Budget<CookieKey>,
+    pub(super) listener: Listener<CookieKey>,
+    pub(super) budget: Budget<CookieKey>,
     /// In the order of their ids, so that a run can be repeated.
-    connections: BTreeMap<u32, Connection>,
+    pub(super) connections: BTreeMap<u32, Connection>,
+    /// Ids by the caller's address and own socket id: so the engine addresses what it sends.
+    pub(super) by_socket: BTreeMap<(SocketAddr, u32), u32>,
     transmits: VecDeque<(SocketAddr, Vec<u8>)>,
-    events: VecDeque<Event>,
-    counters: Counters,
+    pub(super) events: VecDeque<Event>,
+    pub(super) counters: Counters,
     /// Rejections of ours under way in the engine's queue; all others are its own.
-    rejections_pending: u32,
+    pub(super) rejections_pending: u32,
     scratch: Vec<u8>,
 }
 
@@ -65,6 +64,7 @@ impl SrtIngest {
             listener,
             budget,
             connections: BTreeMap::new(),
+            by_socket: BTreeMap::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -94,7 +94,10 @@ impl SrtIngest {
         self.listener.handle_timeout(self.instant(now));
         self.pump(now, None);
         for (id, connection) in &mut self.connections {
-            if let Stage::Open(Open { order: Some(order), .. }) = &mut connection.stage {
+            if let Stage::Open(Open {
+                order: Some(order), ..
+            }) = &mut connection.stage
+            {
                 order.release(now, &mut data_into(&mut self.events, *id));
             }
         }
@@ -109,7 +112,9 @@ impl SrtIngest {
             time + Span(u64::try_from(nanos).unwrap_or(u64::MAX))
         });
         let orders = self.connections.values().filter_map(|c| match &c.stage {
-            Stage::Open(Open { order: Some(order), .. }) => order.deadline(),
+            Stage::Open(Open {
+                order: Some(order), ..
+            }) => order.deadline(),
             _ => None,
         });
         engine.into_iter().chain(orders).min()
@@ -129,10 +134,10 @@ impl SrtIngest {
     /// repair is dropped; no [`Event::Closed`] follows.
     pub fn close(&mut self, now: Time, id: CallerId) {
         match self.connections.get(&id.0).map(|c| &c.stage) {
-            Some(Stage::Pending(_)) => self.reject(now, id, Reason::Down.wire()),
+            Some(Stage::Pending(_)) => self.reject(id, Reason::Down.wire()),
             Some(Stage::Open(_)) => {
                 self.listener.close(ConnId(id.0), self.instant(now));
-                self.connections.remove(&id.0);
+                self.forget(id.0);
                 self.pump(now, None);
             }
             None => {}
@@ -142,8 +147,11 @@ impl SrtIngest {
     /// Counts of a caller; `None` if it is gone.
     #[must_use]
     pub fn stats(&self, id: CallerId) -> Option<Stats> {
-        let engine = self.listener.connection_stats(ConnId(id.0)).unwrap_or_default();
-        Some(stats(self.connections.get(&id.0)?, engine))
+        let engine = self
+            .listener
+            .connection_stats(ConnId(id.0))
+            .unwrap_or_default();
+        Some(self.connections.get(&id.0)?.stats(engine))
     }
 
     /// Counts of the port.
@@ -165,8 +173,24 @@ impl SrtIngest {
         self.connections.len()
     }
 
+    /// The engine's clock at `now`.
+    pub(super) fn instant(&self, now: Time) -> Instant {
+        let (time, instant) = self.base;
+        instant + Duration::from_nanos(now.since(time).0)
+    }
+
+    fn keys_of(&self, id: u32) -> Option<&Keyring> {
+        match &self.connections.get(&id)?.stage {
+            Stage::Open(open) => open.keys.as_ref(),
+            Stage::Pending(_) => None,
+        }
+    }
+
     fn data(&mut self, now: Time, peer: SocketAddr, bytes: &[u8]) {
-        let Some(Found { id, tally, open, .. }) = found(&mut self.connections, peer, bytes) else {
+        let Some(Found {
+            id, tally, open, ..
+        }) = found(&mut self.connections, peer, bytes)
+        else {
             self.counters.stray += 1;
             return;
         };
@@ -186,7 +210,8 @@ impl SrtIngest {
             let payload = &self.scratch[HEADER_BYTES..];
             order.push(now, seq, payload, &mut data_into(&mut self.events, id));
         }
-        self.listener.handle_datagram(self.instant(now), peer, &self.scratch);
+        self.listener
+            .handle_datagram(self.instant(now), peer, &self.scratch);
         self.pump(now, None);
     }
 
@@ -198,7 +223,8 @@ impl SrtIngest {
                 body: Control::Handshake(hs),
             })) if hs.kind == HandshakeKind::Conclusion => {
                 let conclusion = Conclusion::new(timestamp, dest, hs, self.config.latency_max);
-                self.listener.handle_datagram(self.instant(now), peer, &conclusion.plain);
+                self.listener
+                    .handle_datagram(self.instant(now), peer, &conclusion.plain);
                 self.pump(now, Some(conclusion));
             }
             _ => self.hand_on(now, peer, bytes),
@@ -219,7 +245,12 @@ impl SrtIngest {
     /// The engine knows nothing of keys, so nothing here is handed on.
     fn key_material(&mut self, now: Time, peer: SocketAddr, bytes: &[u8]) {
         let subtype = u16::from_be_bytes([bytes[2], bytes[3]]);
-        let Found { socket, tally, open, .. } = match found(&mut self.connections, peer, bytes) {
+        let Found {
+            socket,
+            tally,
+            open,
+            ..
+        } = match found(&mut self.connections, peer, bytes) {
             Some(found) if subtype == KMREQ_SUBTYPE => found,
             _ => {
                 self.counters.stray += 1;
@@ -231,7 +262,8 @@ impl SrtIngest {
             Some(true) => {
                 let us = now.since(open.since).as_micros() & u64::from(u32::MAX);
                 let us = u32::try_from(us).expect("masked to 32 bits");
-                self.transmits.push_back((peer, km_response(us, socket, km)));
+                self.transmits
+                    .push_back((peer, km_response(us, socket, km)));
             }
             Some(false) => {
                 tally.km_refused += 1;
@@ -242,7 +274,8 @@ impl SrtIngest {
     }
 
     fn hand_on(&mut self, now: Time, peer: SocketAddr, bytes: &[u8]) {
-        self.listener.handle_datagram(self.instant(now), peer, bytes);
+        self.listener
+            .handle_datagram(self.instant(now), peer, bytes);
         self.pump(now, None);
     }
 
@@ -250,20 +283,29 @@ impl SrtIngest {
     fn pump(&mut self, now: Time, mut conclusion: Option<Conclusion>) {
         while let Some(event) = self.listener.poll_event() {
             match event {
-                engine::Event::Connect { id, peer, stream_id } => {
+                engine::Event::Connect {
+                    id,
+                    peer,
+                    stream_id,
+                } => {
                     if let Some(conclusion) = conclusion.take()
                         && let Err(refusal) = self.connect(now, id, peer, &stream_id, conclusion)
                     {
-                        self.events.push_back(Event::Refused { id: None, peer, refusal });
-                        self.reject(now, CallerId(id.0), refusal.wire());
+                        self.events.push_back(Event::Refused {
+                            id: None,
+                            peer,
+                            refusal,
+                        });
+                        self.reject(CallerId(id.0), refusal.wire());
                     }
                 }
                 engine::Event::Data { id, payload } => {
-                    let timed = |c: &Connection| {
-                        matches!(&c.stage, Stage::Open(open) if open.order.is_none())
-                    };
+                    let timed = |c: &Connection| matches!(&c.stage, Stage::Open(open) if open.order.is_none());
                     if !payload.is_empty() && self.connections.get(&id.0).is_some_and(timed) {
-                        self.events.push_back(Event::Data { id: CallerId(id.0), payload });
+                        self.events.push_back(Event::Data {
+                            id: CallerId(id.0),
+                            payload,
+                        });
                     }
                 }
                 engine::Event::Closed { id, reason, stats } => self.closed(id.0, reason, stats),
@@ -281,8 +323,11 @@ impl SrtIngest {
                     self.on_rejection(peer, code);
                     None
                 }
-                Outgoing::Ack { id, rtt } => {
-                    self.on_round_trip(peer, id, rtt);
+                Outgoing::Ack { socket, rtt } => {
+                    let id = self.by_socket.get(&(peer, socket));
+                    if let Some(connection) = id.and_then(|id| self.connections.get_mut(id)) {
+                        connection.tally.rtt = rtt;
+                    }
                     None
                 }
                 Outgoing::Other => None,
@@ -298,7 +343,69 @@ impl SrtIngest {
             self.rejections_pending -= 1;
         } else {
             let refusal = Refusal::Protocol(u16::try_from(code % 1000).unwrap_or_default());
-            self.events.push_back(Event::Refused { id: None, peer, refusal });
+            self.events.push_back(Event::Refused {
+                id: None,
+                peer,
+                refusal,
+            });
         }
+    }
+}
+
+/// A connection that a datagram belongs to.
+struct Found<'a> {
+    id: u32,
+    socket: u32,
+    tally: &'a mut Tally,
+    open: &'a mut Open,
+}
+
+/// The open connection that `bytes` from `peer` is for.
+fn found<'a>(
+    connections: &'a mut BTreeMap<u32, Connection>,
+    peer: SocketAddr,
+    bytes: &[u8],
+) -> Option<Found<'a>> {
+    let id = be32(bytes, 12)?;
+    let connection = connections.get_mut(&id).filter(|c| c.peer == peer)?;
+    let Connection {
+        socket,
+        tally,
+        stage: Stage::Open(open),
+        ..
+    } = connection
+    else {
+        return None;
+    };
+    Some(Found {
+        id,
+        socket: *socket,
+        tally,
+        open,
+    })
+}
+
+/// Where payloads in order go.
+fn data_into(events: &mut VecDeque<Event>, id: u32) -> impl FnMut(Vec<u8>) + '_ {
+    move |payload| {
+        events.push_back(Event::Data {
+            id: CallerId(id),
+            payload,
+        })
+    }
+}
+
+fn engine_config(config: &Config) -> engine::Config {
+    engine::Config {
+        latency: Duration::from_nanos(config.latency.0),
+        max_connections: config.connections_max,
+        handshakes_per_second: HANDSHAKE_PACKETS_PER_S_MAX,
+        buffer_packets: config.window_packets.max(WINDOW_PACKETS_MIN),
+        peer_idle: Duration::from_nanos(config.idle_max.0),
+        accept_timeout: Duration::from_nanos(config.answer_max.0),
+        // Keys are ours: the engine sees plaintext only.
+        crypto: None,
+        require_encryption: false,
+        allow_plaintext: false,
     }
 }

@@ -43,7 +43,13 @@ impl Order {
     #[must_use]
     pub fn new(first: Seq, ring_max: usize, patience: Span) -> Self {
         let ring_max = ring_max.max(1);
-        Self { next: first, ring: VecDeque::new(), ring_max, patience, tally: Tally::default() }
+        Self {
+            next: first,
+            ring: VecDeque::new(),
+            ring_max,
+            patience,
+            tally: Tally::default(),
+        }
     }
 
     /// Takes a payload and hands `out` everything that may leave now. A jump further than the ring
@@ -75,7 +81,9 @@ impl Order {
     pub fn give_up(&mut self, now: Time, first: Seq, last: Seq, out: &mut impl FnMut(Vec<u8>)) {
         let first = self.next.ahead_by(first).max(0);
         let last = self.next.ahead_by(last);
-        let (Ok(first), Ok(last)) = (usize::try_from(first), usize::try_from(last)) else { return };
+        let (Ok(first), Ok(last)) = (usize::try_from(first), usize::try_from(last)) else {
+            return;
+        };
         let count = last.saturating_add(1).saturating_sub(first);
         for slot in self.ring.iter_mut().skip(first).take(count) {
             if matches!(slot, Slot::Missing(_)) {
@@ -124,7 +132,9 @@ impl Order {
     }
 
     fn pop(&mut self, out: &mut impl FnMut(Vec<u8>)) {
-        let Some(slot) = self.ring.pop_front() else { return };
+        let Some(slot) = self.ring.pop_front() else {
+            return;
+        };
         self.next = self.next.plus(1);
         match slot {
             Slot::Payload(payload) => {
@@ -144,7 +154,9 @@ impl Order {
         for _ in 0..excess.min(self.ring.len()) {
             self.pop(out);
         }
-        let Ok(left) = usize::try_from(self.next.ahead_by(seq)) else { return 0 };
+        let Ok(left) = usize::try_from(self.next.ahead_by(seq)) else {
+            return 0;
+        };
         if left < self.ring_max {
             return left;
         }

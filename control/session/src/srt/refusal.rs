@@ -80,7 +80,9 @@ pub enum Refusal {
     )]
     PassphraseUnexpected,
     /// Encrypted with something other than AES-CTR.
-    #[error("the encoder encrypts with a cipher other than AES-CTR: set its crypto mode to AES-CTR")]
+    #[error(
+        "the encoder encrypts with a cipher other than AES-CTR: set its crypto mode to AES-CTR"
+    )]
     Cipher,
     /// Fields of the handshake contradict each other.
     #[error("the handshake contradicts itself or is malformed: is it an SRT encoder?")]
@@ -175,7 +177,10 @@ mod tests {
         for wire in [1010, 1011, 1008, 1014, 77] {
             counted.add(wire);
         }
-        assert_eq!((counted.bad_secret, counted.unsecure, counted.protocol), (1, 1, 3));
+        assert_eq!(
+            (counted.bad_secret, counted.unsecure, counted.protocol),
+            (1, 1, 3)
+        );
         assert_eq!(counted.sum(), 14);
     }
 }

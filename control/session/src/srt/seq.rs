@@ -44,7 +44,13 @@ mod tests {
         assert_eq!(last.plus(3), Seq::new(2));
         assert_eq!(last.ahead_by(Seq::new(2)), 3);
         assert_eq!(Seq::new(2).ahead_by(last), -3);
-        assert_eq!(Seq::new(5).ahead_by(Seq::new(5).plus(0x3fff_ffff)), 0x3fff_ffff);
-        assert_eq!(Seq::new(5).ahead_by(Seq::new(5).plus(0x4000_0000)), -0x4000_0000);
+        assert_eq!(
+            Seq::new(5).ahead_by(Seq::new(5).plus(0x3fff_ffff)),
+            0x3fff_ffff
+        );
+        assert_eq!(
+            Seq::new(5).ahead_by(Seq::new(5).plus(0x4000_0000)),
+            -0x4000_0000
+        );
     }
 }

@@ -66,7 +66,12 @@ impl StreamId {
 
     /// A name and nothing else means publishing: see `standard` for the reason.
     fn bare(name: String) -> Self {
-        Self { mode: Mode::Publish, name, user: None, token: None }
+        Self {
+            mode: Mode::Publish,
+            name,
+            user: None,
+            token: None,
+        }
     }
 }
 
@@ -167,7 +172,12 @@ fn standard(text: &str) -> Result<StreamId, BadStreamId> {
     // ffmpeg sends what was typed as it stands, so a name may come percent-encoded alone.
     let name = percent_decoded(name.as_bytes()).ok_or(BadStreamId::Name)?;
     let name = checked_name(printable(&name)?)?;
-    Ok(StreamId { mode, name, user: some_text(user), token: some_text(token) })
+    Ok(StreamId {
+        mode,
+        name,
+        user: some_text(user),
+        token: some_text(token),
+    })
 }
 
 /// `publish:NAME`, `read:NAME`, `NAME`, or the standard's form that came percent-encoded.
@@ -187,13 +197,20 @@ fn plain(text: &str) -> Result<StreamId, BadStreamId> {
     let mut parts = rest.splitn(3, ':');
     let name = checked_name(parts.next().unwrap_or_default())?;
     let (user, token) = (some_text(parts.next()), some_text(parts.next()));
-    Ok(StreamId { mode, name, user, token })
+    Ok(StreamId {
+        mode,
+        name,
+        user,
+        token,
+    })
 }
 
 /// `host[:port]/NAME?query` after `srt://`: a `streamid` in the query wins over the path.
 fn url(rest: &str) -> Result<StreamId, BadStreamId> {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let inner = query.split('&').find_map(|pair| pair.strip_prefix("streamid="));
+    let inner = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("streamid="));
     if let Some(inner) = inner {
         let decoded = percent_decoded(inner.as_bytes()).ok_or(BadStreamId::NotText)?;
         // A URL within a URL falls out here: ':' and '?' are in no name.
@@ -209,18 +226,30 @@ fn checked_name(name: &str) -> Result<String, BadStreamId> {
     if name.is_empty() {
         return Err(BadStreamId::NameMissing);
     }
-    if name_is_valid(name) { Ok(name.to_owned()) } else { Err(BadStreamId::Name) }
+    if name_is_valid(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(BadStreamId::Name)
+    }
 }
 
 /// Printable ASCII only: no line feed for a log, no escape for a terminal, no look-alike letters.
 fn printable(bytes: &[u8]) -> Result<&str, BadStreamId> {
     let text = std::str::from_utf8(bytes).map_err(|_| BadStreamId::NotText)?;
-    if text.bytes().all(|b| matches!(b, 0x20..=0x7e)) { Ok(text) } else { Err(BadStreamId::NotText) }
+    if text.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
+        Ok(text)
+    } else {
+        Err(BadStreamId::NotText)
+    }
 }
 
 /// `None` if a `%` is not followed by two hexadecimal digits.
 fn percent_decoded(raw: &[u8]) -> Option<Vec<u8>> {
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let [first, tail @ ..] = rest {

@@ -20,22 +20,58 @@ fn every_dialect_names_the_stream() {
         ("cam1", id(Mode::Publish, "cam1", None, None)),
         ("/studio/cam1", id(Mode::Publish, "studio/cam1", None, None)),
         ("cam1#feedbackplay", id(Mode::Publish, "cam1", None, None)),
-        ("publish:studio/cam1", id(Mode::Publish, "studio/cam1", None, None)),
+        (
+            "publish:studio/cam1",
+            id(Mode::Publish, "studio/cam1", None, None),
+        ),
         ("read:cam1", id(Mode::Read, "cam1", None, None)),
-        ("publish:cam1:ann:s3:cret", id(Mode::Publish, "cam1", Some("ann"), Some("s3:cret"))),
+        (
+            "publish:cam1:ann:s3:cret",
+            id(Mode::Publish, "cam1", Some("ann"), Some("s3:cret")),
+        ),
         ("publish%3Acam1", id(Mode::Publish, "cam1", None, None)),
-        ("#!::r=cam1,m=publish", id(Mode::Publish, "cam1", None, None)),
+        (
+            "#!::r=cam1,m=publish",
+            id(Mode::Publish, "cam1", None, None),
+        ),
         ("#!::r=cam1", id(Mode::Publish, "cam1", None, None)),
         ("#!::m=request,r=/a/b", id(Mode::Read, "a/b", None, None)),
-        ("#!::r=a%2Fb,u=ann,s=50%", id(Mode::Publish, "a/b", Some("ann"), Some("50%"))),
-        ("#!::h=host,t=stream,r=x,,x=1", id(Mode::Publish, "x", None, None)),
-        ("%23!::r=cam1,m=publish", id(Mode::Publish, "cam1", None, None)),
-        ("%23%21%3A%3Ar%3Dcam1%2Cs%3Dtok", id(Mode::Publish, "cam1", None, Some("tok"))),
-        ("#!::u=k3y,bmd_uuid=0-1-2,bmd_name=Studio 4K", id(Mode::Publish, "k3y", None, None)),
-        ("srt://host:9000/app/cam1", id(Mode::Publish, "app/cam1", None, None)),
-        ("srt%3A%2F%2Fhost%3A9000%2Fapp%2Fcam1%3Fx%3D1", id(Mode::Publish, "app/cam1", None, None)),
-        ("SRT://h?mode=caller&streamid=read:cam1", id(Mode::Read, "cam1", None, None)),
-        ("srt://h:1?streamid=%23!::r=cam1,m=request", id(Mode::Read, "cam1", None, None)),
+        (
+            "#!::r=a%2Fb,u=ann,s=50%",
+            id(Mode::Publish, "a/b", Some("ann"), Some("50%")),
+        ),
+        (
+            "#!::h=host,t=stream,r=x,,x=1",
+            id(Mode::Publish, "x", None, None),
+        ),
+        (
+            "%23!::r=cam1,m=publish",
+            id(Mode::Publish, "cam1", None, None),
+        ),
+        (
+            "%23%21%3A%3Ar%3Dcam1%2Cs%3Dtok",
+            id(Mode::Publish, "cam1", None, Some("tok")),
+        ),
+        (
+            "#!::u=k3y,bmd_uuid=0-1-2,bmd_name=Studio 4K",
+            id(Mode::Publish, "k3y", None, None),
+        ),
+        (
+            "srt://host:9000/app/cam1",
+            id(Mode::Publish, "app/cam1", None, None),
+        ),
+        (
+            "srt%3A%2F%2Fhost%3A9000%2Fapp%2Fcam1%3Fx%3D1",
+            id(Mode::Publish, "app/cam1", None, None),
+        ),
+        (
+            "SRT://h?mode=caller&streamid=read:cam1",
+            id(Mode::Read, "cam1", None, None),
+        ),
+        (
+            "srt://h:1?streamid=%23!::r=cam1,m=request",
+            id(Mode::Read, "cam1", None, None),
+        ),
     ] {
         assert_eq!(parsed(raw), Ok(want), "{raw}");
     }
@@ -73,8 +109,14 @@ fn what_is_wrong_is_told() {
     ] {
         assert_eq!(parsed(raw), Err(want), "{raw:?}");
     }
-    assert_eq!(StreamId::parse(&[b'a'; 513], None), Err(BadStreamId::TooLong));
-    assert_eq!(StreamId::parse(&[0xff, 0xfe], None), Err(BadStreamId::NotText));
+    assert_eq!(
+        StreamId::parse(&[b'a'; 513], None),
+        Err(BadStreamId::TooLong)
+    );
+    assert_eq!(
+        StreamId::parse(&[0xff, 0xfe], None),
+        Err(BadStreamId::NotText)
+    );
 }
 
 #[test]
@@ -87,7 +129,10 @@ fn an_encoder_without_a_streamid_takes_the_configured_name() {
 #[test]
 fn a_token_is_never_printed() {
     let shown = format!("{:?}", parsed("#!::r=cam1,u=ann,s=hunter22").unwrap());
-    assert!(!shown.contains("hunter22") && !shown.contains("ann"), "{shown}");
+    assert!(
+        !shown.contains("hunter22") && !shown.contains("ann"),
+        "{shown}"
+    );
 }
 
 proptest! {
