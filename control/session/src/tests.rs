@@ -1,1 +1,7 @@
-//! Tests.
+//! Scenarios of whole sessions over a simulated network, with the time and a seed given.
+
+mod abuse;
+mod handshake;
+mod placement;
+mod signalling;
+mod world;

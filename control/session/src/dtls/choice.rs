@@ -38,4 +38,3 @@ pub(super) const PROFILES: [Profile; 4] = [
     Profile::Aes128CmSha1_80,
     Profile::Aes128CmSha1_32,
 ];
-

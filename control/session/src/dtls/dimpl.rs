@@ -6,7 +6,7 @@ use dimpl::{Config, DtlsCertificate, Error, Output, SrtpProfile};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::srtp::Profile;
-use wire::time::Time;
+use wire::time::{Span, Time};
 
 /// The profiles that dimpl knows. It takes the first of the client's.
 pub(super) const PROFILES: [Profile; 3] = [
@@ -21,6 +21,9 @@ const RTO: Duration = Duration::from_millis(150);
 
 /// Retransmissions of a flight before it is given up: 150 ms doubled seven times is 19 s.
 const RETRIES: usize = 7;
+
+/// What lies farther ahead than this is the library's way to say that nothing is due.
+const NEVER: Span = Span::secs(24 * 3600);
 
 /// What all associations share.
 pub(super) struct Shared {
@@ -86,7 +89,7 @@ impl Engine {
     pub(super) fn handle(&mut self, now: Time, datagram: &[u8], out: &mut Vec<Vec<u8>>) -> Step {
         let ticked = self.dtls.handle_timeout(at(self.origin, now));
         let handled = ticked.and_then(|()| self.dtls.handle_packet(datagram));
-        self.drain(handled, out)
+        self.drain(now, handled, out)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Time, out: &mut Vec<Vec<u8>>) -> Step {
@@ -94,16 +97,16 @@ impl Engine {
             return Step::Going;
         }
         let ticked = self.dtls.handle_timeout(at(self.origin, now));
-        self.drain(ticked, out)
+        self.drain(now, ticked, out)
     }
 
     pub(super) fn close(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
         let ticked = self.dtls.handle_timeout(at(self.origin, now));
         let closed = ticked.and_then(|()| self.dtls.close());
-        self.drain(closed, out);
+        self.drain(now, closed, out);
     }
 
-    fn drain(&mut self, result: Result<(), Error>, out: &mut Vec<Vec<u8>>) -> Step {
+    fn drain(&mut self, now: Time, result: Result<(), Error>, out: &mut Vec<Vec<u8>>) -> Step {
         let mut closed = matches!(result, Err(Error::ConnectionClosed));
         let failed = result.is_err() && !closed;
         let mut buffer = vec![0; 2 * MTU_BYTES];
@@ -112,7 +115,7 @@ impl Engine {
                 Output::Packet(bytes) => out.push(bytes.to_vec()),
                 Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
                 Output::Timeout(instant) => {
-                    self.deadline = time(self.origin, instant);
+                    self.deadline = time(self.origin, instant).filter(|due| *due < now + NEVER);
                     break;
                 }
                 Output::Connected => self.connected = true,

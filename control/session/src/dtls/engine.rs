@@ -52,7 +52,12 @@ impl Engine {
     /// Keeps from the engine what anybody could have sent who knows an address: alerts that nothing
     /// protects, ever (RFC 6347 section 4.1.2.7 lets us), and once connected everything that nothing
     /// protects. A peer whose last flight was lost repeats its Finished, which is protected.
-    pub(super) fn handle_filtered(&mut self, now: Time, datagram: &[u8], out: &mut Vec<Vec<u8>>) -> Step {
+    pub(super) fn handle_filtered(
+        &mut self,
+        now: Time,
+        datagram: &[u8],
+        out: &mut Vec<Vec<u8>>,
+    ) -> Step {
         const ALERT: u8 = 21;
         let connected = self.is_connected();
         let passes = |r: &Record<'_>| !r.is_plaintext() || (!connected && r.kind != ALERT);
@@ -126,4 +131,3 @@ fn master_key(key: &[u8], salt: &[u8]) -> Option<MasterKey> {
     master.salt.get_mut(..salt.len())?.copy_from_slice(salt);
     Some(master)
 }
-

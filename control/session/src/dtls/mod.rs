@@ -11,9 +11,9 @@ mod engine;
 mod hello;
 mod openssl;
 
-use self::fingerprint::Fingerprint;
 use self::choice::choose;
 use self::engine::{Engine, Secrets, Step, keys};
+use self::fingerprint::Fingerprint;
 use self::hello::{Assembly, Hello};
 use ::openssl::error::ErrorStack;
 use link::keys::SrtpKeys;

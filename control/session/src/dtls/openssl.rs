@@ -1,13 +1,16 @@
 //! Owns DTLS 1.2 by OpenSSL: any certificate, our order of SRTP profiles, either role.
 //!
-//! OpenSSL reads a clock of its own for retransmissions, and only when it is called. We do not rely
-//! on it: the last flight is kept here and sent again as it was. A record that did arrive is then
-//! dropped by the peer's replay window, one that did not is news.
+//! OpenSSL repeats a flight by a clock of its own, after 1 s at the earliest, and only when it is
+//! called. That is late for a viewer who waits, so the last flight is kept here and sent again as
+//! it was: a record that did arrive is dropped by the peer's replay window, one that did not is
+//! news. As a server that is all there is to repeat: when our last flight is lost the client
+//! repeats its own, and OpenSSL answers. A client whose last flight arrived, and whose answer got
+//! lost, must send it with new record numbers: there OpenSSL's own repetition is needed.
 
-use super::hello::records;
 use super::MTU_BYTES;
 use super::choice::PROFILES;
 use super::engine::{Secrets, Step};
+use super::hello::records;
 use dimpl::DtlsCertificate;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
@@ -152,9 +155,14 @@ impl Engine {
             return Step::Failed;
         }
         self.resends += 1;
-        self.resend_at = Some(now + Span(RTO.0 << self.resends));
+        let step = self.advance();
+        let renewed = std::mem::take(&mut self.stream.get_mut().outgoing);
+        if !renewed.is_empty() {
+            self.flight = renewed;
+        }
         out.extend(self.flight.iter().cloned());
-        Step::Going
+        self.resend_at = Some(now + Span(RTO.0 << self.resends));
+        step
     }
 
     pub(super) fn close(&mut self, out: &mut Vec<Vec<u8>>) {

@@ -29,6 +29,8 @@ pub(crate) enum PeerKind {
     Client12(CertificateKind),
     /// OpenSSL, DTLS 1.2, as a server.
     Server12(CertificateKind),
+    /// dimpl, DTLS 1.2 only.
+    Dimpl12,
     /// dimpl, DTLS 1.3 only.
     Client13,
     /// dimpl, DTLS 1.3 and 1.2.
@@ -70,7 +72,7 @@ impl DtlsPeer {
                 let engine = openssl::Engine::server(&shared).unwrap();
                 End::OpenSsl(Engine::OpenSsl(engine), Vec::new())
             }
-            PeerKind::Client13 | PeerKind::ClientEither => {
+            PeerKind::Dimpl12 | PeerKind::Client13 | PeerKind::ClientEither => {
                 let config = Config::builder()
                     .mtu(MTU_BYTES)
                     .flight_start_rto(Duration::from_millis(100))
@@ -79,17 +81,24 @@ impl DtlsPeer {
                 let config = Arc::new(config.unwrap());
                 let origin = Instant::now();
                 let at = origin + Duration::from_nanos(now.0);
-                let mut dtls = if kind == PeerKind::Client13 {
-                    ::dimpl::Dtls::new_13(config, certificate, at)
-                } else {
-                    ::dimpl::Dtls::new_auto(config, certificate, at)
+                let mut dtls = match kind {
+                    PeerKind::Dimpl12 => ::dimpl::Dtls::new_12(config, certificate, at),
+                    PeerKind::Client13 => ::dimpl::Dtls::new_13(config, certificate, at),
+                    _ => ::dimpl::Dtls::new_auto(config, certificate, at),
                 };
                 dtls.set_active(true);
                 End::Dimpl(Box::new(dtls), origin)
             }
         };
         let (keys, closed, failed) = (None, false, false);
-        Self { end, certificate: der, keys, closed, failed, deadline: Some(now) }
+        Self {
+            end,
+            certificate: der,
+            keys,
+            closed,
+            failed,
+            deadline: Some(now),
+        }
     }
 
     pub(crate) fn handle(&mut self, now: Time, datagram: &[u8]) -> Vec<Vec<u8>> {
@@ -101,7 +110,9 @@ impl DtlsPeer {
             }
             End::Dimpl(dtls, origin) => {
                 let at = *origin + Duration::from_nanos(now.0);
-                let result = dtls.handle_timeout(at).and_then(|()| dtls.handle_packet(datagram));
+                let result = dtls
+                    .handle_timeout(at)
+                    .and_then(|()| dtls.handle_packet(datagram));
                 self.failed |= result.is_err() && self.keys.is_none();
                 return self.drain(&mut out);
             }
@@ -154,14 +165,18 @@ impl DtlsPeer {
             Step::Closed => self.closed = true,
             Step::Failed => self.failed = true,
             Step::Connected(secrets) => {
-                let End::OpenSsl(engine, _) = &self.end else { unreachable!("dimpl has no steps") };
+                let End::OpenSsl(engine, _) = &self.end else {
+                    unreachable!("dimpl has no steps")
+                };
                 self.keys = keys(secrets.profile, &secrets.material, engine.is_client());
             }
         }
     }
 
     fn drain(&mut self, out: &mut Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-        let End::Dimpl(dtls, origin) = &mut self.end else { unreachable!("OpenSSL has steps") };
+        let End::Dimpl(dtls, origin) = &mut self.end else {
+            unreachable!("OpenSSL has steps")
+        };
         let mut buffer = vec![0; 4096];
         loop {
             match dtls.poll_output(&mut buffer) {
@@ -205,7 +220,9 @@ pub(crate) fn self_signed(kind: CertificateKind) -> DtlsCertificate {
     let days = |n| ::openssl::asn1::Asn1Time::days_from_now(n).unwrap();
     builder.set_not_before(&days(0)).unwrap();
     builder.set_not_after(&days(30)).unwrap();
-    builder.sign(&key, ::openssl::hash::MessageDigest::sha256()).unwrap();
+    builder
+        .sign(&key, ::openssl::hash::MessageDigest::sha256())
+        .unwrap();
     DtlsCertificate {
         certificate: builder.build().to_der().unwrap(),
         private_key: key.private_key_to_pkcs8().unwrap(),

@@ -225,4 +225,3 @@ fn nothing_fits(secure: bool, receiving: bool, description: &StreamDescription) 
         "Offer a codec of the stream (H.264 with packetization-mode=1), or publish another one.",
     )
 }
-

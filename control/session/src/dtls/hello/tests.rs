@@ -33,7 +33,12 @@ fn fragment(body: &[u8], start: usize, end: usize) -> Vec<u8> {
     ]
     .concat();
     let length = u16::try_from(message.len()).unwrap().to_be_bytes();
-    [&[HANDSHAKE, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0][..], &length, &message].concat()
+    [
+        &[HANDSHAKE, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0][..],
+        &length,
+        &message,
+    ]
+    .concat()
 }
 
 fn body() -> Vec<u8> {
