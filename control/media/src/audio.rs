@@ -192,12 +192,19 @@ impl AudioTrack {
         next: &mut Option<i64>,
         context: &mut Context<'_>,
     ) {
-        if let Kind::Opus {
-            channels: Some(code),
-        } = self.kind
-            && !(1..=2).contains(&code)
-        {
-            return context.tell(Notice::AudioChannels { channels: code });
+        match self.kind {
+            Kind::Opus {
+                channels: Some(1 | 2) | None,
+            } => {}
+            Kind::Opus {
+                channels: Some(channels @ 3..=8),
+            } => {
+                return context.tell(Notice::AudioChannels { channels });
+            }
+            _ => {
+                let what = "a channel configuration of Opus that is neither mono nor stereo";
+                return context.tell(Notice::AudioUndecodable { what });
+            }
         }
         let mut place = match (at, *next) {
             (Some(at), Some(next)) if (at - next).abs() <= JITTER_SAMPLES => next,

@@ -28,6 +28,22 @@ const TRACK_WAIT: Span = Span::secs(2);
 ///
 /// Give it bytes with [`Self::push`], call [`Self::handle_timeout`] when [`Self::deadline`] has
 /// come, and after each of both call [`Self::poll`] until it gives nothing.
+///
+/// ```
+/// use freshet_media::{Config, Ingest, Output};
+/// use wire::time::Time;
+///
+/// let mut ingest = Ingest::new(Config::default(), None);
+/// ingest.push(Time(0), &[0x47; 188]);
+/// while let Some(output) = ingest.poll() {
+///     match output {
+///         Output::Tracks(tracks) => println!("offer {tracks:?} to viewers"),
+///         Output::Packet(packet) => println!("append {} to the log", packet.payload.len()),
+///         Output::Notice(notice) => println!("{}: {notice}", notice.code()),
+///         Output::Refused(notice) => println!("drop the publisher: {notice}"),
+///     }
+/// }
+/// ```
 pub struct Ingest {
     demux: Demux,
     core: Core,
@@ -352,5 +368,33 @@ const fn codec_of(kind: Kind) -> VideoCodec {
     match kind {
         Kind::H265 => VideoCodec::H265,
         _ => VideoCodec::H264,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn may_live_in_any_task() {
+        fn is_send<T: Send>(_: &T) {}
+        is_send(&Ingest::new(Config::default(), None));
+    }
+
+    #[test]
+    fn silence_has_no_deadline_and_junk_is_told_of() {
+        let mut ingest = Ingest::new(Config::default(), None);
+        assert_eq!(ingest.deadline(), None);
+        ingest.push(Time(1), &[0; 1000]);
+        let deadline = ingest.deadline().unwrap();
+        assert_eq!(deadline, Time(1) + MEDIA_WAIT);
+        ingest.handle_timeout(deadline);
+        let told = ingest.poll();
+        assert!(
+            matches!(told, Some(Output::Notice(Notice::NoMedia { seconds: 5 }))),
+            "{told:?}"
+        );
+        assert!(ingest.poll().is_none());
+        assert_eq!(ingest.deadline(), None);
     }
 }

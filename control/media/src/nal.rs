@@ -7,7 +7,8 @@ use core::ops::Range;
 /// Most bytes of one parameter set that is kept. Real ones have 10 to 100.
 const SET_BYTES_MAX: usize = 1024;
 
-/// Most parameter sets that are kept of each sort. Real streams have one.
+/// Most parameter sets that are kept of each sort; the one that came longest ago goes. Real
+/// streams have one, or a few PPS.
 const SETS_MAX: usize = 4;
 
 /// What a NAL unit is to us.
@@ -160,12 +161,16 @@ fn sei_number(rest: &mut &[u8]) -> Option<usize> {
 #[derive(Debug, Default)]
 pub(crate) struct ParameterSets {
     sets: Vec<Set>,
+    /// Sets that came so far.
+    came: u64,
 }
 
 #[derive(Debug)]
 struct Set {
     kind: SetKind,
     id: u32,
+    /// The value of `came` when this one last came.
+    age: u64,
     nal: Vec<u8>,
 }
 
@@ -178,11 +183,11 @@ impl ParameterSets {
         let Some(id) = set_id(codec, kind, nal) else {
             return false;
         };
-        if let Some(set) = self
-            .sets
-            .iter_mut()
-            .find(|set| set.kind == kind && set.id == id)
-        {
+        self.came += 1;
+        let age = self.came;
+        let known = |set: &&mut Set| set.kind == kind && set.id == id;
+        if let Some(set) = self.sets.iter_mut().find(known) {
+            set.age = age;
             let changed = set.nal != nal;
             if changed {
                 set.nal.clear();
@@ -190,14 +195,13 @@ impl ParameterSets {
             }
             return changed;
         }
-        if self.sets.iter().filter(|set| set.kind == kind).count() >= SETS_MAX {
-            return false;
+        let same_kind = self.sets.iter().filter(|set| set.kind == kind);
+        if same_kind.clone().count() >= SETS_MAX {
+            let oldest = same_kind.map(|set| set.age).min();
+            self.sets.retain(|set| Some(set.age) != oldest);
         }
-        self.sets.push(Set {
-            kind,
-            id,
-            nal: nal.to_vec(),
-        });
+        let nal = nal.to_vec();
+        self.sets.push(Set { kind, id, age, nal });
         self.sets.sort_by_key(|set| (set.kind, set.id));
         true
     }
@@ -207,17 +211,15 @@ impl ParameterSets {
         self.sets.iter().map(|set| set.nal.as_slice())
     }
 
-    /// The first set of this sort.
-    pub(crate) fn first(&self, kind: SetKind) -> Option<&[u8]> {
-        self.sets
-            .iter()
-            .find(|set| set.kind == kind)
-            .map(|set| set.nal.as_slice())
+    /// The set of this sort that came last.
+    pub(crate) fn newest(&self, kind: SetKind) -> Option<&[u8]> {
+        let sets = self.sets.iter().filter(|set| set.kind == kind);
+        sets.max_by_key(|set| set.age).map(|set| set.nal.as_slice())
     }
 
     /// True if a decoder can be set up with these.
     pub(crate) fn is_complete(&self) -> bool {
-        self.first(SetKind::Sps).is_some() && self.first(SetKind::Pps).is_some()
+        self.newest(SetKind::Sps).is_some() && self.newest(SetKind::Pps).is_some()
     }
 }
 
@@ -269,7 +271,12 @@ mod tests {
             let nal = [8, code[2] << 1, code[3], 0x80, 1];
             sets.keep(VideoCodec::H264, SetKind::Pps, &nal);
         }
-        assert!(sets.iter().count() <= SETS_MAX);
+        assert_eq!(sets.iter().count(), SETS_MAX);
+        assert_eq!(
+            sets.newest(SetKind::Pps).unwrap()[1..3],
+            [0x02, 0x47],
+            "the newest stays"
+        );
         assert!(!sets.keep(VideoCodec::H264, SetKind::Pps, &[8; SET_BYTES_MAX + 1]));
     }
 

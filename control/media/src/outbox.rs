@@ -101,6 +101,7 @@ impl Outbox {
 
     /// Queues a frame of audio: it never waits. False: there is no room.
     pub(crate) fn push_audio(&mut self, frame: Frame) -> bool {
+        debug_assert!(frame.packets() == 1, "one Opus packet is one payload");
         if !self.has_room(&frame) {
             return self.overflow(frame);
         }
@@ -113,6 +114,7 @@ impl Outbox {
     /// What still waits of earlier frames is due at once, so that delays never add up.
     /// False: there is no room.
     pub(crate) fn push_video(&mut self, now: Time, frame: Frame, interval: Span) -> bool {
+        debug_assert!(frame.packets() > 0, "a frame has a slice");
         if !self.has_room(&frame) {
             return self.overflow(frame);
         }
@@ -188,13 +190,11 @@ impl Outbox {
     }
 
     fn has_room(&self, frame: &Frame) -> bool {
-        frame.packets() > 0
-            && self.bytes + frame.bytes() <= QUEUE_BYTES_MAX
+        self.bytes + frame.bytes() <= QUEUE_BYTES_MAX
             && self.audio.len() + self.video.len() < QUEUE_FRAMES_MAX
     }
 
     fn overflow(&mut self, frame: Frame) -> bool {
-        debug_assert!(frame.packets() > 0 && frame.track.index() < 2);
         self.overflowed += 1;
         self.spares.give(frame);
         false

@@ -196,8 +196,8 @@ impl VideoTrack {
     }
 
     fn on_sps(&mut self, context: &mut Context<'_>) {
-        let first = self.sets.first(SetKind::Sps);
-        self.picture = first.and_then(|nal| sps::read(self.codec, nal));
+        let newest = self.sets.newest(SetKind::Sps);
+        self.picture = newest.and_then(|nal| sps::read(self.codec, nal));
         *context.dirty = true;
         if let Some(what) = self.picture.and_then(|picture| picture.undecodable) {
             context.tell(Notice::VideoUndecodable { what });

@@ -46,7 +46,10 @@ const NAMES: [&str; 5] = [
 
 /// Few by default, as each case runs decoders over seconds of stream; PROPTEST_CASES for more.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(16)
 }
 
 proptest! {

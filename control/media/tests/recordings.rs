@@ -303,6 +303,51 @@ fn next_publisher_goes_on() {
     }
 }
 
+/// B-frames that nothing refers to: without them the order is right, which browsers play.
+#[test]
+fn simple_bframes_can_be_left_out() {
+    let ffmpeg = std::process::Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x180:r=30:d=4",
+        ])
+        .args([
+            "-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "60",
+        ])
+        .args([
+            "-x264-params",
+            "b-pyramid=none:b-adapt=0",
+            "-f",
+            "mpegts",
+            "pipe:1",
+        ])
+        .output();
+    let Ok(output) = ffmpeg else {
+        println!("skipped: ffmpeg is not installed");
+        return;
+    };
+    let drop = Config {
+        bframes: BframePolicy::DropDisposable,
+        ..Config::default()
+    };
+    let run = play(drop, &output.stdout, 1316);
+    assert!(
+        run.notices
+            .contains(&freshet_media::Notice::Bframes { pyramid: false })
+    );
+    let frames = run.frames(Track::Video);
+    assert!((38..=46).contains(&frames.len()), "{}", frames.len());
+    assert!(
+        frames
+            .windows(2)
+            .all(|pair| pair[1][0].timestamp > pair[0][0].timestamp)
+    );
+}
+
 /// The decoded pictures of what comes out are those of what went in.
 #[test]
 fn pictures_are_untouched() {

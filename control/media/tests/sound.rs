@@ -13,7 +13,7 @@ use support::{Run, play};
 const CLICK: usize = 96_000;
 
 /// AAC with silence, then a click of 1 ms at 2 s, then silence; 8 s. `None`: no ffmpeg.
-fn click(rate: u32, channels: u32) -> Option<Vec<u8>> {
+fn click(rate: u32, channels: u32, flags: &str) -> Option<Vec<u8>> {
     let source = format!("aevalsrc=0.8*sin(2*PI*3000*t)*between(t\\,2\\,2.001):s={rate}:d=8");
     let output = Command::new("ffmpeg")
         .args([
@@ -26,7 +26,16 @@ fn click(rate: u32, channels: u32) -> Option<Vec<u8>> {
             "-ac",
             &channels.to_string(),
         ])
-        .args(["-c:a", "aac", "-b:a", "128k", "-pes_payload_size", "0"])
+        .args([
+            "-c:a",
+            "aac",
+            "-b:a",
+            "128k",
+            "-pes_payload_size",
+            "0",
+            "-mpegts_flags",
+            flags,
+        ])
         .args([
             "-muxdelay",
             "0",
@@ -38,7 +47,12 @@ fn click(rate: u32, channels: u32) -> Option<Vec<u8>> {
         ])
         .output()
         .ok()?;
-    output.status.success().then_some(output.stdout)
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(output.stdout)
 }
 
 /// Mono sum of what a receiver plays, with the RTP timestamp of its first sample.
@@ -63,8 +77,15 @@ fn decode(run: &Run) -> (i64, Vec<f64>) {
 
 #[test]
 fn click_comes_out_when_it_went_in() {
-    for (rate, channels) in [(48_000, 2), (44_100, 2), (32_000, 1)] {
-        let Some(bytes) = click(rate, channels) else {
+    let streams = [
+        (48_000, 2, ""),
+        (44_100, 2, ""),
+        (32_000, 1, ""),
+        (48_000, 2, "+latm"),
+    ];
+    for (rate, channels, flags) in streams {
+        let flags = format!("+resend_headers{flags}");
+        let Some(bytes) = click(rate, channels, &flags) else {
             println!("skipped: ffmpeg is not installed");
             return;
         };
@@ -84,4 +105,15 @@ fn click_comes_out_when_it_went_in() {
         // 48 samples of 0.32 on average; ffmpeg halves that when it makes stereo of mono.
         assert!((6.0..17.0).contains(&energy), "{rate} Hz: energy {energy}");
     }
+}
+
+#[test]
+fn surround_is_told() {
+    let Some(bytes) = click(48_000, 6, "+resend_headers") else {
+        println!("skipped: ffmpeg is not installed");
+        return;
+    };
+    let run = play(Config::default(), &bytes, 1316);
+    assert!(run.packets.is_empty());
+    assert!(run.told("audio_channels"), "{:?}", run.notices);
 }
