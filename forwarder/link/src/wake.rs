@@ -8,7 +8,9 @@ use std::sync::Arc;
 /// Whether the sleeper means to block; alone in its cache line.
 #[cfg_attr(not(loom), derive(zerocopy::FromBytes))]
 #[repr(C, align(64))]
-pub(crate) struct SleepFlag(pub(crate) AtomicU32);
+pub(crate) struct SleepFlag {
+    word: AtomicU32,
+}
 
 const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
@@ -60,14 +62,14 @@ impl Waker {
     pub fn wake(&self) {
         // Either we see the flag of `prepare`, or the sleeper's look after it sees what we wrote.
         fence(Ordering::SeqCst);
-        if self.flag.0.load(Ordering::Relaxed) != AWAKE {
+        if self.flag.word.load(Ordering::Relaxed) != AWAKE {
             self.strike();
         }
     }
 
     #[cold]
     fn strike(&self) {
-        if self.flag.0.swap(AWAKE, Ordering::AcqRel) != AWAKE {
+        if self.flag.word.swap(AWAKE, Ordering::AcqRel) != AWAKE {
             // The one possible failure is a counter at its maximum: the sleeper wakes anyway.
             let _ = nix::unistd::write(&self.bell, &1u64.to_ne_bytes());
         }
@@ -86,7 +88,7 @@ impl Bell for Wakers {
 impl Sleeper {
     /// Announces that we are about to block. Look for work once more after this.
     pub fn prepare(&self) {
-        self.flag.0.store(ASLEEP, Ordering::Relaxed);
+        self.flag.word.store(ASLEEP, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
@@ -99,7 +101,7 @@ impl Sleeper {
     /// Awake again, with work or without: nobody makes a system call for us until the next
     /// [`Sleeper::prepare`].
     pub fn clear(&self) {
-        self.flag.0.store(AWAKE, Ordering::Relaxed);
+        self.flag.word.store(AWAKE, Ordering::Relaxed);
         let mut count = [0; 8];
         // Not blocking: nothing there is as good as something.
         let _ = nix::unistd::read(&self.bell, &mut count);

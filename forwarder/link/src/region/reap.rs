@@ -1,7 +1,8 @@
 //! Owns what is done when a process of a role is dead: its ends are set free, its pins let go.
 
+use super::cells::RingEnds;
 use super::layout::Part;
-use super::{Region, RingEnds, Role};
+use super::{Region, Role};
 use crate::claim::Claim;
 use crate::command::COMMAND_BYTES;
 use crate::punt::PUNT_BYTES;
