@@ -1,6 +1,6 @@
 //! Owns commands: what control asks becomes entries in the tables. Every command may come twice.
 
-use link::command::{AddViewer, Command, IceCredentials, TRACKS_MAX, TrackOut};
+use link::command::{AddViewer, Command, IceCredentials, TRACKS_MAX, TrackOut, VIDEO};
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::stats::Counter;
@@ -9,7 +9,7 @@ use wire::time::Time;
 
 use crate::Plane;
 use crate::flow::Target;
-use crate::keyframe::begin;
+use crate::keyframe::{begin, restart};
 use crate::viewer::{Phase, Viewer};
 
 /// The last generation that fits an SRTP index (48 bits), and an SRTCP one (31 bits).
@@ -93,7 +93,16 @@ impl Plane {
         let Some(viewer) = self.tables.viewers.at_mut(slot) else {
             return;
         };
+        let had_video = viewer.taken.has(VIDEO);
         viewer.renegotiate(add);
+        if had_video != viewer.taken.has(VIDEO)
+            && let Some(stream) = self.tables.streams.at_mut(viewer.stream)
+        {
+            stream.wants_key |= restart(viewer, stream);
+            if viewer.phase == Phase::CatchUp {
+                self.tables.lists.join(slot, viewer);
+            }
+        }
         if viewer.cold.ice != add.ice {
             viewer.cold.ice = add.ice;
             viewer.cold.ice_next = None;

@@ -147,9 +147,8 @@ fn accept(
     is_restart: bool,
 ) -> Change {
     let is_selected = viewer.to == meta;
-    let is_new = viewer.cold.checks.is_new(message.transaction());
-    if !is_new && !is_selected {
-        // Answered, as a lost answer may be the reason; but it says nothing new.
+    if !viewer.cold.checks.is_new(message.transaction()) {
+        // Answered, as a lost answer may be the reason; but it renews nothing.
         return Change::Nothing;
     }
     let silent = now.since(viewer.cold.selected_at) > REBIND_AFTER;

@@ -38,7 +38,7 @@ pub struct Turn<'a, E> {
 }
 
 /// What a turn has sent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     pub runs: u64,
     pub datagrams: u64,

@@ -203,7 +203,7 @@ fn fold(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
+    use std::collections::BTreeMap;
     use wire::peer::{Ip, Peer};
 
     fn meta(n: u32) -> RxMeta {
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn agrees_with_a_map_through_random_changes() {
         let mut flows = Flows::new(64, 7);
-        let mut oracle = HashMap::new();
+        let mut oracle = BTreeMap::new();
         let mut random = crate::random::Random::new(11);
         for step in 0..20_000 {
             let n = random.below(100);

@@ -82,6 +82,13 @@ pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> bool {
     replay_from_key(viewer, &log, 0)
 }
 
+/// Starts the video of a viewer that has begun to take it, or ends it. True: there is no keyframe,
+/// one is to be asked for.
+pub fn restart(viewer: &mut Viewer, stream: &mut Stream) -> bool {
+    let log = stream.reader.pin();
+    replay_from_key(viewer, &log, 0)
+}
+
 /// Puts a live viewer back to the newest keyframe. False: the log has none.
 #[must_use]
 pub fn replay(viewer: &mut Viewer, stream: &mut Stream) -> bool {

@@ -99,29 +99,13 @@ impl Publishers {
             return flows.insert(now, flow, target);
         }
         self.remove_at(index, flows);
-        let opener = secret(&add.keys, &add.keys.receive).and_then(|secret| Opener::new(&secret));
-        let (Ok(opener), Ok(writer)) = (opener, region.log_writer(add.stream)) else {
+        let (Some(slot), Some(publisher)) = (
+            self.slots.get_mut(index as usize),
+            Publisher::new(add, flow, region),
+        ) else {
             return false;
         };
-        let mut tracks = [InTrack::default(); TRACKS_MAX];
-        for (lane, track) in tracks.iter_mut().enumerate() {
-            track.ssrc = add.ssrc[lane];
-            track.clock_hz = add.clock_hz[lane];
-            track.is_broken = lane == VIDEO;
-        }
-        let Some(slot) = self.slots.get_mut(index as usize) else {
-            return false;
-        };
-        *slot = Some(Box::new(Publisher {
-            id: add.stream,
-            flow,
-            opener,
-            writer,
-            codec: add.codec,
-            tracks,
-            clock_offset_ns: None,
-            wants_key: false,
-        }));
+        *slot = Some(publisher);
         self.active.push(index);
         flows.insert(now, flow, target)
     }
@@ -245,6 +229,29 @@ impl Publishers {
 }
 
 impl Publisher {
+    /// A publisher that has sent nothing. `None`: the keys cannot be used, or its log has another
+    /// writer.
+    fn new(add: &AddPublisher, flow: RxMeta, region: &Region) -> Option<Box<Self>> {
+        let secret = secret(&add.keys, &add.keys.receive).ok()?;
+        let mut tracks = [InTrack::default(); TRACKS_MAX];
+        for (lane, track) in tracks.iter_mut().enumerate() {
+            track.ssrc = add.ssrc[lane];
+            track.clock_hz = add.clock_hz[lane];
+            // Nobody can start before the first keyframe.
+            track.is_broken = lane == VIDEO;
+        }
+        Some(Box::new(Self {
+            id: add.stream,
+            flow,
+            opener: Opener::new(&secret).ok()?,
+            writer: region.log_writer(add.stream).ok()?,
+            codec: add.codec,
+            tracks,
+            clock_offset_ns: None,
+            wants_key: false,
+        }))
+    }
+
     /// Takes a packet in its turn, or keeps it until then.
     fn take(
         &mut self,

@@ -16,16 +16,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half is wanted")]
     pub fn next_u32(&mut self) -> u32 {
         (self.next_u64() >> 32) as u32
     }
 
     /// Evenly from 0 to `bound - 1`; 0 if `bound` is 0.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "less than bound, which is 32 bits"
-    )]
     pub fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(self.next_u32()) * u64::from(bound)) >> 32) as u32
     }

@@ -137,6 +137,11 @@ mod tests {
         assert_eq!(signed_ticks(base + Span::millis(20), base, 48_000), 960);
         let back = signed_ticks(base, base + Span::millis(20), 48_000);
         assert_eq!(back, 960_u32.wrapping_neg());
-        assert_eq!(signed_ticks(Time(u64::MAX), Time::ZERO, u32::MAX) % 1, 0);
+        // 2^64 ns of any clock do not overflow.
+        let most = signed_ticks(Time(u64::MAX), Time::ZERO, u32::MAX);
+        assert_eq!(
+            signed_ticks(Time::ZERO, Time(u64::MAX), u32::MAX),
+            most.wrapping_neg() - 1
+        );
     }
 }

@@ -1,4 +1,5 @@
 //! Scenarios: planes with a log, viewers that open what they get, virtual time and a seed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod checks;
 mod cores;

@@ -140,6 +140,9 @@ fn after_a_loss_the_picture_waits_for_the_next_keyframe() {
         world.run(10, 5);
     }
     assert_eq!(world.viewers[0].got[VIDEO].len(), 3 + 2);
+    // The last keyframe was asked for less than a second ago.
+    assert!(world.events().is_empty());
+    world.run(1000, 10);
     assert_eq!(world.events(), [Event::KeyframeWanted(stream)]);
     let key = encoder.frame(true, 2);
     send(&mut world, &key);

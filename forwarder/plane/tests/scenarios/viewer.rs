@@ -208,10 +208,9 @@ impl TestViewer {
     /// Sequence numbers run on by one, timestamps never run back, from the first index on.
     pub fn assert_continuous(&self) {
         for (lane, got) in self.got.iter().enumerate() {
-            let mut index = self.add.tracks[lane].first_index;
-            for (nth, packet) in got.iter().enumerate() {
-                assert_eq!(packet.index, index, "track {lane}, packet {nth}");
-                index += 1;
+            let first = self.add.tracks[lane].first_index;
+            for (index, packet) in (first..).zip(got) {
+                assert_eq!(packet.index, index, "track {lane}");
             }
             for pair in got.windows(2) {
                 let step = pair[1]

@@ -1,0 +1,266 @@
+//! Once a stream plays, nothing is allocated: not for media, repairs, replays, checks or reports.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use freshet_plane::{Outlets, Plane};
+use link::Region;
+use link::command::{AddViewer, Command, IceCredentials, TrackOut};
+use link::ids::{CoreId, ufrag};
+use link::keys::{MasterKey, SrtpKeys};
+use link::limits::Limits;
+use link::log::{Flags, LogWriter, Record};
+use link::stats::Counter;
+use seal::{Profile, Sealer, Secret};
+use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
+use wire::peer::{Ip, Peer};
+use wire::rtcp_feedback::{write_nack, write_pli};
+use wire::stun::{Request, Role};
+use wire::time::{Span, Time};
+
+thread_local! {
+    /// Allocations of this thread while it counts.
+    static COUNTED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+struct Counting;
+
+fn note() {
+    // A thread that is ending has no locals any more; it is not the one that counts.
+    let _ = COUNTED.try_with(|counted| counted.set(counted.get().map(|n| n + 1)));
+}
+
+// SAFETY: every call goes to the system's allocator with the caller's own arguments.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: as the caller promised us.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised us.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        note();
+        // SAFETY: as the caller promised us.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// An egress of one run, overwritten by the next.
+struct Slot {
+    memory: Box<[u8]>,
+    datagrams: u64,
+    claims: u64,
+}
+
+impl Egress for Slot {
+    fn segments_max(&self) -> u8 {
+        64
+    }
+    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+        self.claims += 1;
+        // Full now and then, so that viewers fall behind.
+        if self.claims.is_multiple_of(7) {
+            return None;
+        }
+        self.datagrams += u64::from(run.segments);
+        self.memory.get_mut(..run.bytes)
+    }
+    fn commit(&mut self, _: usize) {}
+}
+
+const VIEWERS: u8 = 20;
+
+struct Peers {
+    at: Vec<RxMeta>,
+    ice: Vec<IceCredentials>,
+    sealers: Vec<Sealer>,
+}
+
+fn add_viewers(
+    region: &Region,
+    plane: &mut Plane,
+    now: Time,
+    stream: link::ids::StreamId,
+) -> Peers {
+    let mut peers = Peers {
+        at: Vec::new(),
+        ice: Vec::new(),
+        sealers: Vec::new(),
+    };
+    for n in 0..VIEWERS {
+        let viewer = region.open_viewer(u32::from(n)).unwrap().id();
+        let mut master = MasterKey::default();
+        master.key[..16].fill(n);
+        let out = |ssrc: u32, clock_hz| TrackOut {
+            ssrc,
+            rtx_ssrc: ssrc + 1,
+            clock_hz,
+            ..TrackOut::default()
+        };
+        let at = RxMeta {
+            peer: Peer {
+                ip: Ip([n; 16]),
+                port: 9,
+            },
+            local: Ip([200; 16]),
+        };
+        let ice = IceCredentials {
+            ufrag: ufrag(u32::from(n), [n; 12]),
+            pwd: [b'p'; 24],
+        };
+        let add = AddViewer {
+            viewer,
+            stream,
+            peer: at.peer,
+            local: at.local,
+            ice,
+            keys: SrtpKeys {
+                profile: Profile::AeadAes128Gcm,
+                send: master,
+                receive: master,
+            },
+            tracks: [out(10, 90_000), out(20, 48_000)],
+            rtcp_first_index: 0,
+        };
+        plane.apply(now, &Command::AddViewer(add));
+        let secret = Secret::new(
+            Profile::AeadAes128Gcm,
+            &master.key[..16],
+            &master.salt[..12],
+        )
+        .unwrap();
+        peers.at.push(at);
+        peers.ice.push(ice);
+        peers.sealers.push(Sealer::new(&secret).unwrap());
+    }
+    peers
+}
+
+fn frame(writer: &mut LogWriter, now: Time, nth: u32) {
+    let key = nth.is_multiple_of(100);
+    let packets = if key { 20 } else { 4 };
+    for packet in 0..packets {
+        let mut flags = if key { Flags::KEY } else { Flags::NONE };
+        if packet == 0 {
+            flags |= Flags::FIRST;
+        }
+        let record = Record {
+            flags,
+            timestamp: nth * 3000,
+            capture: now,
+            arrival: now,
+            ..Record::default()
+        };
+        writer.append(&record, &[&[5; 1000]]).unwrap();
+    }
+    let audio = Record {
+        track: 1,
+        timestamp: nth * 960,
+        capture: now,
+        arrival: now,
+        ..Record::default()
+    };
+    writer.append(&audio, &[&[6; 100]]).unwrap();
+    writer.publish();
+}
+
+/// Feedback of a viewer into a buffer on the stack.
+fn feedback(plane: &mut Plane, peers: &Peers, n: usize, index: &mut u32, nth: u32) {
+    let mut plain = [0; 128];
+    let lost = u16::try_from(nth * 3 % 60_000).unwrap();
+    let used = if nth.is_multiple_of(50) {
+        write_pli(1, 10, &mut plain)
+    } else {
+        write_nack(1, 10, &[lost, lost + 1], &mut plain)
+    };
+    let mut bytes = [0; 256];
+    let sealed = peers.sealers[n].rtcp(*index, &plain[..used], &mut bytes);
+    *index += 1;
+    plane.datagram(peers.at[n], &mut bytes[..sealed.unwrap()]);
+    let mut transaction = [0; 12];
+    transaction[..4].copy_from_slice(&(nth << 8 | u32::try_from(n).unwrap()).to_be_bytes());
+    let request = Request {
+        transaction,
+        remote_ufrag: &peers.ice[n].ufrag,
+        local_ufrag: b"peer",
+        key: &peers.ice[n].pwd,
+        priority: 1,
+        role: Role::Controlling(1),
+        use_candidate: nth.is_multiple_of(3),
+    };
+    let used = request.write(&mut bytes);
+    let mut from = peers.at[n];
+    from.peer.port += u16::try_from(nth % 9).unwrap();
+    plane.datagram(from, &mut bytes[..used]);
+    plane.datagram(from, &mut [22, 0xfe, 0xfd]);
+}
+
+#[test]
+fn nothing_is_allocated_while_a_stream_plays() {
+    let limits = Limits {
+        cores: 1,
+        streams_max: 2,
+        viewers_max: 32,
+        log_packets: 1024,
+        commands_max: 4,
+        events_max: 4,
+        punts_max: 4,
+    };
+    let region = Region::create(&limits).unwrap();
+    let stream = region.open_stream(0, "s").unwrap();
+    let mut writer = region.log_writer(stream).unwrap();
+    let outlets = Outlets::take(&region, CoreId(0)).unwrap();
+    let mut plane = Plane::new(CoreId(0), &limits, outlets, 1);
+    let mut now = Time(Span::secs(9).0);
+    let peers = add_viewers(&region, &mut plane, now, stream);
+    let mut egress = Slot {
+        memory: vec![0; RUN_BYTES_MAX].into_boxed_slice(),
+        datagrams: 0,
+        claims: 0,
+    };
+    let mut indexes = [0; VIEWERS as usize];
+    for nth in 0..2000_u32 {
+        if nth == 200 {
+            COUNTED.set(Some(0));
+        }
+        now = now + Span::millis(10);
+        plane.begin(now);
+        if nth.is_multiple_of(3) {
+            frame(&mut writer, now, nth / 3);
+        }
+        for (n, index) in indexes.iter_mut().enumerate() {
+            if (nth as usize + n).is_multiple_of(10) {
+                feedback(&mut plane, &peers, n, index, nth);
+            }
+        }
+        plane.fan_out(now, &mut egress);
+        plane.tick(now, now.0);
+        let _ = plane.next_deadline();
+        let _ = plane.ready();
+    }
+    let counted = COUNTED.replace(None);
+    assert_eq!(counted, Some(0));
+    let stats = region.stats(CoreId(0)).unwrap();
+    for did in [
+        Counter::RetransmissionSent,
+        Counter::KeyframeReplayed,
+        Counter::StunAnswered,
+        Counter::ViewerMoved,
+        Counter::ReportSent,
+        Counter::EgressFull,
+        Counter::EventLostFull,
+        Counter::PuntDroppedFull,
+    ] {
+        assert!(stats.read(did) > 0, "{did:?} never happened");
+    }
+    assert!(egress.datagrams > 50_000, "{}", egress.datagrams);
+}
