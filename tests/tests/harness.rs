@@ -1,6 +1,7 @@
 //! Tests the tools themselves: a tool that sees nothing wrong anywhere would pass every test.
+#![allow(clippy::unwrap_used, reason = "a test that finds nothing there has failed")]
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -85,43 +86,44 @@ fn the_relay_loses_what_it_is_told_to_lose() {
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     for socket in [&server, &client] {
         socket
-            .set_read_timeout(Some(Duration::from_millis(300)))
+            .set_read_timeout(Some(Duration::from_millis(100)))
             .unwrap();
     }
     let relay = Relay::start(server.local_addr().unwrap(), 7);
     client.connect(relay.address()).unwrap();
 
-    let received = |socket: &UdpSocket| -> Vec<SocketAddr> {
-        let mut buffer = [0; 64];
-        std::iter::from_fn(|| socket.recv_from(&mut buffer).ok().map(|(_, from)| from)).collect()
-    };
-    let send = |count: usize| {
-        for _ in 0..count {
-            client.send(b"to the server").unwrap();
-            sleep(Duration::from_micros(50));
+    // In small lots: a socket of this test holds some 250 datagrams.
+    let mut buffer = [0; 64];
+    let mut send = |count: usize| {
+        let mut came = 0;
+        let mut from = None;
+        for _ in 0..count / 100 {
+            for _ in 0..100 {
+                client.send(b"to the server").unwrap();
+            }
+            while let Ok((_, sender)) = server.recv_from(&mut buffer) {
+                came += 1;
+                from = Some(sender);
+            }
         }
+        (came, from.unwrap())
     };
-    send(500);
-    let all = received(&server);
-    assert_eq!(all.len(), 500, "an idle relay loses nothing");
+    let (all, relay_back) = send(500);
+    assert_eq!(all, 500, "an idle relay loses nothing");
     let lossy = Impairment {
         loss_ppm: 100_000,
         ..Impairment::default()
     };
     relay.set(lossy, Impairment::default());
-    send(2000);
-    let some = received(&server).len();
+    let (some, _) = send(2000);
     assert!(
         (1700..=1900).contains(&some),
         "{some} of 2000 came through a loss of 10 %"
     );
-    assert_eq!(relay.to_server().lost(), 2000 - some as u64);
+    assert_eq!(relay.to_server().lost(), 2000 - some);
 
-    server.send_to(b"to the client", all[0]).unwrap();
-    assert_eq!(
-        received(&client),
-        [relay.address()],
-        "answers come from where was asked"
-    );
+    server.send_to(b"to the client", relay_back).unwrap();
+    let (_, from) = client.recv_from(&mut [0; 64]).unwrap();
+    assert_eq!(from, relay.address(), "answers come from where was asked");
     assert_eq!(relay.from_server().passed(), 1);
 }

@@ -1,0 +1,82 @@
+//! Owns the offer of a synthetic viewer and what it reads in the answer.
+
+use std::net::SocketAddr;
+
+use super::dtls::Identity;
+
+/// Video and audio, in the order of the offer.
+pub const OFFER_KINDS: [&str; 2] = ["video", "audio"];
+
+/// Our user fragment; one for all, since the server's is unique.
+pub(super) const UFRAG: &str = "crowd001";
+
+/// Our password; nobody checks us.
+const PWD: &str = "crowdcrowdcrowdcrowd0001";
+
+/// What is needed of an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) ufrag: String,
+    pub(super) pwd: String,
+    /// Where the server is: its first candidate.
+    pub(super) candidate: SocketAddr,
+    /// SHA-256 of its certificate, `AA:BB:...`.
+    pub(super) fingerprint: String,
+    /// SSRC of media and of its retransmissions, for each kind that is sent.
+    pub(super) tracks: Vec<[u32; 2]>,
+}
+
+impl Answer {
+    /// Reads an answer; `None` if something is missing.
+    pub(super) fn parse(sdp: &str) -> Option<Self> {
+        let value = |name: &str| {
+            let prefix = format!("a={name}:");
+            sdp.lines()
+                .find_map(|line| line.strip_prefix(&prefix))
+                .map(str::trim)
+        };
+        let candidate: Vec<&str> = value("candidate")?.split(' ').collect();
+        let address = format!("{}:{}", candidate.get(4)?, candidate.get(5)?);
+        let mut tracks = Vec::new();
+        for section in sdp.split("\nm=").skip(1) {
+            let mut ssrcs = section.lines().filter_map(|line| {
+                line.strip_prefix("a=ssrc:")?
+                    .split(' ')
+                    .next()?
+                    .parse()
+                    .ok()
+            });
+            if let Some(media) = ssrcs.next() {
+                tracks.push([media, ssrcs.next().unwrap_or(0)]);
+            }
+        }
+        Some(Self {
+            ufrag: value("ice-ufrag")?.to_owned(),
+            pwd: value("ice-pwd")?.to_owned(),
+            candidate: address.parse().ok()?,
+            fingerprint: value("fingerprint")?.strip_prefix("sha-256 ")?.to_owned(),
+            tracks,
+        })
+    }
+}
+
+/// What browsers offer, without what we do not use.
+pub(super) fn offer(identity: &Identity) -> String {
+    let transport = format!(
+        "c=IN IP4 0.0.0.0\r\na=ice-ufrag:{UFRAG}\r\na=ice-pwd:{PWD}\r\na=ice-options:trickle\r\n\
+         a=fingerprint:sha-256 {}\r\na=setup:actpass\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
+         a=recvonly\r\n",
+        identity.fingerprint()
+    );
+    format!(
+        "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+         a=group:BUNDLE 0 1\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS\r\n\
+         m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\n{transport}a=mid:0\r\n\
+         a=rtpmap:102 H264/90000\r\na=rtcp-fb:102 nack\r\na=rtcp-fb:102 nack pli\r\n\
+         a=rtcp-fb:102 ccm fir\r\n\
+         a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
+         a=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\n\
+         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{transport}a=mid:1\r\n\
+         a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n"
+    )
+}
