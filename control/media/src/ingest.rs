@@ -24,6 +24,10 @@ const MEDIA_WAIT: Span = Span::secs(5);
 /// A track that the program announces and that shows nothing for this long is not waited for.
 const TRACK_WAIT: Span = Span::secs(2);
 
+/// RTP clocks run on by at least this between two publishers: a track's first packets may have
+/// been captured before the moment that the timeline begins at, and must not go back.
+const RESUME_MS_LEAST: i64 = 1000;
+
 /// Turns one publisher's MPEG-TS into RTP payloads.
 ///
 /// Give it bytes with [`Self::push`], call [`Self::handle_timeout`] when [`Self::deadline`] has
@@ -192,7 +196,7 @@ impl Core {
                 let Some(mark) = before.tracks[track.index()] else {
                     return config.first_timestamps[track.index()];
                 };
-                let passed_ms = signed(now.since(mark.capture).as_millis());
+                let passed_ms = signed(now.since(mark.capture).as_millis()).max(RESUME_MS_LEAST);
                 mark.timestamp
                     .wrapping_add(wrap32(passed_ms * (clock_hz / 1000)))
             })

@@ -119,7 +119,8 @@ proptest! {
             1..20),
     ) {
         let mut mux = Mux::default();
-        let descriptors: &[u8] = if audio_type == 6 { b"\x05\x04Opus\x7f\x02\x80\x02" } else { &[] };
+        let opus: &[u8] = b"\x05\x04Opus\x7f\x02\x80\x02";
+        let descriptors = if audio_type == 6 { opus } else { &[] };
         mux.tables(&[(stream_type, VIDEO_PID, &[]), (audio_type, AUDIO_PID, descriptors)]);
         for (stamp, data) in frames {
             mux.pes(VIDEO_PID, u64::from(stamp), u64::from(stamp), &data);
