@@ -6,7 +6,7 @@ use link::keys::{MasterKey, Profile, SrtpKeys};
 use wire::time::Time;
 
 pub(super) enum Engine {
-    Dimpl(dimpl::Engine),
+    Dimpl(Box<dimpl::Engine>),
     OpenSsl(openssl::Engine),
 }
 

@@ -83,10 +83,6 @@ pub struct Dtls {
     fingerprints: Vec<Fingerprint>,
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly all live in the large one"
-)]
 enum State {
     /// We are the server and wait for a whole ClientHello.
     Hello(Assembly),
@@ -204,7 +200,9 @@ impl Dtls {
         out: &mut Vec<Vec<u8>>,
     ) -> Result<Step, Failure> {
         let mut engine = match choose(hello, context.prefer_dtls13)? {
-            EngineKind::Dtls13 => Engine::Dimpl(dimpl::Engine::server(&context.dimpl, now)),
+            EngineKind::Dtls13 => {
+                Engine::Dimpl(Box::new(dimpl::Engine::server(&context.dimpl, now)))
+            }
             EngineKind::Dtls12 => Engine::OpenSsl(
                 openssl::Engine::server(&context.openssl).map_err(|_| Failure::Handshake)?,
             ),

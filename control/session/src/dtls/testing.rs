@@ -79,6 +79,7 @@ impl DtlsPeer {
                     .flight_retries(12)
                     .build();
                 let config = Arc::new(config.unwrap());
+                #[expect(clippy::disallowed_methods, reason = "the origin, as in `dimpl`")]
                 let origin = Instant::now();
                 let at = origin + Duration::from_nanos(now.0);
                 let mut dtls = match kind {

@@ -312,8 +312,9 @@ fn other_sections_and_second_tracks_are_rejected() {
     assert!(text.contains("a=group:BUNDLE 0 1\r\n"), "{text}");
 }
 
-#[test]
-fn what_cannot_be_served_is_refused_with_a_reason() {
+/// Offers that cannot be served, with the status and the name of the refusal.
+#[allow(clippy::too_many_lines, reason = "a table")]
+fn refused_offers() -> Vec<(String, u16, &'static str)> {
     let without = |prefix: &str| {
         let kept = CHROMIUM.lines().filter(|line| !line.starts_with(prefix));
         kept.map(|line| format!("{line}\r\n")).collect::<String>()
@@ -332,7 +333,7 @@ fn what_cannot_be_served_is_refused_with_a_reason() {
             "a=fingerprint:sha-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB",
         )
     };
-    for (offer, status, name) in [
+    vec![
         (without("a=ice-ufrag"), 422, "ice-credentials-missing"),
         (without("a=ice-pwd"), 422, "ice-credentials-missing"),
         (without("a=fingerprint"), 422, "fingerprint-missing"),
@@ -406,7 +407,12 @@ fn what_cannot_be_served_is_refused_with_a_reason() {
             400,
             "sdp-malformed",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_with_a_reason() {
+    for (offer, status, name) in refused_offers() {
         let error = answer(&offer, &H264_AND_OPUS).unwrap_err();
         assert_eq!((error.status, error.name), (status, name), "{error}");
         assert!(
