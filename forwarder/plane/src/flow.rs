@@ -44,7 +44,7 @@ pub struct Flows {
 impl Flows {
     /// A table for at most `flows_max` flows, half empty when it is full. All allocation is here.
     pub fn new(flows_max: usize, seed: u64) -> Self {
-        let slots = (flows_max.max(8) * 2).next_power_of_two();
+        let slots = slots(flows_max);
         Self {
             slots: vec![None; slots].into_boxed_slice(),
             mask: slots - 1,
@@ -54,6 +54,11 @@ impl Flows {
             remote: 0,
             sweep: 0,
         }
+    }
+
+    /// Bytes of a table for so many flows.
+    pub const fn memory_bytes(flows_max: usize) -> usize {
+        slots(flows_max) * size_of::<Option<Entry>>()
     }
 
     /// Whose this 5-tuple is.
@@ -168,6 +173,12 @@ impl Flows {
     fn home(&self, meta: &RxMeta) -> usize {
         hash(self.seed, meta) as usize & self.mask
     }
+}
+
+/// Twice as many slots as flows at the least.
+const fn slots(flows_max: usize) -> usize {
+    let least = if flows_max < 8 { 8 } else { flows_max };
+    (least * 2).next_power_of_two()
 }
 
 /// Folded multiplication over the five words of a 5-tuple.

@@ -58,6 +58,7 @@ impl Segment {
 
 /// The segments of one track of one viewer, newest first.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct History {
     current: Segment,
     older: [Segment; OLDER],

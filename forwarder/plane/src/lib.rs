@@ -52,7 +52,8 @@ use outbox::Outbox;
 use publisher::Publishers;
 use random::Random;
 use report::Wall;
-use viewer::PATHS_MAX;
+use stream::Stream;
+use viewer::{PATHS_MAX, Viewer};
 
 pub use handoff::{Contents, Parcel};
 pub use report::CNAME;
@@ -84,6 +85,9 @@ impl Outlets {
     }
 }
 
+/// Answers, repairs, parcels and packets out of turn, about: the same for all limits.
+const FIXED_BYTES: u64 = 2 << 20;
+
 /// The data plane of one core.
 pub struct Plane {
     core: CoreId,
@@ -107,10 +111,6 @@ impl Plane {
     #[must_use]
     pub fn new(core: CoreId, limits: &Limits, outlets: Outlets, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let viewers_max = limits.viewers_max as usize;
-        let publishers_max = limits.streams_max as usize;
-        // A quarter more for the flows of other cores.
-        let flows_max = (viewers_max * PATHS_MAX + publishers_max) * 5 / 4;
         Self {
             core,
             now: Time::ZERO,
@@ -118,7 +118,7 @@ impl Plane {
             ticked_at: Time::ZERO,
             visited: 0,
             has_told: false,
-            flows: Flows::new(flows_max, random.next_u64()),
+            flows: Flows::new(flows_max(limits), random.next_u64()),
             tables: Tables::new(limits),
             publishers: Publishers::new(limits.streams_max),
             outbox: Outbox::new(),
@@ -126,6 +126,16 @@ impl Plane {
             random,
             outlets,
         }
+    }
+
+    /// Bytes that a plane with these limits allocates, about. Those of viewers' slots are touched only
+    /// as far as there have been viewers at once.
+    #[must_use]
+    pub fn memory_bytes(limits: &Limits) -> u64 {
+        let viewers = u64::from(limits.viewers_max) * (size_of::<Option<Viewer>>() as u64 + 24);
+        let streams = u64::from(limits.streams_max) * (size_of::<Stream>() as u64 + 64);
+        let flows = Flows::memory_bytes(flows_max(limits)) as u64;
+        viewers + streams + flows + FIXED_BYTES
     }
 
     /// Sends what is to be sent; says how many datagrams were handed to `egress`.
@@ -175,4 +185,9 @@ impl Plane {
         stats.add(Counter::RetransmissionTooOld, done.too_old);
         stats.add(Counter::RetransmissionOverBudget, done.over_budget);
     }
+}
+
+/// Flows of all viewers and publishers, and a quarter more for those of other cores.
+const fn flows_max(limits: &Limits) -> usize {
+    (limits.viewers_max as usize * PATHS_MAX + limits.streams_max as usize) * 5 / 4
 }

@@ -15,19 +15,16 @@ pub const HEADER_BYTES_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX;
 /// No packet of a track has this number, so that the next one starts a segment.
 const NO_SEQ: u64 = u64::MAX;
 
-/// One track of one viewer.
+/// One track of one viewer. In this order in memory: a packet touches the first 160 bytes.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct OutTrack {
-    /// What the viewer negotiated.
-    pub out: TrackOut,
     /// SRTP index of the next packet.
     pub next_index: u64,
-    /// SRTP index of the next retransmission.
-    pub rtx_next_index: u64,
-    /// Added to the stream's timestamps (RFC 3550 section 5.1: the initial value is random).
-    timestamp_offset: u32,
     /// The packet of the track that continues the segment.
     next_seq: u64,
+    /// Added to the stream's timestamps (RFC 3550 section 5.1: the initial value is random).
+    timestamp_offset: u32,
     /// The newest timestamp sent, in the viewer's count.
     newest_timestamp: u32,
     /// The newest frame sent.
@@ -36,9 +33,13 @@ pub struct OutTrack {
     pub packets: u32,
     /// Payload bytes sent, as sender reports count them.
     pub octets: u32,
+    /// What the viewer negotiated.
+    pub out: TrackOut,
+    history: History,
     /// When a keyframe was last begun; `ZERO`: none yet.
     pub keyframe_at: Time,
-    history: History,
+    /// SRTP index of the next retransmission.
+    pub rtx_next_index: u64,
 }
 
 /// A header and the SRTP index under which it leaves.

@@ -42,7 +42,8 @@ pub enum Phase {
     Waiting,
 }
 
-/// One viewer.
+/// One viewer. In this order in memory: what a burst touches lies together.
+#[repr(C, align(64))]
 pub struct Viewer {
     /// Which.
     pub id: ViewerId,

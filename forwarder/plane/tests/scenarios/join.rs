@@ -215,6 +215,45 @@ fn commands_may_come_twice() {
 }
 
 #[test]
+fn after_a_crash_a_viewer_goes_on_and_no_index_is_used_again() {
+    let mut world = World::new();
+    let mut source = world.source(0);
+    source.video(world.now, true, &KEY);
+    let viewer = world.join(source.id);
+    source.second(&mut world);
+    let sent = world.viewers[viewer].got[VIDEO].len();
+    let mut last = world.viewers[viewer].got[VIDEO][sent - 1].index;
+    for _ in 0..3 {
+        world.restart();
+        // As control adds it again.
+        let mut add = world.viewers[viewer].add;
+        let leases = world.region.viewer(add.viewer).unwrap().leases();
+        for (lane, track) in add.tracks.iter_mut().enumerate() {
+            track.first_index = leases[2 * lane];
+            track.rtx_first_index = leases[2 * lane + 1];
+        }
+        add.rtcp_first_index = leases[4];
+        let now = world.now;
+        world.plane().apply(now, &Command::AddViewer(add));
+        source.second(&mut world);
+        // The viewer fails if anything is sealed twice.
+        let got = &world.viewers[viewer].got[VIDEO];
+        let first = got.iter().find(|got| got.index > last).unwrap();
+        assert_eq!(first.index, add.tracks[VIDEO].first_index);
+        assert!(first.index - last <= 4097, "{} {last}", first.index);
+        assert!(frame_of(&first.payload).1);
+        last = got[got.len() - 1].index;
+    }
+    assert!(world.viewers[viewer].rtcp.len() >= 3);
+}
+
+#[test]
+fn memory_is_known_beforehand() {
+    let bytes = freshet_plane::Plane::memory_bytes(&Limits::default());
+    assert!((10 << 20..200 << 20).contains(&bytes), "{bytes}");
+}
+
+#[test]
 fn what_cannot_be_served_is_refused() {
     let mut world = World::new();
     let source = world.source(0);
