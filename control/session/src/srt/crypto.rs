@@ -366,4 +366,4 @@ impl PartialEq for Slot {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
