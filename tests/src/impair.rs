@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 
+use crate::random::Random;
+
 /// Room for the bursts of a browser and of the server.
 const SOCKET_BYTES: usize = 4 << 20;
 
@@ -88,7 +90,7 @@ impl Relay {
             due: BinaryHeap::new(),
             flights: HashMap::new(),
             launched: 0,
-            random: seed | 1,
+            random: Random::new(seed),
             shared: shared.clone(),
         };
         let thread = thread::spawn(move || work.run());
@@ -147,7 +149,7 @@ struct Work {
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     flights: HashMap<u64, (usize, usize, Vec<u8>)>,
     launched: u64,
-    random: u64,
+    random: Random,
     shared: Arc<Shared>,
 }
 
@@ -211,14 +213,15 @@ impl Work {
             .rules
             .lock()
             .unwrap_or_else(PoisonError::into_inner)[direction];
-        if self.below(1_000_000) < u64::from(rule.loss_ppm) {
+        if self.random.chance_ppm(rule.loss_ppm) {
             self.shared.counts[direction].lost.fetch_add(1, Relaxed);
             return;
         }
-        let copies = 1 + usize::from(self.below(1_000_000) < u64::from(rule.repeat_ppm));
+        let copies = 1 + usize::from(self.random.chance_ppm(rule.repeat_ppm));
         for _ in 0..copies {
-            let jitter = u64::try_from(rule.jitter.as_micros()).unwrap_or(0);
-            let late = Duration::from_micros(self.below(jitter + 1));
+            let jitter = usize::try_from(rule.jitter.as_micros()).unwrap_or(0);
+            let late = self.random.below(jitter + 1);
+            let late = Duration::from_micros(u64::try_from(late).unwrap_or(0));
             self.launched += 1;
             self.due
                 .push(Reverse((Instant::now() + rule.delay + late, self.launched)));
@@ -251,14 +254,6 @@ impl Work {
             };
             counter.fetch_add(1, Relaxed);
         }
-    }
-
-    /// A number of a xorshift sequence below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound.max(1)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod netns;
 pub mod place;
 pub mod process;
 pub mod publish;
+pub mod random;
 pub mod server;
 pub mod viewer;
 pub mod wait;

@@ -41,6 +41,8 @@ pub struct Setup {
     pub log_packets: u32,
     /// Streams at once.
     pub streams_max: u32,
+    /// Viewers at once.
+    pub viewers_max: u32,
 }
 
 impl Default for Setup {
@@ -55,6 +57,7 @@ impl Default for Setup {
             backend: "auto",
             log_packets: 16384,
             streams_max: 8,
+            viewers_max: 2048,
         }
     }
 }
@@ -104,12 +107,13 @@ impl Server {
              [media]\nlisten = \"0.0.0.0:{media_port}\"\nadvertise = [\"{advertise}\"]\n\
              cores = {cores}\nbackend = \"{backend}\"\n\
              [srt]\nlisten = \"{srt}\"\n\
-             [limits]\nstreams_max = {streams_max}\nlog_packets = {log_packets}\n\
+             [limits]\nstreams_max = {streams_max}\nviewers_max = {viewers_max}\nlog_packets = {log_packets}\n\
              [log]\nlevel = \"debug\"\nredact = false\n{rest}\n",
             run_dir = place.path().join("run"),
             cores = setup.cores,
             backend = setup.backend,
             streams_max = setup.streams_max,
+            viewers_max = setup.viewers_max,
             log_packets = setup.log_packets,
             rest = setup.toml,
         );

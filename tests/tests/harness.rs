@@ -1,5 +1,8 @@
 //! Tests the tools themselves: a tool that sees nothing wrong anywhere would pass every test.
-#![allow(clippy::unwrap_used, reason = "a test that finds nothing there has failed")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds nothing there has failed"
+)]
 
 use std::net::UdpSocket;
 use std::thread::sleep;

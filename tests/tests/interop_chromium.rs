@@ -1,0 +1,321 @@
+//! Chromium watches: the demo, encoders over SRT, a stream joined late, a publisher that leaves.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that finds nothing there has failed"
+)]
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use freshet_tests::browser::{Browser, LONGEST_FREEZE, PLAY, WATCH_FRAMES};
+use freshet_tests::publish::Ffmpeg;
+use freshet_tests::server::{Server, Setup};
+use freshet_tests::wait::{alone, have};
+use freshet_tests::webdriver::Chromium;
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// An empty page from which any WHEP endpoint may be asked.
+const BLANK: &str = "data:text/html,<title>viewer</title><body></body>";
+
+fn ready(programs: &[&str]) -> bool {
+    have(&["chromium", "chromedriver"]) && have(programs)
+}
+
+/// Opens the server's page on a stream and waits until it plays.
+fn watch(browser: &mut Chromium, server: &Server, stream: &str) -> f64 {
+    browser
+        .open(&server.url(&format!("/?stream={stream}")))
+        .unwrap();
+    browser.wait(
+        "the page to play",
+        PATIENCE,
+        "return window.freshet.state === 'playing'",
+    );
+    browser
+        .run("return window.freshet.firstFrameMs", &[])
+        .as_f64()
+        .unwrap()
+}
+
+/// A report of getStats for what the page's player receives, by way of the page's own numbers.
+fn number(browser: &mut Chromium, name: &str) -> f64 {
+    let script = "return window.freshet.stats[arguments[0]] ?? null";
+    browser
+        .run(script, &[json!(name)])
+        .as_f64()
+        .unwrap_or(f64::NAN)
+}
+
+#[test]
+fn the_demo_plays_on_the_page() {
+    let _turn = alone();
+    if !ready(&[]) {
+        return;
+    }
+    let server = Server::demo();
+    server.wait_live("demo");
+    let mut browser = Chromium::start();
+    // Without a choice the page plays what is live.
+    browser.open(&server.url("/")).unwrap();
+    browser.wait(
+        "the page to play",
+        PATIENCE,
+        "return window.freshet.state === 'playing'",
+    );
+    let picture = browser.must_show_a_moving_picture();
+    assert!(picture.width >= 640 && picture.height >= 360, "{picture:?}");
+    sleep(Duration::from_secs(3));
+    assert!(
+        number(&mut browser, "framesDecoded") > 60.0,
+        "{}",
+        browser.log()
+    );
+    assert!(number(&mut browser, "fps") > 20.0, "{}", browser.log());
+    let listed = browser.run("return document.querySelector('#streams').innerText", &[]);
+    assert!(listed.as_str().unwrap().contains("demo"), "{listed}");
+    assert_eq!(server.stream("demo")["viewers"], 1);
+    browser.open("about:blank").unwrap();
+    freshet_tests::wait::wait_until("the page's session to end", PATIENCE, || {
+        server.stream("demo")["viewers"] == 0
+    });
+    server.must_be_unharmed();
+}
+
+/// ffmpeg with these options publishes, the page shows it and gets its sound as Opus.
+fn plays(video: &[&str], toml: &str, more: &str) {
+    let _turn = alone();
+    if !ready(&["ffmpeg"]) {
+        return;
+    }
+    let server = Server::start(Setup {
+        toml: toml.into(),
+        ..Setup::default()
+    });
+    let encoder = Ffmpeg {
+        video,
+        ..Ffmpeg::default()
+    };
+    let publisher = encoder.to(&server.srt_url("live/one", more), server.folder());
+    let view = server.wait_live("live/one");
+    assert_eq!(view["publisher"]["kind"], "srt", "{view}");
+    let mut browser = Chromium::start();
+    watch(&mut browser, &server, "live/one");
+    let picture = browser.must_show_a_moving_picture();
+    assert_eq!((picture.width, picture.height), (640, 360));
+    browser.run(WATCH_FRAMES, &[]);
+    sleep(Duration::from_secs(4));
+    let shown = browser.run(LONGEST_FREEZE, &[]);
+    assert!(
+        shown["frames"].as_u64().unwrap() > 90,
+        "{shown} {}",
+        publisher.output()
+    );
+    assert!(shown["longest"].as_f64().unwrap() < 500.0, "{shown}");
+    let view = server.stream("live/one");
+    assert_eq!(
+        view["video"]["codec"]
+            .as_str()
+            .unwrap()
+            .to_uppercase()
+            .replace('.', ""),
+        "H264"
+    );
+    assert_eq!(view["notices"], json!([]), "a good stream needs no remedy");
+    let codec = browser.run("return window.freshet.stats.audioCodec", &[]);
+    assert_eq!(
+        codec.as_str().map(str::to_lowercase).as_deref(),
+        Some("opus")
+    );
+    server.must_be_unharmed();
+}
+
+#[test]
+fn a_baseline_stream_with_aac_plays() {
+    plays(
+        &["-preset", "veryfast", "-profile:v", "baseline", "-bf", "0"],
+        "",
+        "",
+    );
+}
+
+#[test]
+fn a_zerolatency_stream_with_aac_plays() {
+    // No profile asked for: High, with several slices a frame.
+    plays(&["-preset", "veryfast", "-tune", "zerolatency"], "", "");
+}
+
+#[test]
+fn an_encrypted_stream_plays() {
+    let toml = "[[stream]]\nname = \"live/*\"\npassphrase = \"freshetfreshet\"\n";
+    let video = &[
+        "-preset",
+        "ultrafast",
+        "-tune",
+        "zerolatency",
+        "-profile:v",
+        "baseline",
+    ];
+    plays(video, toml, "&passphrase=freshetfreshet&pbkeylen=16");
+}
+
+#[test]
+fn a_stream_that_began_long_before_starts_at_once() {
+    let _turn = alone();
+    if !ready(&["ffmpeg"]) {
+        return;
+    }
+    let server = Server::demo();
+    let encoder = Ffmpeg {
+        gop: 300,
+        video_kbps: 2000,
+        ..Ffmpeg::default()
+    };
+    let publisher = encoder.to(&server.srt_url("slow", ""), server.folder());
+    server.wait_live("slow");
+    server.wait_live("demo");
+    let began = Instant::now();
+    let mut browser = Chromium::start();
+    browser.open(BLANK).unwrap();
+    // The browser's first connection loads its libraries: what is measured is the server.
+    play(&mut browser, &server, "demo");
+    // Well into a group of 10 s, of which the keyframe is the first of 300 frames.
+    sleep(Duration::from_millis(16_500).saturating_sub(began.elapsed()));
+
+    let mut firsts = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        let first = play(&mut browser, &server, "slow");
+        firsts.push(first);
+        // Live again within a second: the newest picture shown is not older than that.
+        sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
+        let behind = behind_ms(&mut browser);
+        assert!(
+            behind < 1000.0,
+            "{behind} ms behind after a second; firsts {firsts:?}"
+        );
+        browser.run(WATCH_FRAMES, &[]);
+        sleep(Duration::from_millis(1500));
+        let shown = browser.run(LONGEST_FREEZE, &[]);
+        assert!(shown["longest"].as_f64().unwrap() < 500.0, "{shown}");
+        assert!(shown["frames"].as_u64().unwrap() > 30, "{shown}");
+        browser.must_show_a_moving_picture();
+    }
+    println!("first frame after the POST: {firsts:.1?} ms");
+    for first in &firsts {
+        assert!(*first < 300.0, "{firsts:?} ms; {}", publisher.output());
+    }
+    server.must_be_unharmed();
+}
+
+/// Plays without the server's page; milliseconds from POST to the first frame.
+fn play(browser: &mut Chromium, server: &Server, stream: &str) -> f64 {
+    let arguments = [
+        json!(server.url(&format!("/whep/{stream}"))),
+        json!(["video", "audio"]),
+    ];
+    browser.run("if (window.pc) window.pc.close()", &[]);
+    let played = browser.run(PLAY, &arguments);
+    played["ms"]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{played} {}", browser.log()))
+}
+
+/// How old the picture that is shown now is, by the server's reports, in milliseconds. Both clocks
+/// are this machine's.
+fn behind_ms(browser: &mut Chromium) -> f64 {
+    let script = "
+        const video = document.querySelector('video');
+        const meta = await new Promise(r => video.requestVideoFrameCallback((_, m) => r(m)));
+        let at = null;
+        for (const one of (await window.pc.getStats()).values())
+            if (one.type === 'inbound-rtp' && one.kind === 'video')
+                at = one.estimatedPlayoutTimestamp;
+        const from1900 = 2208988800000;
+        const now = performance.timeOrigin + performance.now();
+        if (meta.captureTime) return performance.now() - meta.captureTime;
+        return at ? now - (at > from1900 ? at - from1900 : at) : null";
+    let value = browser.run(script, &[]);
+    value.as_f64().unwrap_or(0.0)
+}
+
+#[test]
+fn a_publisher_that_comes_back_is_seen_on_the_same_page() {
+    let _turn = alone();
+    if !ready(&["ffmpeg"]) {
+        return;
+    }
+    let server = Server::start(Setup::default());
+    let url = server.srt_url("come", "");
+    let first = Ffmpeg::default().to(&url, server.folder());
+    server.wait_live("come");
+    let mut browser = Chromium::start();
+    watch(&mut browser, &server, "come");
+    browser.must_show_a_moving_picture();
+    let sessions = server.get("/v1/sessions").json();
+    drop(first);
+    freshet_tests::wait::wait_until("the stream to be off air", PATIENCE, || {
+        server.stream("come")["state"] != "live"
+    });
+    sleep(Duration::from_secs(2));
+
+    let _second = Ffmpeg::default().to(&url, server.folder());
+    server.wait_live("come");
+    let begun = Instant::now();
+    browser.wait(
+        "the picture to move again",
+        PATIENCE,
+        "
+        const video = document.querySelector('video');
+        const at = video.currentTime;
+        await new Promise(r => setTimeout(r, 300));
+        return video.currentTime > at && window.freshet.state === 'playing'",
+    );
+    println!("moves again {:?} after the stream is live", begun.elapsed());
+    browser.must_show_a_moving_picture();
+    let again = server.get("/v1/sessions").json();
+    let ids = |page: &Value| page["sessions"][0]["id"].clone();
+    assert_eq!(ids(&again), ids(&sessions), "the session is the same");
+    server.must_be_unharmed();
+}
+
+#[test]
+fn b_frames_are_told_to_the_publisher_on_the_page_and_by_the_api() {
+    let _turn = alone();
+    if !ready(&["ffmpeg"]) {
+        return;
+    }
+    let server = Server::start(Setup::default());
+    let video = &["-preset", "veryfast", "-bf", "3", "-profile:v", "high"];
+    let encoder = Ffmpeg {
+        video,
+        ..Ffmpeg::default()
+    };
+    let _publisher = encoder.to(&server.srt_url("bees", ""), server.folder());
+    server.wait_live("bees");
+    let notice = freshet_tests::wait::wait_for("the notice", PATIENCE, || {
+        let view = server.stream("bees");
+        let notices = view["notices"].as_array().cloned().unwrap_or_default();
+        let found = notices.into_iter().find(|one| {
+            one["code"]
+                .as_str()
+                .is_some_and(|code| code.replace('-', "_").contains("b_frames"))
+        });
+        found.ok_or_else(|| view.to_string())
+    });
+    let remedy = notice["remedy"].as_str().unwrap();
+    assert!(
+        remedy.contains("-bf 0"),
+        "the remedy is what to type: {remedy}"
+    );
+    let mut browser = Chromium::start();
+    browser.open(&server.url("/?stream=bees")).unwrap();
+    let shown = browser.wait(
+        "the notice on the page",
+        PATIENCE,
+        "return document.querySelector('#notices:not([hidden])')?.innerText ?? null",
+    );
+    assert!(shown.as_str().unwrap().contains("-bf 0"), "{shown}");
+    server.must_be_unharmed();
+}
