@@ -24,6 +24,9 @@ pub struct Config {
     /// Sessions at once that have been asked for and are not established: bounds what somebody can
     /// make us hold who only sends POST requests.
     pub handshakes_max: u32,
+    /// From the POST to the first valid check, at most. Browsers begin as soon as they have the
+    /// answer; who does not come holds a place among the handshakes no longer than this.
+    pub check_timeout: Span,
     /// From the POST to established keys, at most.
     pub handshake_timeout: Span,
     /// Canonical name of all tracks, also in RTCP; a token without blanks.
@@ -97,6 +100,7 @@ impl Default for Config {
             cores: 1,
             viewers_max: 16_384,
             handshakes_max: 1024,
+            check_timeout: Span::secs(10),
             handshake_timeout: Span::secs(30),
             cname: "freshet".to_owned(),
             playout_delay: None,

@@ -1,6 +1,7 @@
 //! Owns the ICE side of a session (RFC 8445, lite): credentials old and new, valid pairs, and the
 //! one that is selected.
 
+use crate::sessions::Route;
 use link::command::IceCredentials;
 use link::ids::CoreId;
 use wire::peer::{Ip, Peer};
@@ -23,6 +24,13 @@ pub(crate) struct Pair {
     priority: u32,
     nominated: bool,
     seen_at: Time,
+}
+
+impl Pair {
+    /// Where datagrams of this pair go.
+    pub(crate) fn route(&self) -> Route {
+        (self.core, self.peer, self.local)
+    }
 }
 
 /// The ICE side of a session.

@@ -92,6 +92,9 @@ impl Sessions {
         let Some(session) = self.table.get_mut(index) else {
             return;
         };
+        if session.ice.pairs().is_empty() {
+            session.expires = session.created + self.config.handshake_timeout;
+        }
         let forgotten = session.ice.on_check(now, check);
         let mut datagrams = Vec::new();
         if let Some(fingerprints) = session.dtls_client.take() {

@@ -3,6 +3,7 @@
 use crate::config::{Config, ConfigError};
 use crate::description::StreamDescription;
 use crate::dtls::{Context, Progress};
+use crate::ice::Pair;
 use crate::output::{Cause, Counters, Output};
 use crate::random::Random;
 use crate::session::{Placed, Session};
@@ -150,7 +151,8 @@ impl Sessions {
             }
             Progress::Established(established) => {
                 if let (Some(session), Some(route)) = (self.table.get_mut(index), route) {
-                    let route = session.route().unwrap_or(route);
+                    // Not nominated yet: the pair on which the handshake was completed.
+                    let route = session.selected_route().unwrap_or(route);
                     let (keys, engine) = (established.keys, established.engine);
                     session.placed = Some(Placed::new(now, route, keys, engine));
                     let (session, viewer) = (session.id.clone(), session.viewer);
@@ -247,8 +249,12 @@ impl Session {
     /// Where datagrams of this session go: the selected pair, before nomination the one heard from
     /// last. `None` before any valid check.
     pub(crate) fn route(&self) -> Option<Route> {
-        let pair = self.ice.selected().or_else(|| self.ice.newest())?;
-        Some((pair.core, pair.peer, pair.local))
+        let newest = || self.ice.newest().map(Pair::route);
+        self.selected_route().or_else(newest)
+    }
+
+    fn selected_route(&self) -> Option<Route> {
+        self.ice.selected().map(Pair::route)
     }
 
     /// True if the viewer was promised audio.

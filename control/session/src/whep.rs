@@ -179,7 +179,7 @@ impl Sessions {
             viewer,
             stream: stream.id,
             created: now,
-            expires: now + self.config.handshake_timeout,
+            expires: now + self.config.check_timeout.min(self.config.handshake_timeout),
             ice: Ice::new(credentials, plan.remote_ice, etag.clone()),
             dtls,
             dtls_client,

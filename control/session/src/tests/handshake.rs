@@ -5,6 +5,7 @@ use crate::dtls::testing::{CertificateKind, PeerKind};
 use crate::{Cause, Config, EngineKind, Failure, Output, SessionState};
 use link::command::{AUDIO, Command, VIDEO};
 use link::keys::Profile;
+use wire::stun::Role;
 use wire::time::Span;
 
 #[test]
@@ -136,16 +137,73 @@ fn another_certificate_than_the_offered_one_ends_the_session() {
 }
 
 #[test]
+fn chromium_s_split_hello_is_answered_in_either_order_with_our_profile() {
+    const HELLO: [&[u8]; 2] = [
+        include_bytes!("../../../../tests/corpus/dtls/chromium156_client_hello_1.bin"),
+        include_bytes!("../../../../tests/corpus/dtls/chromium156_client_hello_2.bin"),
+    ];
+    // use_srtp, 5 bytes: one profile, AEAD_AES_128_GCM, no MKI.
+    const CHOSEN: [u8; 9] = [0, 14, 0, 5, 0, 2, 0, 7, 0];
+    for order in [[0, 1], [1, 0]] {
+        let mut world = World::new(8);
+        let viewer = world.join(PeerKind::Client13, &ALL);
+        let peer = world.viewers[viewer].peer;
+        let (now, core, local) = (world.now, world.core, super::world::local());
+        let request = world.viewers[viewer].request(false, 1, Role::Controlling(1));
+        world.sessions.punt(now, core, peer, local, &request);
+        while world.sessions.poll().is_some() {}
+        world.sessions.punt(now, core, peer, local, HELLO[order[0]]);
+        assert!(
+            world.sessions.poll().is_none(),
+            "half a ClientHello was answered"
+        );
+        world.sessions.punt(now, core, peer, local, HELLO[order[1]]);
+        let Some(Output::Transmit { bytes, .. }) = world.sessions.poll() else {
+            panic!("no answer in order {order:?}");
+        };
+        assert!(bytes.windows(CHOSEN.len()).any(|window| window == CHOSEN));
+    }
+}
+
+#[test]
 fn who_never_comes_expires() {
     let mut world = World::new(3);
     let viewer = world.join(PeerKind::Client13, &ALL);
     world.viewers[viewer].check_at = None;
-    world.run(Span::secs(29));
+    world.run(Span::secs(9));
     assert_eq!(world.closed(viewer), None);
     world.run(Span::secs(2));
     assert_eq!(world.closed(viewer), Some(Cause::Expired));
     assert_eq!(world.sessions.table.census(), [0; 4]);
     assert_eq!(world.sessions.deadline(), None);
+}
+
+#[test]
+fn who_checks_and_does_not_shake_hands_expires_later() {
+    let mut world = World::new(3);
+    let viewer = world.join(PeerKind::Client13, &ALL);
+    let request = world.viewers[viewer].request(true, 1, Role::Controlling(1));
+    let peer = world.viewers[viewer].peer;
+    world.viewers[viewer].check_at = None;
+    world
+        .sessions
+        .punt(world.now, world.core, peer, super::world::local(), &request);
+    while world.sessions.poll().is_some() {}
+    world.run(Span::secs(29));
+    assert_eq!(world.closed(viewer), None);
+    assert_eq!(
+        world.sessions.session_views().next().unwrap().state,
+        SessionState::Connecting
+    );
+    world.run(Span::secs(2));
+    assert_eq!(world.closed(viewer), Some(Cause::Expired));
+    assert_eq!(world.sessions.table.census(), [0; 4]);
+}
+
+#[test]
+fn sessions_may_move_to_a_thread_of_their_own() {
+    fn is_send<T: Send>(_: &T) {}
+    is_send(&World::new(1).sessions);
 }
 
 #[test]
