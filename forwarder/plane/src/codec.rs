@@ -2,41 +2,62 @@
 
 use link::command::Codec;
 
-/// True if a frame with this packet is one that a viewer can start at: it has an IDR (or IRAP)
-/// slice, or the parameter sets that come before one.
+/// What a packet says of its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// Not that it is a keyframe.
+    No,
+    /// It is a keyframe: here is a piece of its picture.
+    Picture,
+    /// It is a keyframe, and starts here: the parameter sets come before the picture.
+    Start,
+}
+
+/// What a packet says of its frame.
 #[inline]
-pub fn is_key(codec: Codec, payload: &[u8]) -> bool {
+pub fn key(codec: Codec, payload: &[u8]) -> Key {
     match codec {
-        Codec::Unknown => true,
-        Codec::H264 => is_key_h264(payload),
-        Codec::H265 => is_key_h265(payload),
+        Codec::Unknown => Key::Start,
+        Codec::H264 => key_h264(payload),
+        Codec::H265 => key_h265(payload),
     }
 }
 
-/// RFC 6184 section 5.2: single NAL units, STAP-A (24) and FU-A (28).
-fn is_key_h264(payload: &[u8]) -> bool {
-    let is_key_nal = |header: u8| matches!(header & 0x1f, 5 | 7);
+/// RFC 6184 section 5.2: single NAL units, STAP-A (24) and FU-A (28). IDR is 5, SPS 7.
+fn key_h264(payload: &[u8]) -> Key {
+    let of_nal = |header: u8| match header & 0x1f {
+        7 => Key::Start,
+        5 => Key::Picture,
+        _ => Key::No,
+    };
     match payload {
         [header, rest @ ..] if header & 0x1f == 24 => {
-            units(rest).any(|unit| unit.first().is_some_and(|&nal| is_key_nal(nal)))
+            let keys = units(rest).filter_map(|unit| unit.first().map(|&nal| of_nal(nal)));
+            keys.max().unwrap_or(Key::No)
         }
-        [header, fu, ..] if header & 0x1f == 28 => is_key_nal(*fu),
-        [header, ..] => is_key_nal(*header),
-        [] => false,
+        [header, fu, ..] if header & 0x1f == 28 => of_nal(*fu),
+        [header, ..] => of_nal(*header),
+        [] => Key::No,
     }
 }
 
-/// RFC 7798 section 4.4: single NAL units, aggregation (48) and fragmentation (49).
-fn is_key_h265(payload: &[u8]) -> bool {
-    let is_key_type = |kind: u8| matches!(kind, 16..=21 | 32..=34);
+/// RFC 7798 section 4.4: single NAL units, aggregation (48) and fragmentation (49). IRAP pictures
+/// are 16 to 21, parameter sets 32 to 34.
+fn key_h265(payload: &[u8]) -> Key {
     let kind = |header: u8| (header >> 1) & 0x3f;
+    let of_kind = |kind: u8| match kind {
+        32..=34 => Key::Start,
+        16..=21 => Key::Picture,
+        _ => Key::No,
+    };
     match payload {
         [header, _, rest @ ..] if kind(*header) == 48 => {
-            units(rest).any(|unit| unit.first().is_some_and(|&nal| is_key_type(kind(nal))))
+            let keys = units(rest).filter_map(|unit| unit.first().map(|&nal| of_kind(kind(nal))));
+            keys.max().unwrap_or(Key::No)
         }
-        [header, _, fu, ..] if kind(*header) == 49 => is_key_type(fu & 0x3f),
-        [header, _, ..] => is_key_type(kind(*header)),
-        _ => false,
+        [header, _, fu, ..] if kind(*header) == 49 => of_kind(fu & 0x3f),
+        [header, _, ..] => of_kind(kind(*header)),
+        _ => Key::No,
     }
 }
 
@@ -57,17 +78,34 @@ mod tests {
 
     #[test]
     fn keyframes_are_told_in_every_packing() {
-        let h264 = |payload: &[u8]| is_key(Codec::H264, payload);
-        assert!(h264(&[0x67, 0x42]) && h264(&[0x65, 0x88]));
-        assert!(h264(&[0x78, 0, 1, 0x67, 0, 2, 0x68, 0xce]));
-        assert!(h264(&[0x7c, 0x85, 0]) && h264(&[0x7c, 0x05, 0]));
-        assert!(!h264(&[0x41, 0x9a]) && !h264(&[0x7c, 0x81, 0]) && !h264(&[0x06, 5]));
-        assert!(!h264(&[]) && !h264(&[0x78]) && !h264(&[0x78, 0xff, 0xff, 0x67]));
+        let h264 = |payload: &[u8]| key(Codec::H264, payload);
+        assert_eq!(h264(&[0x67, 0x42]), Key::Start);
+        assert_eq!(h264(&[0x65, 0x88]), Key::Picture);
+        assert_eq!(h264(&[0x78, 0, 1, 0x67, 0, 2, 0x68, 0xce]), Key::Start);
+        assert_eq!(h264(&[0x78, 0, 1, 0x06, 0, 2, 0x65, 0xce]), Key::Picture);
+        assert_eq!(h264(&[0x7c, 0x85, 0]), Key::Picture);
+        assert_eq!(h264(&[0x7c, 0x05, 0]), Key::Picture);
+        for other in [
+            &[0x41, 0x9a][..],
+            &[0x7c, 0x81, 0],
+            &[6, 5],
+            &[],
+            &[0x78],
+            &[0x7c],
+        ] {
+            assert_eq!(h264(other), Key::No);
+        }
+        // A size that lies.
+        assert_eq!(h264(&[0x78, 0xff, 0xff, 0x67]), Key::No);
 
-        let h265 = |payload: &[u8]| is_key(Codec::H265, payload);
-        assert!(h265(&[0x40, 1, 0]) && h265(&[0x26, 1, 0]));
-        assert!(h265(&[0x60, 1, 0, 2, 0x42, 1]) && h265(&[0x62, 1, 0x93, 0]));
-        assert!(!h265(&[0x02, 1, 0]) && !h265(&[0x62, 1, 0x81, 0]) && !h265(&[0x62]));
-        assert!(is_key(Codec::Unknown, &[1]));
+        let h265 = |payload: &[u8]| key(Codec::H265, payload);
+        assert_eq!(h265(&[0x40, 1, 0]), Key::Start);
+        assert_eq!(h265(&[0x26, 1, 0]), Key::Picture);
+        assert_eq!(h265(&[0x60, 1, 0, 2, 0x42, 1]), Key::Start);
+        assert_eq!(h265(&[0x62, 1, 0x93, 0]), Key::Picture);
+        for other in [&[2, 1, 0][..], &[0x62, 1, 0x81, 0], &[0x62], &[]] {
+            assert_eq!(h265(other), Key::No);
+        }
+        assert_eq!(key(Codec::Unknown, &[1]), Key::Start);
     }
 }

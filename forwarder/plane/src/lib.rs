@@ -128,8 +128,8 @@ impl Plane {
         }
     }
 
-    /// Bytes that a plane with these limits allocates, about. Those of viewers' slots are touched only
-    /// as far as there have been viewers at once.
+    /// Bytes that a plane with these limits allocates, about. Those of viewers' slots are touched
+    /// only as far as there have been viewers at once.
     #[must_use]
     pub fn memory_bytes(limits: &Limits) -> u64 {
         let viewers = u64::from(limits.viewers_max) * (size_of::<Option<Viewer>>() as u64 + 24);

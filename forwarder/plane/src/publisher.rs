@@ -13,9 +13,9 @@ use wire::rtp::{Header, Packet};
 use wire::seq::diff32;
 use wire::time::{Span, Time};
 
-use crate::codec::is_key;
+use crate::codec::{Key, key};
 use crate::flow::{Flows, Target};
-use crate::reorder::{Pool, Waiting};
+use crate::reorder::{Held, Pool, Waiting};
 use crate::verdict::Verdict;
 use crate::viewer::secret;
 
@@ -36,12 +36,12 @@ struct InTrack {
     /// The SRTP index that is due.
     next_index: Option<u64>,
     waiting: Waiting,
-    /// Since when something waits.
-    gap_at: Time,
     /// Packets are missing: nothing is of use before the next keyframe.
     is_broken: bool,
     /// Timestamp of the last frame, and whether it is known to be a keyframe.
     frame: Option<(u32, bool)>,
+    /// The packet before the next one is missing, so that a frame may have begun with it.
+    is_torn: bool,
     /// A timestamp and when it was captured.
     anchor: Option<(u32, Time)>,
 }
@@ -181,8 +181,12 @@ impl Publishers {
                 continue;
             };
             for lane in 0..TRACKS_MAX {
-                let track = &publisher.tracks[lane];
-                if !track.waiting.is_empty() && now.since(track.gap_at) >= HOLD {
+                let is_due = |first: &Held| now.since(first.at) >= HOLD;
+                while publisher.tracks[lane]
+                    .waiting
+                    .first(pool)
+                    .is_some_and(is_due)
+                {
                     publisher.skip(pool, now, lane);
                 }
             }
@@ -198,15 +202,14 @@ impl Publishers {
 
     /// When [`Publishers::release`] has something to give up.
     pub fn next_deadline(&self) -> Time {
-        let tracks = self.active.iter().flat_map(|&index| {
-            let publisher = self.slots.get(index as usize).and_then(Option::as_deref);
-            publisher
-                .into_iter()
-                .flat_map(|publisher| &publisher.tracks)
-        });
+        let publishers = self
+            .active
+            .iter()
+            .filter_map(|&index| self.slots.get(index as usize));
+        let tracks = publishers.flatten().flat_map(|publisher| &publisher.tracks);
         tracks
-            .filter(|track| !track.waiting.is_empty())
-            .map(|track| track.gap_at + HOLD)
+            .filter_map(|track| track.waiting.first(&self.pool))
+            .map(|first| first.at + HOLD)
             .min()
             .unwrap_or(Time::FAR)
     }
@@ -239,6 +242,7 @@ impl Publisher {
             track.clock_hz = add.clock_hz[lane];
             // Nobody can start before the first keyframe.
             track.is_broken = lane == VIDEO;
+            track.is_torn = true;
         }
         Some(Box::new(Self {
             id: add.stream,
@@ -262,25 +266,23 @@ impl Publisher {
         header: &Header,
         payload: &[u8],
     ) -> Verdict {
-        let track = &mut self.tracks[lane];
-        let due = *track.next_index.get_or_insert(index);
-        if index < due {
-            return Verdict::Late;
-        }
-        if index > due {
-            if track.waiting.is_empty() {
-                track.gap_at = now;
+        loop {
+            let track = &mut self.tracks[lane];
+            let due = *track.next_index.get_or_insert(index);
+            if index < due {
+                return Verdict::Late;
             }
-            if track.waiting.hold(pool, index, *header, payload) {
+            if index == due {
+                break;
+            }
+            if track.waiting.hold(pool, now, index, *header, payload) {
                 return Verdict::Ingested;
             }
             // No room to wait: what is missing counts as lost.
-            self.skip(pool, now, lane);
-            let track = &mut self.tracks[lane];
-            if track.next_index.is_some_and(|due| index < due) {
-                return Verdict::Late;
+            if !self.skip(pool, now, lane) {
+                self.lose(lane, index);
+                break;
             }
-            track.is_broken |= lane == VIDEO && track.next_index != Some(index);
         }
         self.tracks[lane].next_index = Some(index + 1);
         let verdict = self.append(now, lane, header, payload);
@@ -288,17 +290,24 @@ impl Publisher {
         verdict
     }
 
-    /// Goes on after a loss with the first packet that waits.
-    fn skip(&mut self, pool: &mut Pool, now: Time, lane: usize) {
-        let track = &mut self.tracks[lane];
-        let Some(first) = track.waiting.first(pool) else {
-            return;
+    /// Goes on after a loss with the first packet that waits. False: none does.
+    fn skip(&mut self, pool: &mut Pool, now: Time, lane: usize) -> bool {
+        let Some(first) = self.tracks[lane].waiting.first(pool) else {
+            return false;
         };
-        track.next_index = Some(first);
-        // Sequence numbers of viewers are continuous: a decoder would not notice the gap and show
-        // garbage. A frozen picture is honest.
-        track.is_broken |= lane == VIDEO;
+        let index = first.index;
+        self.lose(lane, index);
         self.drain(pool, now, lane);
+        true
+    }
+
+    /// Gives up what is missing before `index`. Sequence numbers of viewers are continuous: a
+    /// decoder would not notice the gap and show garbage. A frozen picture is honest.
+    fn lose(&mut self, lane: usize, index: u64) {
+        let track = &mut self.tracks[lane];
+        track.next_index = Some(index);
+        track.is_broken |= lane == VIDEO;
+        track.is_torn = true;
     }
 
     /// Appends what waits and is due now.
@@ -312,7 +321,6 @@ impl Publisher {
             pool.release(frame);
             self.tracks[lane].next_index = Some(due + 1);
         }
-        self.tracks[lane].gap_at = now;
     }
 
     fn append(&mut self, now: Time, lane: usize, header: &Header, payload: &[u8]) -> Verdict {
@@ -329,9 +337,16 @@ impl Publisher {
             Some((timestamp, key)) if timestamp == header.timestamp => (true, key),
             _ => (false, false),
         };
-        let is_key = lane == VIDEO && (was_key || is_key(self.codec, payload));
+        let said = match lane {
+            VIDEO => key(self.codec, payload),
+            _ => Key::No,
+        };
+        let is_torn = core::mem::take(&mut track.is_torn);
+        let is_key = was_key || said > Key::No;
         let starts_key = is_key && !was_key;
-        if track.is_broken && !starts_key {
+        // A picture alone may be the rest of one whose beginning was lost.
+        let is_whole = said == Key::Start || !same_frame && !is_torn;
+        if track.is_broken && !(starts_key && is_whole) {
             self.wants_key |= !same_frame;
             track.frame = Some((header.timestamp, false));
             return Verdict::Unusable;

@@ -2,6 +2,7 @@
 
 use wire::datagram::DATAGRAM_MAX;
 use wire::rtp::Header;
+use wire::time::Time;
 
 /// Packets that one track may hold. More than this missing at once is a loss, not a reordering.
 const HELD_MAX: usize = 32;
@@ -12,6 +13,8 @@ const POOL_MAX: usize = 512;
 /// A packet out of turn.
 #[derive(Clone, Copy)]
 pub struct Held {
+    /// When it came.
+    pub at: Time,
     /// ROC << 16 | sequence number.
     pub index: u64,
     /// Its header.
@@ -44,6 +47,7 @@ impl Pool {
     /// All allocation is here.
     pub fn new() -> Self {
         let empty = Held {
+            at: Time::ZERO,
             index: 0,
             header: Header::default(),
             used: 0,
@@ -67,13 +71,15 @@ impl Pool {
 }
 
 impl Waiting {
-    /// True if nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.used == 0
-    }
-
     /// Keeps a packet. False: no room.
-    pub fn hold(&mut self, pool: &mut Pool, index: u64, header: Header, payload: &[u8]) -> bool {
+    pub fn hold(
+        &mut self,
+        pool: &mut Pool,
+        now: Time,
+        index: u64,
+        header: Header,
+        payload: &[u8],
+    ) -> bool {
         if self.used == HELD_MAX || payload.len() > DATAGRAM_MAX {
             return false;
         }
@@ -81,6 +87,7 @@ impl Waiting {
             return false;
         };
         let held = &mut pool.frames[frame];
+        held.at = now;
         held.index = index;
         held.header = header;
         held.used = payload.len();
@@ -90,12 +97,12 @@ impl Waiting {
         true
     }
 
-    /// The least index that waits.
-    pub fn first(&self, pool: &Pool) -> Option<u64> {
-        self.frames[..self.used]
-            .iter()
-            .map(|&frame| pool.frames[frame].index)
-            .min()
+    /// The packet with the least index.
+    pub fn first<'a>(&self, pool: &'a Pool) -> Option<&'a Held> {
+        let waiting = self.frames[..self.used].iter();
+        waiting
+            .map(|&frame| &pool.frames[frame])
+            .min_by_key(|held| held.index)
     }
 
     /// Takes out the packet with this index: its frame, to be released.

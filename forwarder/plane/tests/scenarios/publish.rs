@@ -5,6 +5,7 @@ use link::event::Event;
 use link::ids::StreamId;
 use link::keys::{MasterKey, SrtpKeys};
 use link::stats::Counter;
+use proptest::prelude::*;
 use seal::{Profile, Sealer, Secret};
 use wire::rtp::Header;
 
@@ -58,6 +59,8 @@ impl Encoder {
     fn frame(&mut self, key: bool, packets: u8) -> Vec<Vec<u8>> {
         self.timestamp = self.timestamp.wrapping_add(3000);
         let frame = (0..packets).map(|nth| {
+            let mut payload = vec![nth; 300];
+            *payload.last_chunk_mut().unwrap() = self.index.to_be_bytes();
             let header = Header {
                 marker: nth + 1 == packets,
                 payload_type: 96,
@@ -65,7 +68,6 @@ impl Encoder {
                 timestamp: self.timestamp,
                 ssrc: self.ssrc,
             };
-            let mut payload = vec![nth; 300];
             payload[0] = match (key, nth) {
                 (true, 0) => 0x67,
                 (true, _) => 0x65,
@@ -199,4 +201,53 @@ fn forged_and_foreign_packets_change_nothing() {
     send(&mut world, &frame);
     world.turn(1);
     assert_eq!(world.viewers[0].got[VIDEO].len(), 4);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_shown_that_lacks_what_it_depends_on(
+        frames in prop::collection::vec((prop::bool::weighted(0.1), 1..6_u8), 20..120),
+        fates in prop::collection::vec((0..100_u8, 0..12_usize), 600),
+    ) {
+        let (mut world, _, mut encoder) = opened();
+        let mut sent = Vec::new();
+        for &(key, packets) in &frames {
+            sent.extend(encoder.frame(key, packets));
+        }
+        // Some are lost, some come twice, some come up to 12 places late.
+        let mut arriving: Vec<(usize, &Vec<u8>)> = Vec::new();
+        for ((at, datagram), &(fate, delay)) in sent.iter().enumerate().zip(&fates) {
+            match fate {
+                0..2 => {}
+                2..12 => arriving.push((at + delay, datagram)),
+                12..15 => arriving.extend([(at, datagram), (at + delay, datagram)]),
+                _ => arriving.push((at, datagram)),
+            }
+        }
+        arriving.sort_by_key(|(at, _)| *at);
+        for (nth, (_, datagram)) in arriving.iter().enumerate() {
+            send(&mut world, core::slice::from_ref(*datagram));
+            if nth % 3 == 0 {
+                world.turn(2);
+            }
+        }
+        world.run(50, 1);
+        let viewer = &world.viewers[0];
+        for pair in viewer.got[VIDEO].windows(2) {
+            let [before, after] = [number(&pair[0].payload), number(&pair[1].payload)];
+            prop_assert!(after > before, "{before} then {after}");
+            prop_assert!(after == before + 1 || pair[1].payload[0] == 0x67);
+        }
+        let first = viewer.add.tracks[VIDEO].first_index;
+        for (index, got) in (first..).zip(&viewer.got[VIDEO]) {
+            prop_assert_eq!(got.index, index);
+        }
+    }
+}
+
+/// The number that the encoder gave a packet.
+fn number(payload: &[u8]) -> u64 {
+    u64::from_be_bytes(*payload.last_chunk().unwrap())
 }

@@ -34,6 +34,27 @@ enum Step {
         nominates: bool,
     },
     Garbage(Vec<u8>),
+    Rtcp(usize, Vec<u8>),
+}
+
+/// Authentic nonsense: headers of known types before anything.
+fn rtcp() -> impl Strategy<Value = (usize, Vec<u8>)> {
+    let packet = (
+        200..208_u8,
+        0..32_u8,
+        prop::collection::vec(any::<u8>(), 4..60),
+    );
+    let packets = prop::collection::vec(packet, 1..4).prop_map(|packets| {
+        let mut bytes = Vec::new();
+        for (kind, count, mut body) in packets {
+            body.truncate(body.len() / 4 * 4);
+            let words = u8::try_from(body.len() / 4).unwrap();
+            bytes.extend([0x80 | count, kind, 0, words]);
+            bytes.extend(body);
+        }
+        bytes
+    });
+    (0..8_usize, packets)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(viewer, lost)| Step::Nack(viewer, lost)),
         2 => check.prop_map(|(viewer, port, nominates)| Step::Check { viewer, port, nominates }),
         1 => prop::collection::vec(any::<u8>(), 0..80).prop_map(Step::Garbage),
+        2 => rtcp().prop_map(|(viewer, bytes)| Step::Rtcp(viewer, bytes)),
     ]
 }
 
@@ -100,6 +122,12 @@ fn act(world: &mut World, source: &mut Source, step: Step) {
             port,
             nominates,
         } if there > 0 => check(world, viewer % there, port, nominates),
+        Step::Rtcp(viewer, bytes) if there > 0 => {
+            world.feedback(viewer % there, |out| {
+                out[..bytes.len()].copy_from_slice(&bytes);
+                bytes.len()
+            });
+        }
         _ => {}
     }
     world.events();
@@ -157,7 +185,8 @@ proptest! {
         for viewer in &world.viewers {
             viewer.assert_continuous();
         }
-        // What the last tick queued goes out; then nothing is left to be done, and a new picture reaches all that are there.
+        // What the last tick queued goes out; then nothing is left to be done, and a new
+        // picture reaches all that are there.
         let now = world.now;
         world.planes[0].fan_out(now, &mut world.sink);
         prop_assert!(!world.planes[0].ready());
