@@ -124,7 +124,7 @@ impl Workers {
         })?;
         let handle = Builder::new()
             .name(format!("worker-{}", core.0))
-            .spawn(move || bench.sit(&ready))
+            .spawn(move || bench.sit(ready))
             .map_err(|cause| Error::Thread {
                 core: core.0,
                 cause,
@@ -171,7 +171,7 @@ struct Bench {
 
 impl Bench {
     /// The life of the thread. Memory is allocated after it is settled, close to its processor.
-    fn sit(self, ready: &Sender<Result<(), Error>>) {
+    fn sit(self, ready: Sender<Result<(), Error>>) {
         cpu::settle(self.cpu);
         match self.backend {
             Backend::Mmsg => self.serve(ready, Mmsg::new),
@@ -181,7 +181,7 @@ impl Bench {
 
     fn serve<P: Port>(
         self,
-        ready: &Sender<Result<(), Error>>,
+        ready: Sender<Result<(), Error>>,
         make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
     ) {
         let mut idler = Idler::new(self.idle);
@@ -190,6 +190,8 @@ impl Bench {
             Ok(mut seat) => {
                 // Nobody listens any more if another worker has failed: stop will come.
                 let _ = ready.send(Ok(()));
+                // While an end is open, `spawn` waits for those that have not spoken.
+                drop(ready);
                 run(&mut seat, &mut idler, || stop.load(Ordering::SeqCst));
             }
             Err(error) => {

@@ -48,7 +48,9 @@ fn backends() -> Vec<Backend> {
 
 fn client() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
     socket
 }
 
@@ -61,7 +63,9 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// The first byte of a DTLS handshake record: control's business.
-const DTLS: [u8; 20] = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 1, 0, 0, 0, 0, 0, 0];
+const DTLS: [u8; 20] = [
+    22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 1, 0, 0, 0, 0, 0, 0,
+];
 
 #[test]
 fn handshakes_reach_control_and_answers_their_peer() {
@@ -84,7 +88,9 @@ fn handshakes_reach_control_and_answers_their_peer() {
                         .pop(|punt| {
                             assert_eq!(punt.bytes, DTLS);
                             let bytes = [round; 9];
-                            outward.push(punt.core, punt.peer, punt.local, &bytes).unwrap();
+                            outward
+                                .push(punt.core, punt.peer, punt.local, &bytes)
+                                .unwrap();
                             answered = true;
                         })
                         .is_some()
@@ -94,7 +100,10 @@ fn handshakes_reach_control_and_answers_their_peer() {
                 let mut bytes = [0; 64];
                 let (n, from) = client.recv_from(&mut bytes).unwrap();
                 assert_eq!((&bytes[..n], from), (&[round; 9][..], to));
-                assert!(begin.elapsed() < Duration::from_millis(90), "woken, not timed out");
+                assert!(
+                    begin.elapsed() < Duration::from_millis(90),
+                    "woken, not timed out"
+                );
             }
             let stats = region.stats(CoreId(0)).unwrap();
             assert_eq!(stats.read(Counter::DatagramReceived), 20);
@@ -115,12 +124,19 @@ fn an_idle_worker_sleeps_and_stops_at_once() {
         let before = turns();
         std::thread::sleep(Duration::from_millis(500));
         let turned = turns() - before;
-        assert!((2..=20).contains(&turned), "{turned} turns in half a second");
+        assert!(
+            (2..=20).contains(&turned),
+            "{turned} turns in half a second"
+        );
         assert_eq!(workers.dead(), None);
         let begin = Instant::now();
         workers.stop();
         workers.join().unwrap();
-        assert!(begin.elapsed() < Duration::from_millis(80), "{:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() < Duration::from_millis(80),
+            "{:?}",
+            begin.elapsed()
+        );
     }
 }
 
@@ -133,86 +149,117 @@ fn ends_and_sockets_must_be_had() {
     let mut config = config(&region, Backend::Mmsg, Idle::Sleep);
     config.sockets.pop();
     let refused = spawn(config);
-    assert!(matches!(refused, Err(Error::Sockets { sockets: 1, cores: 2 })));
+    assert!(matches!(
+        refused,
+        Err(Error::Sockets {
+            sockets: 1,
+            cores: 2
+        })
+    ));
 }
 
 /// One RTP packet of an H.264 stream with a single NAL unit.
-fn rtp(seq: u16, timestamp: u32, last: bool, key: bool, n: usize) -> Vec<u8> {
+fn rtp(seq: u16, timestamp: u32, last: bool, nal: u8, n: usize) -> Vec<u8> {
     let mut packet = vec![0x80, 96 | u8::from(last) << 7];
     packet.extend(seq.to_be_bytes());
     packet.extend(timestamp.to_be_bytes());
     packet.extend(7_u32.to_be_bytes());
-    packet.push(if key { 0x65 } else { 0x41 });
+    packet.push(nal);
     packet.resize(12 + n, seq.to_be_bytes()[1]);
     packet
+}
+
+/// The flows of one publisher and its viewers; viewer n wants SSRC 100 + n, type 110 + n.
+fn flows(backend: Backend, publisher: &UdpSocket, viewers: &[UdpSocket]) -> String {
+    let mut text = format!(
+        "listen = \"127.0.0.1:0\"\nlog_packets = 1024\nbackend = \"{backend}\"\n\
+         [[stream]]\nname = \"demo\"\npublisher = {{ peer = \"{}\", \
+         video = {{ ssrc = 7, clock_hz = 90000, codec = \"h264\" }} }}\n",
+        publisher.local_addr().unwrap()
+    );
+    for (n, viewer) in viewers.iter().enumerate() {
+        text += &format!(
+            "[[viewer]]\nstream = \"demo\"\npeer = \"{}\"\nlocal = \"127.0.0.1\"\n\
+             video = {{ ssrc = {}, payload_type = {}, clock_hz = 90000 }}\n",
+            viewer.local_addr().unwrap(),
+            100 + n,
+            110 + n,
+        );
+    }
+    text
+}
+
+/// Four frames of ten packets from viewer `n`'s socket, as `publish` made them.
+fn watch(n: u8, viewer: &UdpSocket, server: SocketAddr) {
+    let mut last: Option<u16> = None;
+    let mut media: u16 = 0;
+    while media < 40 {
+        let mut bytes = [0; 2048];
+        let Ok((length, from)) = viewer.recv_from(&mut bytes) else {
+            panic!("viewer {n}: silence after {media} packets");
+        };
+        assert_eq!(from, server);
+        let packet = &bytes[..length];
+        if (192..224).contains(&packet[1]) {
+            continue; // RTCP
+        }
+        assert_eq!(packet[1] & 0x7f, 110 + n);
+        assert_eq!(packet[8..12], [0, 0, 0, 100 + n]);
+        let seq = u16::from_be_bytes([packet[2], packet[3]]);
+        assert!(
+            last.is_none_or(|last| seq == last.wrapping_add(1)),
+            "continuous"
+        );
+        last = Some(seq);
+        let is_last = media % 10 == 9;
+        assert_eq!(length, 12 + if is_last { 500 } else { 1100 });
+        assert_eq!(packet[1] >> 7 == 1, is_last);
+        let fill = (4000 + media).to_be_bytes()[1];
+        assert!(packet[13..].iter().all(|byte| *byte == fill));
+        media += 1;
+    }
+}
+
+fn publish(publisher: &UdpSocket, to: SocketAddr) {
+    let mut seq = 4000;
+    for frame in 0..4 {
+        for part in 0..10 {
+            let n = if part == 9 { 500 } else { 1100 };
+            // A keyframe begins with its parameter sets.
+            let nal = match (frame, part) {
+                (0, 0) => 0x67,
+                (0, _) => 0x65,
+                _ => 0x41,
+            };
+            let packet = rtp(seq, frame * 3000, part == 9, nal, n);
+            publisher.send_to(&packet, to).unwrap();
+            seq += 1;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
 fn a_static_publisher_is_forwarded_to_every_viewer() {
     for backend in backends() {
         let publisher = client();
-        let viewers: Vec<UdpSocket> = (0..3).map(|_| client()).collect();
-        let mut text = format!(
-            "listen = \"127.0.0.1:0\"\nlog_packets = 1024\nbackend = \"{backend}\"\n\
-             [[stream]]\nname = \"demo\"\npublisher = {{ peer = \"{}\", \
-             video = {{ ssrc = 7, clock_hz = 90000, codec = \"h264\" }} }}\n",
-            publisher.local_addr().unwrap()
-        );
-        for (n, viewer) in viewers.iter().enumerate() {
-            text += &format!(
-                "[[viewer]]\nstream = \"demo\"\npeer = \"{}\"\nlocal = \"127.0.0.1\"\n\
-                 video = {{ ssrc = {}, payload_type = {}, clock_hz = 90000 }}\n",
-                viewer.local_addr().unwrap(),
-                100 + n,
-                110 + n,
-            );
-        }
-        let mut forwarder = Forwarder::start(File::parse(&text).unwrap()).unwrap();
-        let to = forwarder.local();
+        let viewers = [client(), client(), client()];
+        let file = File::parse(&flows(backend, &publisher, &viewers)).unwrap();
+        let mut forwarder = Forwarder::start(file).unwrap();
         until("three viewers", || {
             forwarder.look().unwrap();
             forwarder.count(Counter::ViewerAdded) == 3
         });
-        // Four frames of ten packets, the first a keyframe.
-        let mut seq = 4000;
-        for frame in 0..4 {
-            for part in 0..10 {
-                let n = if part == 9 { 500 } else { 1100 };
-                let packet = rtp(seq, frame * 3000, part == 9, frame == 0, n);
-                publisher.send_to(&packet, to).unwrap();
-                seq += 1;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        for (n, viewer) in viewers.iter().enumerate() {
-            let mut last: Option<u16> = None;
-            let mut media = 0;
-            while media < 40 {
-                let mut bytes = [0; 2048];
-                let (length, from) = viewer.recv_from(&mut bytes).unwrap();
-                assert_eq!(from, to);
-                let packet = &bytes[..length];
-                if (192..224).contains(&packet[1]) {
-                    continue; // RTCP
-                }
-                assert_eq!(usize::from(packet[1] & 0x7f), 110 + n);
-                assert_eq!(packet[8..12], u32::try_from(100 + n).unwrap().to_be_bytes());
-                let out = u16::from_be_bytes([packet[2], packet[3]]);
-                assert!(last.is_none_or(|last| out == last.wrapping_add(1)), "continuous");
-                last = Some(out);
-                let expected = if media % 10 == 9 { 500 } else { 1100 };
-                assert_eq!((length, packet[1] >> 7 == 1), (12 + expected, media % 10 == 9));
-                let payload_seq = u16::try_from(4000 + media).unwrap().to_be_bytes()[1];
-                assert!(packet[13..].iter().all(|byte| *byte == payload_seq));
-                media += 1;
-            }
+        publish(&publisher, forwarder.local());
+        println!("{}", forwarder.counters());
+        for (n, viewer) in (0..).zip(&viewers) {
+            watch(n, viewer, forwarder.local());
         }
         assert_eq!(forwarder.count(Counter::PacketIngested), 40);
         assert_eq!(forwarder.count(Counter::PacketSent), 120);
         let runs = forwarder.count(Counter::RunSent);
         assert!(runs < 120, "{runs} runs: bursts are sent as one");
         assert_eq!(forwarder.count(Counter::SendError), 0);
-        println!("{}\n{}", forwarder.describe(), forwarder.counters());
         forwarder.stop().unwrap();
     }
 }

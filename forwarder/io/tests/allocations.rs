@@ -1,0 +1,106 @@
+//! Once a port is made, nothing is allocated: not to receive, not to send, not to wait.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
+use freshet_io::wake::Wake;
+use freshet_io::{Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::UdpSocket;
+use wire::datagram::{RunMeta, RxMeta, RxSink};
+use wire::peer::Ip;
+use wire::time::Span;
+
+thread_local! {
+    /// Allocations of this thread while it counts.
+    static COUNTED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+struct Counting;
+
+fn note() {
+    // A thread that is ending has no locals any more; it is not the one that counts.
+    let _ = COUNTED.try_with(|counted| counted.set(counted.get().map(|n| n + 1)));
+}
+
+// SAFETY: every call goes to the system's allocator with the caller's own arguments.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: as the caller promised us.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised us.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct Heard(usize);
+
+impl RxSink for Heard {
+    fn datagram(&mut self, _: RxMeta, _: &mut [u8]) {
+        self.0 += 1;
+    }
+}
+
+fn socket() -> Socket {
+    Socket::bind("127.0.0.1:0".parse().unwrap(), &SocketConfig::default()).unwrap()
+}
+
+fn turns(port: &mut impl Port, to: std::net::SocketAddr) {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = peer.local_addr().unwrap();
+    // An address that no send can reach, too.
+    let refused = "255.255.255.255:9".parse().unwrap();
+    let mut heard = Heard(0);
+    COUNTED.set(Some(0));
+    for _ in 0..100 {
+        peer.send_to(&[1; 100], to).unwrap();
+        for (to, segments) in [(addr, 9), (addr, 1), (refused, 3)] {
+            let run = RunMeta {
+                peer: to.into(),
+                local: Ip::UNKNOWN,
+                segment_bytes: 1000,
+                segments,
+                bytes: usize::from(segments) * 1000 - 10,
+            };
+            let bytes = port.claim(run).unwrap();
+            let n = bytes.len();
+            bytes.fill(2);
+            port.commit(n);
+        }
+        port.flush(clock::now());
+        port.wait(clock::now() + Span::millis(1));
+        port.recv(clock::now(), &mut heard);
+    }
+    let allocated = COUNTED.replace(None);
+    assert_eq!(allocated, Some(0));
+    assert_eq!(heard.0, 100);
+}
+
+#[test]
+fn mmsg_allocates_nothing() {
+    let socket = socket();
+    let to = socket.local();
+    let wake = Wake::new().unwrap().fd().unwrap();
+    turns(
+        &mut Mmsg::new(socket, wake, &PortConfig::default()).unwrap(),
+        to,
+    );
+}
+
+#[test]
+fn uring_allocates_nothing() {
+    let socket = socket();
+    let to = socket.local();
+    let wake = Wake::new().unwrap().fd().unwrap();
+    match Uring::new(socket, wake, &PortConfig::default()) {
+        Ok(mut port) => turns(&mut port, to),
+        Err(error) => println!("skipped: {error}"),
+    }
+}
