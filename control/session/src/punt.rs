@@ -133,8 +133,8 @@ fn verdict(message: &Message<'_>) -> Verdict {
     match message.role() {
         Some(Role::Controlling(_)) => Ok(()),
         //= https://www.rfc-editor.org/rfc/rfc8445#section-6.1.1
-        //# the full agent takes the controlling role, and the lite agent takes the
-        //# controlled role
+        //# The full agent MUST take the controlling role, and the lite agent MUST
+        //# take the controlled role.
         Some(Role::Controlled(_)) => Err(Fault::RoleConflict),
         None => Err(Fault::BadRequest),
     }

@@ -57,10 +57,8 @@ impl Random {
         ssrcs
     }
 
-    //= https://www.rfc-editor.org/rfc/rfc3711#section-3.3.1
-    //# it is RECOMMENDED that the sender's initial sequence number be less than 2^15
     /// Below 2^15, so that a receiver which misses the first packets still guesses that the
-    /// roll-over counter is 0.
+    /// roll-over counter is 0 (RFC 3711 section 3.3.1).
     pub(crate) fn first_index(&mut self) -> u64 {
         u64::from(u16::from_be_bytes(self.bytes()) & 0x7fff)
     }

@@ -235,8 +235,8 @@ impl Dtls {
     }
 
     //= https://www.rfc-editor.org/rfc/rfc5763#section-5
-    //# the certificate presented during the DTLS handshake MUST match the
-    //# fingerprint exchanged via the signaling path in the SDP
+    //# The certificate presented during the DTLS handshake MUST match the
+    //# fingerprint exchanged via the signaling path in the SDP.
     fn establish(&self, secrets: &Secrets) -> Result<Progress, Failure> {
         if !self
             .fingerprints

@@ -174,8 +174,8 @@ fn remote_ice(transport: &Transport) -> Result<(String, String), WhepError> {
 }
 
 //= https://www.rfc-editor.org/rfc/rfc8122#section-5
-//# Endpoints MUST NOT use the MD2 and MD5 hash functions for
-//# fingerprints.
+//# MUST NOT use the MD2 and MD5 hash functions to calculate fingerprints
+//# or to verify received fingerprints
 fn fingerprints(transport: &Transport) -> Result<Vec<Fingerprint>, WhepError> {
     if transport.fingerprints.is_empty() {
         return Err(WhepError::unacceptable(
