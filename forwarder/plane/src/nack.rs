@@ -59,9 +59,9 @@ impl Repairs {
         true
     }
 
-    /// The oldest repair.
-    pub fn first(&self) -> Option<Repair> {
-        (self.waiting > 0).then(|| self.ring[self.first])
+    /// The repair after the `nth` oldest.
+    pub fn peek(&self, nth: usize) -> Option<Repair> {
+        (nth < self.waiting).then(|| self.ring[(self.first + nth) % self.ring.len()])
     }
 
     /// Takes the oldest repair off.
@@ -149,9 +149,9 @@ mod tests {
         });
         assert_eq!(pushed.count(), REPAIRS_MAX);
         for index in 0..REPAIRS_MAX as u64 {
-            assert_eq!(repairs.first().unwrap().index, index);
+            assert_eq!(repairs.peek(0).unwrap().index, index);
             repairs.pop();
         }
-        assert!(repairs.is_empty() && repairs.first().is_none());
+        assert!(repairs.is_empty() && repairs.peek(0).is_none());
     }
 }

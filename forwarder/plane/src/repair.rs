@@ -1,11 +1,12 @@
-//! Owns sending again what viewers have lost: as RTX, or as the very same packet. Hot.
+//! Owns sending again what viewers have lost: as RTX, or as the very same packets. Hot.
+//!
+//! What one viewer has lost at once was mostly one run, and leaves as one again.
 
-use wire::datagram::Egress;
+use wire::datagram::{Egress, RunMeta};
 
 use crate::burst::Piece;
 use crate::fanout::{Tables, Turn};
-use crate::nack::Repair;
-use crate::outbox::single;
+use crate::nack::{Repair, Repairs};
 use crate::pace::{REPAIR_BURST_BYTES, REPAIR_BYTES_PER_S, REPAIR_SHARE};
 use crate::stream::Stream;
 use crate::viewer::Viewer;
@@ -13,103 +14,172 @@ use crate::viewer::Viewer;
 /// Bytes that RFC 4588 section 4 puts before the payload: the original sequence number.
 const OSN_BYTES: usize = 2;
 
-/// What became of a repair.
-enum Repaired {
-    Sent(usize),
-    TooOld,
-    OverBudget,
-    Worn,
-    Full,
+/// Most packets of one run of repairs.
+const GROUP_MAX: usize = 16;
+
+/// Repairs of one viewer that leave as one run.
+struct Group<'a> {
+    pieces: [Option<(u64, Piece<'a>)>; GROUP_MAX],
+    used: usize,
+    /// Bytes of the first, which none exceeds.
+    body_bytes: usize,
+    bytes: usize,
+    /// Repairs of the queue that were looked at.
+    looked: usize,
+    too_old: u64,
+    over_budget: u64,
 }
 
 impl Tables {
     /// Sends what was asked for again, in the order of asking, while there is room.
     pub fn repair<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
-        while let Some(repair) = self.repairs.first() {
-            let slot = self.viewers.slot_of(repair.viewer);
+        while let Some(first) = self.repairs.peek(0) {
+            let slot = self.viewers.slot_of(first.viewer);
+            let mut looked = 1;
             if let Some(viewer) = slot.and_then(|slot| self.viewers.at_mut(slot))
                 && let Some(stream) = self.streams.at_mut(viewer.stream)
             {
-                match send_again(turn, viewer, stream, &repair) {
-                    Repaired::Sent(bytes) => {
-                        turn.done.runs += 1;
-                        turn.done.datagrams += 1;
-                        turn.done.resent += 1;
-                        turn.done.bytes += bytes as u64;
-                        viewer.sent.packets += 1;
-                        viewer.sent.retransmitted += 1;
-                        viewer.sent.bytes += bytes as u64;
-                    }
-                    Repaired::TooOld => turn.done.too_old += 1,
-                    Repaired::OverBudget => turn.done.over_budget += 1,
-                    Repaired::Worn => viewer.is_worn = true,
-                    Repaired::Full => {
+                match send_again(turn, viewer, stream, &self.repairs, &first) {
+                    Some(done) => looked = done,
+                    None => {
                         turn.done.fulls += 1;
                         return;
                     }
                 }
             }
-            self.repairs.pop();
+            for _ in 0..looked {
+                self.repairs.pop();
+            }
         }
     }
 }
 
+/// Sends the repairs at the head of the queue that go together with `first`; says how many are
+/// done with, at least one. `None`: the egress is full.
 fn send_again<E: Egress>(
     turn: &mut Turn<'_, E>,
     viewer: &mut Viewer,
     stream: &mut Stream,
-    repair: &Repair,
-) -> Repaired {
-    let lane = usize::from(repair.track);
-    let rate = stream.rate.bytes_per_s();
-    let log = stream.reader.pin();
-    let piece = viewer.tracks[lane]
-        .sent(repair.index)
-        .and_then(|seq| log.locate(lane, seq))
-        .and_then(|position| Piece::read(&log, position));
-    let Some(piece) = piece else {
-        return Repaired::TooOld;
-    };
-    let is_rtx = viewer.tracks[lane].out.rtx_ssrc != 0;
-    let bytes = viewer.tracks[lane].header_bytes()
-        + piece.payload.len()
-        + viewer.sealer.rtp_overhead()
-        + if is_rtx { OSN_BYTES } else { 0 };
-    let budget = REPAIR_BYTES_PER_S.max(rate / REPAIR_SHARE);
+    repairs: &Repairs,
+    first: &Repair,
+) -> Option<usize> {
+    let lane = usize::from(first.track);
+    let budget = REPAIR_BYTES_PER_S.max(stream.rate.bytes_per_s() / REPAIR_SHARE);
     let bucket = &mut viewer.cold.repair;
     bucket.refill(turn.now, budget, REPAIR_BURST_BYTES);
-    if bucket.tokens() < bytes as u64 {
-        return Repaired::OverBudget;
-    }
-    if is_rtx && !viewer.lease_rtx(lane) {
-        return Repaired::Worn;
-    }
-    let Some(out) = turn.egress.claim(single(viewer.to, bytes)) else {
-        return Repaired::Full;
+    let log = stream.reader.pin();
+    let packets_max = GROUP_MAX.min(usize::from(turn.segments_max));
+    let find = |index| {
+        let seq = viewer.tracks[lane].sent(index)?;
+        Piece::read(&log, log.locate(lane, seq)?)
     };
+    let group = gather(viewer, repairs, first, packets_max, find);
+    if group.used > 0 {
+        let packets = u8::try_from(group.used).unwrap_or_default();
+        if !viewer.lease_rtx(lane, u64::from(packets)) {
+            viewer.is_worn = true;
+            return Some(group.looked);
+        }
+        let out = turn.egress.claim(RunMeta {
+            peer: viewer.to.peer,
+            local: viewer.to.local,
+            segment_bytes: u16::try_from(group.body_bytes).unwrap_or(u16::MAX),
+            segments: packets,
+            bytes: group.bytes,
+        })?;
+        let used = seal(viewer, lane, &group, out);
+        turn.egress.commit(used);
+        viewer.cold.repair.take(used as u64);
+        viewer.sent.packets += u64::from(packets);
+        viewer.sent.retransmitted += u64::from(packets);
+        viewer.sent.bytes += used as u64;
+        turn.done.runs += 1;
+        turn.done.datagrams += u64::from(packets);
+        turn.done.resent += u64::from(packets);
+        turn.done.bytes += used as u64;
+    }
+    turn.done.too_old += group.too_old;
+    turn.done.over_budget += group.over_budget;
+    Some(group.looked)
+}
+
+/// Takes repairs from the head of the queue as long as they make one legal run.
+fn gather<'a>(
+    viewer: &Viewer,
+    repairs: &Repairs,
+    first: &Repair,
+    packets_max: usize,
+    find: impl Fn(u64) -> Option<Piece<'a>>,
+) -> Group<'a> {
+    let track = &viewer.tracks[usize::from(first.track)];
+    let mut added = track.header_bytes() + viewer.sealer.rtp_overhead();
+    if track.out.rtx_ssrc != 0 {
+        added += OSN_BYTES;
+    }
+    let tokens = usize::try_from(viewer.cold.repair.tokens()).unwrap_or(usize::MAX);
+    let mut group = Group {
+        pieces: [None; GROUP_MAX],
+        used: 0,
+        body_bytes: 0,
+        bytes: 0,
+        looked: 0,
+        too_old: 0,
+        over_budget: 0,
+    };
+    while group.used < packets_max
+        && let Some(repair) = repairs.peek(group.looked)
+        && (repair.viewer, repair.track) == (first.viewer, first.track)
+    {
+        let Some(piece) = find(repair.index) else {
+            group.too_old += 1;
+            group.looked += 1;
+            continue;
+        };
+        let bytes = added + piece.payload.len();
+        if group.used > 0 && bytes > group.body_bytes {
+            break;
+        }
+        group.looked += 1;
+        if group.bytes + bytes > tokens {
+            group.over_budget += 1;
+            continue;
+        }
+        group.pieces[group.used] = Some((repair.index, piece));
+        group.used += 1;
+        group.bytes += bytes;
+        if group.used == 1 {
+            group.body_bytes = bytes;
+        } else if bytes < group.body_bytes {
+            break;
+        }
+    }
+    group
+}
+
+/// Writes and seals the packets of a group; gives their bytes.
+fn seal(viewer: &mut Viewer, lane: usize, group: &Group<'_>, out: &mut [u8]) -> usize {
     let track = &mut viewer.tracks[lane];
-    let sealed = if is_rtx {
-        let osn = low(repair.index).to_be_bytes();
-        track.stamp_rtx(repair.index, &piece).and_then(|stamped| {
-            let parts = [&osn[..], piece.payload];
-            viewer
-                .sealer
-                .rtp_parts(stamped.index, stamped.header(), parts, out)
-        })
-    } else {
-        track.stamp_again(repair.index, &piece).and_then(|stamped| {
-            viewer
-                .sealer
-                .rtp(stamped.index, stamped.header(), piece.payload, out)
-        })
-    };
-    let used = sealed.unwrap_or(0);
-    turn.egress.commit(used);
-    if used == 0 {
-        return Repaired::TooOld;
+    let is_rtx = track.out.rtx_ssrc != 0;
+    let mut used = 0;
+    for (index, piece) in group.pieces.iter().flatten() {
+        let room = out.get_mut(used..).unwrap_or_default();
+        let osn = low(*index).to_be_bytes();
+        let (stamped, parts) = if is_rtx {
+            (track.stamp_rtx(*index, piece), [&osn[..], piece.payload])
+        } else {
+            (track.stamp_again(*index, piece), [piece.payload, &[]])
+        };
+        let sealed = stamped.and_then(|stamped| {
+            let header = stamped.header();
+            viewer.sealer.rtp_parts(stamped.index, header, parts, room)
+        });
+        debug_assert!(
+            sealed.is_some(),
+            "found in the history, measured and leased"
+        );
+        used += sealed.unwrap_or(0);
     }
-    viewer.cold.repair.take(used as u64);
-    Repaired::Sent(used)
+    used
 }
 
 #[expect(

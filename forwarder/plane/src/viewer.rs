@@ -223,9 +223,9 @@ impl Viewer {
         end <= RTP_INDEX_END
     }
 
-    /// The same for one retransmission.
-    pub fn lease_rtx(&mut self, track: usize) -> bool {
-        let end = self.tracks[track].rtx_next_index + 1;
+    /// The same for retransmissions.
+    pub fn lease_rtx(&mut self, track: usize, packets: u64) -> bool {
+        let end = self.tracks[track].rtx_next_index + packets;
         self.cover(TRACK_LEASES[track][1], end);
         end <= RTP_INDEX_END
     }

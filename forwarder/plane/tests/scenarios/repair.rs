@@ -55,6 +55,23 @@ fn what_was_lost_comes_again_as_rtx() {
 }
 
 #[test]
+fn a_run_that_was_lost_comes_again_as_one() {
+    for change in [TestViewer::with_extension, TestViewer::without_rtx] {
+        let (mut world, _) = watching(change);
+        let frame = &world.viewers[0].got[VIDEO][9..18];
+        let lost: Vec<u16> = frame.iter().map(|got| low(got.index)).collect();
+        nack(&mut world, &lost);
+        let now = world.now;
+        let sent = world.planes[0].fan_out(now, &mut world.sink);
+        // Three frames of 1000, 1000 and 999 bytes.
+        assert_eq!((sent, world.sink.runs.len()), (9, 3));
+        world.deliver();
+        let viewer = &world.viewers[0];
+        assert_eq!(viewer.rtx.len() + viewer.repeated.len(), 9);
+    }
+}
+
+#[test]
 fn without_rtx_the_very_same_datagram_comes_again() {
     for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80] {
         let (mut world, _) = watching(|viewer| {
