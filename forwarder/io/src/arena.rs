@@ -233,7 +233,9 @@ mod tests {
         // An oracle keeps a copy of each run: what is read back must be what was written, so no
         // two live runs ever share a byte.
         #[test]
-        fn live_runs_never_overlap(steps in proptest::collection::vec((0_u8..4, 1_usize..9000), 1..300)) {
+        fn live_runs_never_overlap(
+            steps in proptest::collection::vec((0_u8..4, 1_usize..9000), 1..300),
+        ) {
             let mut arena = Arena::new(8, 65_536);
             let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
             let mut kernel: Vec<(usize, Vec<u8>)> = Vec::new();

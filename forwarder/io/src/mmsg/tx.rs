@@ -130,8 +130,8 @@ pub(crate) fn count(report: &mut FlushReport, run: &Run, bytes: &[u8]) {
     report.bytes += bytes.len() as u64;
 }
 
-/// Sends the segments of a run one after another, with the one place of `message`. True if one of them went through: then it was
-/// the segmenting that was refused, and not the size or the peer.
+/// Sends the segments of a run one after another, with the one place of `message`. True if one of
+/// them went through: then it was the segmenting that was refused, and not the size or the peer.
 pub(crate) fn singly(
     socket: &Socket,
     message: &mut Messages,

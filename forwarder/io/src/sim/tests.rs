@@ -1,3 +1,5 @@
+//! What the simulated network promises: times, faults from a seed, ports that share an address.
+
 use super::*;
 use crate::port::Port;
 use wire::datagram::{Egress, RunMeta, RxMeta, RxSink};

@@ -357,7 +357,9 @@ mod tests {
         listen = "127.0.0.1:0"
         [[stream]]
         name = "demo"
-        publisher = { peer = "127.0.0.1:5004", video = { ssrc = 7, clock_hz = 90000, codec = "h264" } }
+        [stream.publisher]
+        peer = "127.0.0.1:5004"
+        video = { ssrc = 7, clock_hz = 90000, codec = "h264" }
         [[viewer]]
         stream = "demo"
         peer = "127.0.0.1:6000"
