@@ -51,7 +51,7 @@ impl SrtIngest {
                     since: now,
                     refresh_after: now,
                 };
-                connection.stage = Stage::Open(open);
+                connection.stage = Stage::Open(Box::new(open));
                 self.listener.accept(ConnId(id.0), self.instant(now));
                 self.take_transmits();
                 true
@@ -139,10 +139,7 @@ impl SrtIngest {
         let Some(mut connection) = self.forget(id) else {
             return;
         };
-        if let Stage::Open(Open {
-            order: Some(order), ..
-        }) = &mut connection.stage
-        {
+        if let Some(order) = connection.order_mut() {
             order.flush(&mut |payload| {
                 self.events.push_back(Event::Data {
                     id: CallerId(id),

@@ -28,7 +28,7 @@ pub struct Connection {
 pub enum Stage {
     /// The server has been asked; this is the key material that came.
     Pending(Option<Vec<u8>>),
-    Open(Open),
+    Open(Box<Open>),
 }
 
 /// What an open connection has.
@@ -62,12 +62,7 @@ pub enum Verdict {
 impl Connection {
     /// Its counts, put together from ours and the engine's.
     pub fn stats(&self, engine: engine::Stats) -> Stats {
-        let order = match &self.stage {
-            Stage::Open(Open {
-                order: Some(order), ..
-            }) => Some(order.tally()),
-            _ => None,
-        };
+        let order = self.order().map(Order::tally);
         Stats {
             packets: engine.received,
             bytes: engine.received_bytes,
@@ -79,6 +74,22 @@ impl Connection {
             km_refused: self.tally.km_refused,
             rtt: self.tally.rtt,
             latency: self.latency,
+        }
+    }
+
+    /// Its order, if it is open and has one.
+    pub fn order(&self) -> Option<&Order> {
+        match &self.stage {
+            Stage::Open(open) => open.order.as_ref(),
+            Stage::Pending(_) => None,
+        }
+    }
+
+    /// The same, to put something in.
+    pub fn order_mut(&mut self) -> Option<&mut Order> {
+        match &mut self.stage {
+            Stage::Open(open) => open.order.as_mut(),
+            Stage::Pending(_) => None,
         }
     }
 }

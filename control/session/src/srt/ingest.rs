@@ -94,10 +94,7 @@ impl SrtIngest {
         self.listener.handle_timeout(self.instant(now));
         self.pump(now, None);
         for (id, connection) in &mut self.connections {
-            if let Stage::Open(Open {
-                order: Some(order), ..
-            }) = &mut connection.stage
-            {
+            if let Some(order) = connection.order_mut() {
                 order.release(now, &mut data_into(&mut self.events, *id));
             }
         }
@@ -111,12 +108,10 @@ impl SrtIngest {
             let nanos = at.saturating_duration_since(instant).as_nanos();
             time + Span(u64::try_from(nanos).unwrap_or(u64::MAX))
         });
-        let orders = self.connections.values().filter_map(|c| match &c.stage {
-            Stage::Open(Open {
-                order: Some(order), ..
-            }) => order.deadline(),
-            _ => None,
-        });
+        let orders = self
+            .connections
+            .values()
+            .filter_map(|c| c.order()?.deadline());
         engine.into_iter().chain(orders).min()
     }
 
@@ -300,7 +295,7 @@ impl SrtIngest {
                     }
                 }
                 engine::Event::Data { id, payload } => {
-                    let timed = |c: &Connection| matches!(&c.stage, Stage::Open(open) if open.order.is_none());
+                    let timed = |c: &Connection| c.order().is_none();
                     if !payload.is_empty() && self.connections.get(&id.0).is_some_and(timed) {
                         self.events.push_back(Event::Data {
                             id: CallerId(id.0),

@@ -16,7 +16,16 @@ const NOW: Time = Time(1_000_000_000_000);
 const SECRET: &[u8] = b"freshetfreshet";
 
 fn ingest(config: Config) -> SrtIngest {
-    SrtIngest::new(config, NOW, Instant::now(), &[42; 32])
+    SrtIngest::new(config, NOW, moment(), &[42; 32])
+}
+
+/// The engine counts from a moment of the standard library's clock; which one does not matter.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no other way to have an Instant"
+)]
+fn moment() -> Instant {
+    Instant::now()
 }
 
 fn peer(port: u16) -> SocketAddr {
@@ -49,14 +58,17 @@ fn payloads(ingest: &mut SrtIngest) -> Vec<Vec<u8>> {
     events(ingest).into_iter().filter_map(data).collect()
 }
 
+/// Changes a handshake before it goes.
+type Bend = fn(&mut Handshake);
+
 /// A caller made of packets, so that it can do what no library lets one do.
 struct RawCaller {
     peer: SocketAddr,
     socket: u32,
     streamid: Vec<u8>,
     km: Option<Vec<u8>>,
-    /// Changes the conclusion before it goes.
-    bend: fn(&mut Handshake),
+    /// For the conclusion.
+    bend: Bend,
     cookie: u32,
     id: u32,
 }

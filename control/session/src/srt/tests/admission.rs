@@ -151,7 +151,7 @@ fn passphrases_must_be_on_both_sides_and_equal() {
 #[test]
 fn what_the_engine_refuses_is_told_as_well() {
     let mut ingest = ingest(Config::default());
-    let bends: [(fn(&mut Handshake), u32); 4] = [
+    let bends: [(Bend, u32); 4] = [
         (|hs| hs.version = 4, 1008),
         (
             |hs| hs.extensions.push(Extension::Filter(b"fec".to_vec())),

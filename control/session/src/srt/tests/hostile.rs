@@ -134,7 +134,7 @@ fn an_induction_flood_keeps_nothing_and_starves_nobody() {
     let mut ingest = ingest(Config::default());
     let mut out = 0;
     for n in 0..10_000u32 {
-        let from = SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1));
+        let from = SocketAddr::from((std::net::Ipv4Addr::from_bits(0x0a00_0000 + n), 1));
         let induction = RawCaller::new(1, "cam").handshake(HandshakeKind::Induction);
         ingest.datagram(NOW, from, &induction);
         for answer in sent(&mut ingest) {
@@ -169,7 +169,7 @@ fn a_far_jump_costs_no_memory_and_goes_on() {
 
 #[test]
 fn odd_sizes_in_the_handshake_are_taken_as_they_are() {
-    let bends: [fn(&mut Handshake); 4] = [
+    let bends: [Bend; 4] = [
         |hs| hs.mtu = 0,
         |hs| hs.mtu = u32::MAX,
         |hs| hs.flow_window = 0,

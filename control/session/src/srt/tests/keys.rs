@@ -12,7 +12,7 @@ fn km(kk: u8, keys: &[&[u8]]) -> Vec<u8> {
 /// Encrypts as the caller does: the counter mode is its own inverse.
 fn sealed(km: &[u8], caller: &RawCaller, n: u32, key: u8, payload: &[u8]) -> Vec<u8> {
     let secret = Passphrase::new(SECRET).unwrap();
-    let mut ring = Keyring::open(secret, km, NOW).ok().unwrap();
+    let mut ring = Keyring::open(secret, km, NOW).unwrap();
     let mut payload = payload.to_vec();
     ring.apply(
         key,
