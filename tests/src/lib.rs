@@ -14,3 +14,4 @@ pub mod server;
 pub mod viewer;
 pub mod wait;
 pub mod webdriver;
+pub mod world;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use freshet_tests::publish::Ffmpeg;
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::viewer::Crowd;
-use freshet_tests::wait::{alone, have, quick};
+use freshet_tests::wait::{alone, have, quick, wait_until};
 
 #[test]
 fn a_thousand_viewers_lose_nothing_by_us() {
@@ -85,8 +85,7 @@ fn a_thousand_viewers_lose_nothing_by_us() {
     assert_eq!(server.stream("big")["viewers"], viewers);
 
     crowd.leave();
-    freshet_tests::wait::wait_until("everybody to be gone", Duration::from_secs(20), || {
-        server.stream("big")["viewers"] == 0
-    });
+    let gone = || server.stream("big")["viewers"] == 0;
+    wait_until("everybody to be gone", Duration::from_secs(20), gone);
     server.must_be_unharmed();
 }
