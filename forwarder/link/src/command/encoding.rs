@@ -1,12 +1,16 @@
 //! Owns the bytes of a command: 32-bit kind, then the fields in their order, little-endian.
 
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
+
 use super::{AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, TrackOut};
 use crate::codec::{Put, Take};
 use crate::ids::{StreamId, ViewerId};
 use crate::keys::{MasterKey, Profile, SrtpKeys};
 use wire::peer::{Ip, Peer};
 
-/// Bytes of an encoded command: the longest, [`AddViewer`], takes 314; the rest is room to grow.
+/// Bytes of an encoded command: the longest, [`AddViewer`], takes 310; the rest is room to grow.
 pub const COMMAND_BYTES: usize = 384;
 
 /// Largest SRTP index: 32 bits of roll-over counter and 16 of sequence number (RFC 3711).

@@ -1,4 +1,5 @@
 //! The model of the ring: loom runs every order of the steps of producer and consumer.
+//! Not under `--release`: loom's coroutines do not survive link-time optimisation.
 
 use super::{Consumer, Lonely, Producer, Ring, RingHead, Slot};
 use crate::sync::atomic::AtomicU64;

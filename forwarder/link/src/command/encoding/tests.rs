@@ -1,0 +1,233 @@
+//! Commands and events through their bytes.
+
+use super::*;
+use crate::event::{EVENT_BYTES, Event, Gone};
+use proptest::prelude::*;
+use zeroize::Zeroize;
+
+/// Any bytes under a kind that exists; with fields in range where there is a range.
+fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
+    let noise = prop::collection::vec(any::<u8>(), COMMAND_BYTES);
+    (0u32..8, noise, any::<bool>()).prop_map(|(kind, noise, tame)| {
+        let mut bytes: [u8; COMMAND_BYTES] = noise.try_into().unwrap();
+        bytes[..4].copy_from_slice(&kind.to_le_bytes());
+        if tame {
+            // Profile, then what `take_track` checks, by the offsets of AddViewer.
+            bytes[94..98].copy_from_slice(&7u32.to_le_bytes());
+            for track in [190, 246] {
+                bytes[track + 12..track + 16].copy_from_slice(&[96, 97, 8, 0]);
+                bytes[track + 46..track + 48].fill(0);
+                bytes[track + 54..track + 56].fill(0);
+            }
+            bytes[305..310].fill(0);
+            // Profile and codec of AddPublisher.
+            if kind == ADD_PUBLISHER {
+                bytes[30..34].copy_from_slice(&1u32.to_le_bytes());
+                bytes[142..146].copy_from_slice(&2u32.to_le_bytes());
+            }
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_understood_is_written_back_the_same(bytes in plausible()) {
+        if let Some(command) = Command::decode(&bytes) {
+            let mut again = [0xff; COMMAND_BYTES];
+            command.encode(&mut again);
+            let used = again.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            prop_assert_eq!(&again[..used], &bytes[..used]);
+            prop_assert!(Command::decode(&again).is_some());
+        }
+    }
+
+    #[test]
+    fn any_event_bytes_are_survived(bytes in prop::array::uniform32(any::<u8>())) {
+        let mut slot = [0; EVENT_BYTES];
+        slot[..32].copy_from_slice(&bytes);
+        slot[1..4].fill(0);
+        slot[0] %= 7;
+        if let Some(event) = Event::decode(&slot) {
+            let mut again = [0; EVENT_BYTES];
+            event.encode(&mut again);
+            prop_assert_eq!(Event::decode(&again), Some(event));
+        }
+    }
+}
+
+fn add_viewer() -> AddViewer {
+    let track = |n: u8| TrackOut {
+        ssrc: u32::from(n) + 1,
+        rtx_ssrc: u32::from(n) + 2,
+        clock_hz: 90_000,
+        payload_type: 96 + n,
+        rtx_payload_type: 97 + n,
+        ext_bytes: 24,
+        reserved: 0,
+        ext: [n + 3; EXT_BYTES_MAX],
+        first_index: INDEX_MAX,
+        rtx_first_index: 0x1234_5678_9abc,
+    };
+    AddViewer {
+        viewer: ViewerId {
+            index: 1,
+            generation: 2,
+        },
+        stream: StreamId {
+            index: 3,
+            generation: 4,
+        },
+        peer: Peer {
+            ip: Ip([5; 16]),
+            port: 6,
+        },
+        local: Ip([7; 16]),
+        ice: IceCredentials {
+            ufrag: [8; 16],
+            pwd: [9; 24],
+        },
+        keys: SrtpKeys {
+            profile: Profile::AeadAes128Gcm,
+            send: MasterKey {
+                key: [10; 32],
+                salt: [11; 14],
+            },
+            receive: MasterKey {
+                key: [12; 32],
+                salt: [13; 14],
+            },
+        },
+        tracks: [track(0), track(1)],
+        rtcp_first_index: RTCP_INDEX_MAX,
+    }
+}
+
+#[test]
+fn a_viewer_arrives_field_by_field() {
+    let sent = add_viewer();
+    let mut bytes = [0xff; COMMAND_BYTES];
+    Command::AddViewer(sent).encode(&mut bytes);
+    let Some(Command::AddViewer(got)) = Command::decode(&bytes) else {
+        panic!("not understood");
+    };
+    assert_eq!((got.viewer, got.stream), (sent.viewer, sent.stream));
+    assert_eq!((got.peer, got.local), (sent.peer, sent.local));
+    assert!(got.ice == sent.ice);
+    assert_eq!(got.keys.profile, sent.keys.profile);
+    assert_eq!(got.keys.send.key, sent.keys.send.key);
+    assert_eq!(got.keys.receive.salt, sent.keys.receive.salt);
+    assert_eq!(got.tracks, sent.tracks);
+    assert_eq!(got.rtcp_first_index, sent.rtcp_first_index);
+}
+
+#[test]
+fn fields_out_of_range_are_refused() {
+    let refused = |spoil: &dyn Fn(&mut AddViewer)| {
+        let mut add = add_viewer();
+        spoil(&mut add);
+        let mut bytes = [0; COMMAND_BYTES];
+        Command::AddViewer(add).encode(&mut bytes);
+        Command::decode(&bytes).is_none()
+    };
+    assert!(!refused(&|_| ()));
+    assert!(refused(&|add| add.tracks[1].payload_type = 128));
+    assert!(refused(&|add| add.tracks[0].ext_bytes = 28));
+    assert!(refused(&|add| add.tracks[0].ext_bytes = 2));
+    assert!(refused(&|add| add.tracks[0].first_index = INDEX_MAX + 1));
+    assert!(refused(&|add| add.rtcp_first_index = RTCP_INDEX_MAX + 1));
+    assert!(Command::decode(&[0; COMMAND_BYTES]).is_none());
+}
+
+#[test]
+fn the_other_kinds_arrive() {
+    let viewer = ViewerId {
+        index: 1,
+        generation: 2,
+    };
+    let stream = StreamId {
+        index: 3,
+        generation: 4,
+    };
+    let ice = IceCredentials {
+        ufrag: [5; 16],
+        pwd: [6; 24],
+    };
+    let publisher = AddPublisher {
+        stream,
+        peer: Peer {
+            ip: Ip([1; 16]),
+            port: 2,
+        },
+        keys: SrtpKeys::default(),
+        ssrc: [7, 8],
+        clock_hz: [90_000, 48_000],
+        codec: Codec::H265,
+    };
+    let through = |command: Command| {
+        let mut bytes = [0; COMMAND_BYTES];
+        command.encode(&mut bytes);
+        Command::decode(&bytes).unwrap()
+    };
+    let removed = through(Command::RemoveViewer(viewer));
+    assert!(matches!(removed, Command::RemoveViewer(v) if v == viewer));
+    let restart = through(Command::RestartIce { viewer, ice });
+    assert!(
+        matches!(restart, Command::RestartIce { viewer: v, ice: i } if v == viewer && i == ice)
+    );
+    let gone = through(Command::RemovePublisher(stream));
+    assert!(matches!(gone, Command::RemovePublisher(s) if s == stream));
+    let closed = through(Command::CloseStream(stream));
+    assert!(matches!(closed, Command::CloseStream(s) if s == stream));
+    let Command::AddPublisher(got) = through(Command::AddPublisher(publisher)) else {
+        panic!("another kind");
+    };
+    assert_eq!(
+        (got.stream, got.peer, got.codec),
+        (stream, publisher.peer, Codec::H265)
+    );
+    assert_eq!(
+        (got.ssrc, got.clock_hz),
+        (publisher.ssrc, publisher.clock_hz)
+    );
+}
+
+#[test]
+fn every_event_arrives() {
+    let viewer = ViewerId {
+        index: 1,
+        generation: 2,
+    };
+    let peer = Peer {
+        ip: Ip([3; 16]),
+        port: 4,
+    };
+    for event in [
+        Event::ViewerAdded(viewer),
+        Event::ViewerRefused(viewer),
+        Event::ViewerGone(viewer, Gone::Consent),
+        Event::ViewerGone(viewer, Gone::Bye),
+        Event::ViewerGone(viewer, Gone::KeyWornOut),
+        Event::ViewerMoved(viewer, peer),
+        Event::KeyframeWanted(StreamId {
+            index: 5,
+            generation: 6,
+        }),
+    ] {
+        let mut bytes = [0xff; EVENT_BYTES];
+        event.encode(&mut bytes);
+        assert_eq!(Event::decode(&bytes), Some(event));
+    }
+}
+
+#[test]
+fn wiped_commands_hold_no_key() {
+    let mut command = Command::AddViewer(add_viewer());
+    command.zeroize();
+    let Command::AddViewer(wiped) = command else {
+        panic!("another kind");
+    };
+    assert_eq!(wiped.keys.send.key, [0; 32]);
+    assert_eq!(wiped.keys.receive.salt, [0; 14]);
+    assert_eq!(wiped.ice.pwd, [0; 24]);
+}
