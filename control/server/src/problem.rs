@@ -11,16 +11,18 @@ pub struct Problem {
     /// The kind of problem as a URI: `urn:freshet:problem:` and a name that never changes.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "urn:freshet:problem:stream-unknown")]
-    kind: Cow<'static, str>,
+    kind: Box<str>,
     /// The kind of problem in words, the same for every occurrence.
     #[schema(value_type = String)]
     title: Cow<'static, str>,
     /// The HTTP status, 400 to 599.
     status: u16,
     /// What happened this time.
-    detail: String,
+    #[schema(value_type = String)]
+    detail: Box<str>,
     /// What to do about it.
-    remedy: String,
+    #[schema(value_type = String)]
+    remedy: Box<str>,
     /// When to try again, in seconds; also in the `Retry-After` header.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_s: Option<u32>,
@@ -37,8 +39,8 @@ impl Problem {
         status: u16,
         name: &str,
         title: impl Into<Cow<'static, str>>,
-        detail: impl Into<String>,
-        remedy: impl Into<String>,
+        detail: impl Into<Box<str>>,
+        remedy: impl Into<Box<str>>,
     ) -> Self {
         let status = if (400..600).contains(&status) {
             status
@@ -90,7 +92,7 @@ impl Problem {
 
     /// The part that signals sessions does not answer: it restarts, or is overloaded.
     #[must_use]
-    pub fn unavailable(detail: impl Into<String>) -> Self {
+    pub fn unavailable(detail: impl Into<Box<str>>) -> Self {
         Self::new(
             503,
             "unavailable",

@@ -25,6 +25,9 @@ const TOKEN_BYTES: RangeInclusive<usize> = 16..=256;
 /// music.
 const OPUS_BPS: RangeInclusive<u64> = 16_000..=510_000;
 
+/// Limits that the data plane checks too.
+const LINKED: [&str; 3] = ["streams_max", "viewers_max", "log_packets"];
+
 pub(super) fn check(config: &Config) -> Result<(), Bad> {
     check_numbers(config)?;
     check_listen(config)?;
@@ -97,15 +100,32 @@ fn check_numbers(config: &Config) -> Result<(), Bad> {
     ] {
         within(key, value, range)?;
     }
-    if !limits.log_packets.is_power_of_two() {
-        let near = limits.log_packets.next_power_of_two();
-        return Err(bad(
-            "limits.log_packets",
-            format!("{} is not a power of two", limits.log_packets),
-            format!("write {near}"),
-        ));
+    check_memory(config)
+}
+
+/// The data plane has the last word: memory is laid out from these.
+fn check_memory(config: &Config) -> Result<(), Bad> {
+    let packets = config.limits.log_packets;
+    if !packets.is_power_of_two() {
+        let near = packets.next_power_of_two();
+        let what = format!("{packets} is not a power of two");
+        return Err(bad("limits.log_packets", what, format!("write {near}")));
     }
-    Ok(())
+    let most = config.cores(link::limits::CORES_MAX);
+    config
+        .link_limits(most)
+        .memory()
+        .map(drop)
+        .map_err(|error| {
+            let name = LINKED
+                .iter()
+                .find(|name| error.to_string().starts_with(**name));
+            bad(
+                &format!("limits.{}", name.unwrap_or(&"streams_max")),
+                error.to_string(),
+                "choose a value in the range that is named".into(),
+            )
+        })
 }
 
 fn check_listen(config: &Config) -> Result<(), Bad> {

@@ -115,86 +115,86 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
     assert_eq!(seen, (400, 3, 9));
 }
 
+/// Text, line of the error, cause, remedy.
+const WRONG: [(&str, usize, &str, &str); 15] = [
+    (
+        "[http]\nlistn = \"x\"",
+        2,
+        "unknown field `listn`",
+        "spelling",
+    ),
+    ("[htp]\n", 1, "unknown field `htp`", "spelling"),
+    ("[http]\n\nlisten = 5", 3, "invalid type", "every key"),
+    (
+        "[http]\nlisten = \"localhost:80\"",
+        2,
+        "is not an address",
+        "",
+    ),
+    (
+        "[media]\ncores = 65",
+        2,
+        "media.cores: 65 is out of range",
+        "write 0 to 64",
+    ),
+    (
+        "[media]\nbackend = \"dpdk\"",
+        2,
+        "unknown variant `dpdk`",
+        "every key",
+    ),
+    (
+        "[limits]\n# x\nlog_packets = 5000",
+        3,
+        "not a power of two",
+        "write 8192",
+    ),
+    ("[http\nlisten = 1", 1, "", "quotes"),
+    ("[srt]\npassphrase = \"short\"", 2, "5 bytes", "10 to 79"),
+    (
+        "[auth]\nadmin_tokens = [\"abc\"]",
+        2,
+        "token of 3 bytes",
+        "openssl",
+    ),
+    (
+        "[srt]\nlisten = \"*:8000\"",
+        2,
+        "same UDP port",
+        "two ports",
+    ),
+    (
+        "[http]\nallowed_origins = [\"x.org\"]",
+        2,
+        "not an origin",
+        "https://",
+    ),
+    (
+        "[media]\nadvertise = [\"my.host\"]",
+        2,
+        "not an address",
+        "not a name",
+    ),
+    (
+        "[[stream]]\nname = \"a\"\n[[stream]]\nname = \"b c\"",
+        4,
+        "\"b c\"",
+        "pattern",
+    ),
+    (
+        "[[stream]]\nname = \"a\"\nplay_token = \"x\"",
+        3,
+        "stream[0].play_token",
+        "openssl",
+    ),
+];
+
 #[test]
 fn an_error_names_line_cause_and_remedy() {
-    for (text, line, cause, remedy) in [
-        (
-            "[http]\nlistn = \"x\"",
-            2,
-            "unknown field `listn`",
-            "spelling",
-        ),
-        ("[htp]\n", 1, "unknown field `htp`", "spelling"),
-        ("[http]\n\nlisten = 5", 3, "invalid type", "every key"),
-        (
-            "[http]\nlisten = \"localhost:80\"",
-            2,
-            "is not an address",
-            "",
-        ),
-        (
-            "[media]\ncores = 65",
-            2,
-            "media.cores: 65 is out of range",
-            "write 0 to 64",
-        ),
-        (
-            "[media]\nbackend = \"dpdk\"",
-            2,
-            "unknown variant `dpdk`",
-            "every key",
-        ),
-        (
-            "[limits]\n# x\nlog_packets = 5000",
-            3,
-            "not a power of two",
-            "write 8192",
-        ),
-        ("[http\nlisten = 1", 1, "", "quotes"),
-        ("[srt]\npassphrase = \"short\"", 2, "5 bytes", "10 to 79"),
-        (
-            "[auth]\nadmin_tokens = [\"abc\"]",
-            2,
-            "token of 3 bytes",
-            "openssl",
-        ),
-        (
-            "[srt]\nlisten = \"*:8000\"",
-            2,
-            "same UDP port",
-            "two ports",
-        ),
-        (
-            "[http]\nallowed_origins = [\"x.org\"]",
-            2,
-            "not an origin",
-            "https://",
-        ),
-        (
-            "[media]\nadvertise = [\"my.host\"]",
-            2,
-            "not an address",
-            "not a name",
-        ),
-        (
-            "[[stream]]\nname = \"a\"\n[[stream]]\nname = \"b c\"",
-            4,
-            "\"b c\"",
-            "pattern",
-        ),
-        (
-            "[[stream]]\nname = \"a\"\nplay_token = \"x\"",
-            3,
-            "stream[0].play_token",
-            "openssl",
-        ),
-    ] {
+    for (text, line, cause, remedy) in WRONG {
         let error = from_text(text).unwrap_err();
-        assert_eq!(
-            error.origin,
-            Origin::File("f.toml".into(), line),
-            "{text:?}: {error}"
-        );
+        let origin = Origin::File("f.toml".into(), line);
+        assert_eq!(error.origin, origin, "{text:?}: {error}");
         assert!(error.what.contains(cause), "{text:?}: {error}");
         assert!(error.remedy.contains(remedy), "{text:?}: {error}");
     }

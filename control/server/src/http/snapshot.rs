@@ -28,9 +28,9 @@ impl Streams {
     /// The list, with addresses for an operator. While it is being made all others wait for it.
     pub(super) async fn json(&self, control: &Control, operator: bool) -> Result<Bytes, Problem> {
         let mut made = self.made.lock().await;
-        if !made
+        if made
             .as_ref()
-            .is_some_and(|made| made.at.elapsed() < AGE_MAX)
+            .is_none_or(|made| made.at.elapsed() >= AGE_MAX)
         {
             let mut streams = control.streams().await?;
             let encode = |streams: &[_]| serde_json::to_vec(streams).unwrap_or_default().into();
