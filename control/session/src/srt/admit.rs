@@ -52,7 +52,10 @@ impl SrtIngest {
                     refresh_after: now,
                 };
                 connection.stage = Stage::Open(Box::new(open));
-                self.listener.accept(ConnId(id.0), self.instant(now));
+                if !self.listener.accept(ConnId(id.0), self.instant(now)) {
+                    self.forget(id.0);
+                    return false;
+                }
                 self.take_transmits();
                 true
             }

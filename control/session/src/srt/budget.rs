@@ -44,8 +44,9 @@ impl<S: BuildHasher> Budget<S> {
 
     /// Takes a token for `address` at `now`, if there is one.
     pub fn take(&mut self, now: Time, address: IpAddr) -> bool {
-        // A host owns a /64 of IPv6.
-        let prefix = match address {
+        // A host owns a /64 of IPv6. On a socket for both families IPv4 comes dressed as IPv6,
+        // all of it in one /64.
+        let prefix = match address.to_canonical() {
             IpAddr::V4(v4) => u64::from(v4.to_bits()),
             IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(u64::MAX),
         };
@@ -70,12 +71,16 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::hash::RandomState;
+    use crate::srt::cookie::CookieKey;
     use std::net::Ipv4Addr;
+
+    fn key() -> CookieKey {
+        CookieKey::new(&[1; 32])
+    }
 
     #[test]
     fn one_address_cannot_use_up_everybodys_budget() {
-        let mut budget = Budget::new(100, RandomState::new());
+        let mut budget = Budget::new(100, key());
         let now = Time(1_000_000_000);
         let hog = IpAddr::from([10, 0, 0, 1]);
         let taken = (0..1000).filter(|_| budget.take(now, hog)).count();
@@ -87,5 +92,30 @@ mod tests {
         let later = now + Span::secs(1);
         let taken = (0..1000).filter(|_| budget.take(later, hog)).count();
         assert_eq!(taken, 5);
+    }
+
+    #[test]
+    fn hosts_are_told_apart_whatever_the_socket() {
+        let now = Time(1_000_000_000);
+        let taken = |addresses: [&str; 2]| {
+            let mut budget = Budget::new(1000, key());
+            let hosts = addresses.map(|address| address.parse::<IpAddr>().unwrap());
+            hosts
+                .map(|host| (0..100).filter(|_| budget.take(now, host)).count())
+                .iter()
+                .sum()
+        };
+        let sums: [usize; 4] = [
+            taken(["10.0.0.1", "10.0.0.2"]),
+            taken(["::ffff:10.0.0.1", "::ffff:10.0.0.2"]),
+            taken(["2001:db8:0:1::1", "2001:db8:0:2::1"]),
+            taken(["2001:db8::1", "2001:db8::2"]),
+        ];
+        // Two hosts fall together once in a thousand runs: then they share.
+        assert!(
+            sums[..3].iter().filter(|sum| **sum == 40).count() >= 2,
+            "{sums:?}"
+        );
+        assert_eq!(sums[3], 20, "one /64, one host");
     }
 }

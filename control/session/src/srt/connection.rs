@@ -1,11 +1,13 @@
 //! Owns one caller: its keys, its order, its counts.
 
 use sapflow_srt as engine;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use wire::time::{Span, Time};
 
 use super::Stats;
 use super::crypto::{Keyring, Opened};
+use super::handshake::be32;
 use super::order::Order;
 use super::seq::Seq;
 
@@ -128,6 +130,39 @@ impl Open {
                 .is_some_and(|keys| keys.refresh(km, now).is_ok()),
         )
     }
+}
+
+/// A connection that a datagram belongs to.
+pub struct Found<'a> {
+    pub id: u32,
+    pub socket: u32,
+    pub tally: &'a mut Tally,
+    pub open: &'a mut Open,
+}
+
+/// The open connection that `bytes` from `peer` is for.
+pub fn found<'a>(
+    connections: &'a mut BTreeMap<u32, Connection>,
+    peer: SocketAddr,
+    bytes: &[u8],
+) -> Option<Found<'a>> {
+    let id = be32(bytes, 12)?;
+    let connection = connections.get_mut(&id).filter(|c| c.peer == peer)?;
+    let Connection {
+        socket,
+        tally,
+        stage: Stage::Open(open),
+        ..
+    } = connection
+    else {
+        return None;
+    };
+    Some(Found {
+        id,
+        socket: *socket,
+        tally,
+        open,
+    })
 }
 
 /// KK in the second word of a data packet's header.

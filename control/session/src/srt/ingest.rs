@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wire::time::{Span, Time};
 
 use super::budget::Budget;
-use super::connection::{Connection, Open, Stage, Tally, Verdict};
+use super::connection::{Connection, Found, Stage, Verdict, found};
 use super::cookie::CookieKey;
 use super::crypto::Keyring;
 use super::handshake::{
@@ -345,39 +345,6 @@ impl SrtIngest {
             });
         }
     }
-}
-
-/// A connection that a datagram belongs to.
-struct Found<'a> {
-    id: u32,
-    socket: u32,
-    tally: &'a mut Tally,
-    open: &'a mut Open,
-}
-
-/// The open connection that `bytes` from `peer` is for.
-fn found<'a>(
-    connections: &'a mut BTreeMap<u32, Connection>,
-    peer: SocketAddr,
-    bytes: &[u8],
-) -> Option<Found<'a>> {
-    let id = be32(bytes, 12)?;
-    let connection = connections.get_mut(&id).filter(|c| c.peer == peer)?;
-    let Connection {
-        socket,
-        tally,
-        stage: Stage::Open(open),
-        ..
-    } = connection
-    else {
-        return None;
-    };
-    Some(Found {
-        id,
-        socket: *socket,
-        tally,
-        open,
-    })
 }
 
 /// Where payloads in order go.
