@@ -5,8 +5,8 @@ use sapflow_srt::RejectCode;
 use super::streamid::BadStreamId;
 
 /// The server's reason to turn a caller away: the codes of the SRT access control guidelines.
-/// libsrt shows such a code as it is (`srt_getrejectreason`), ffmpeg and srt-live-transmit as
-/// "application-defined"; on the wire it is 1000 more.
+/// libsrt's callers read such a code as it is (`srt_getrejectreason`) and 1.5.1 words each of them
+/// as "Application-defined rejection reason"; on the wire it is 1000 more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// 1400: the streamid cannot be understood.
