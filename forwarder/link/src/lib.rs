@@ -3,8 +3,8 @@
 //!
 //! | what | from | to | ends |
 //! |---|---|---|---|
-//! | [`command`] | control | a worker | [`Region::commands_producer`], [`Region::commands_consumer`] |
-//! | [`event`] | a worker | control | [`Region::events_producer`], [`Region::events_consumer`] |
+//! | [`command`] | control | a worker | [`Region::commands_producer`] and `_consumer` |
+//! | [`event`] | a worker | control | [`Region::events_producer`] and `_consumer` |
 //! | [`punt`] | both | both | [`Region::punts_in_producer`] and three more |
 //! | [`log`] | one writer | every worker | [`Region::log_writer`], [`Region::log_reader`] |
 //! | [`stats`], [`viewer`] | a worker | control | [`Region::stats`], [`Region::viewer`] |

@@ -58,7 +58,7 @@ impl<T> Deref for Shared<T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: inside the mapping, aligned, and kept alive by `keep`. `FromBytes`: any bytes are
-        // a value. Whatever changes, changes through atomics or cells, whose owners prove exclusion.
+        // a value. What changes, changes through atomics or cells, whose owners prove exclusion.
         unsafe { self.value.as_ref() }
     }
 }
