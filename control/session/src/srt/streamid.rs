@@ -93,7 +93,7 @@ pub enum BadStreamId {
     /// There is none, and none is assumed.
     #[error("the encoder sent no streamid: set it to publish:NAME, where NAME is the stream")]
     Missing,
-    /// More than [`BYTES_MAX`] bytes.
+    /// More than 512 bytes.
     #[error("the streamid has more than {BYTES_MAX} bytes: set it to publish:NAME")]
     TooLong,
     /// Control characters or bytes that are no text.
