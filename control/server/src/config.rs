@@ -168,7 +168,8 @@ pub enum Bframes {
     #[default]
     Report,
     /// Those that no other frame needs are dropped.
-    Drop,
+    #[serde(rename = "drop-disposable")]
+    DropDisposable,
     /// The publisher is refused.
     Refuse,
 }

@@ -107,7 +107,7 @@ class Player {
     const response = await fetch(`/whep/${this.name}`, { method: "POST", headers, body: offer });
     if (response.status !== 201) throw await refusal(response);
     const session = {
-      url: new URL(response.headers.get("Location"), response.url).href,
+      url: new URL(response.headers.get("Location"), response.url || location.href).href,
       etag: response.headers.get("ETag"),
     };
     if (epoch === this.epoch) {
@@ -139,7 +139,7 @@ class Player {
         shown.firstFrameMs = Math.round((performance.now() - begun) * 10) / 10;
         say(`Playing ${this.name}`);
       }
-      this.steady = setTimeout(() => { if (epoch === this.epoch) this.attempt = 0; }, STEADY_MS);
+      setTimeout(() => { if (epoch === this.epoch) this.attempt = 0; }, STEADY_MS);
       setState("playing");
       showStats();
     };
@@ -300,6 +300,12 @@ async function measure() {
   const before = earlier?.epoch === epoch ? earlier : {};
   earlier = { ...now, epoch, heardAt: before.heardAt ?? performance.now() };
   shown.stats = numbers(now, before, pair, report);
+  // After an ICE restart a browser may never report a change of state: pictures tell.
+  const pictures = (now.video?.framesDecoded ?? 0) > (before.video?.framesDecoded ?? Infinity);
+  if (shown.state === "reconnecting" && pictures && pc.connectionState === "connected") {
+    clearTimeout(player.timer);
+    setState("playing");
+  }
   const received = (set) => (set.video?.bytesReceived ?? 0) + (set.audio?.bytesReceived ?? 0);
   if (received(now) !== received(before)) {
     earlier.heardAt = performance.now();
@@ -370,21 +376,32 @@ function sinceCapture(video) {
   return age >= 0 && age < 10000 ? age : null;
 }
 
-const ms = (value) => (value === null || value === undefined ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
-const rate = (bps) => (!bps ? "–" : bps >= 1e6 ? `${(bps / 1e6).toFixed(2)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`);
-const count = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(2)} G` : n >= 1e6 ? `${(n / 1e6).toFixed(2)} M` : n >= 1e4 ? `${(n / 1e3).toFixed(1)} k` : `${n}`);
+const none = "–";
+const round = (value) => (value < 10 ? value.toFixed(1) : Math.round(value));
+const ms = (value) => (value === null || value === undefined ? none : `${round(value)} ms`);
+const percent = (value) => (Number.isFinite(value) ? `${value.toFixed(value ? 2 : 0)} %` : none);
+
+function rate(bps) {
+  if (!bps) return none;
+  return bps >= 1e6 ? `${(bps / 1e6).toFixed(2)} Mbit/s` : `${Math.round(bps / 1e3)} kbit/s`;
+}
+
+function count(n) {
+  const [unit, name] = [[1e9, " G"], [1e6, " M"], [1e4, " k"]].find(([least]) => n >= least) ?? [1, ""];
+  return name ? `${(n / (unit === 1e4 ? 1e3 : unit)).toFixed(1)}${name}` : `${n}`;
+}
 
 function showStats() {
   const s = shown.stats;
   const set = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
   set("s-first", ms(shown.firstFrameMs));
   set("s-latency", ms(s.latencyMs));
-  set("s-loss", s.lossPercent === null || s.lossPercent === undefined ? "–" : `${s.lossPercent.toFixed(s.lossPercent ? 2 : 0)} %`);
+  set("s-loss", percent(s.lossPercent));
   set("s-rtt", ms(s.rttMs));
-  set("s-size", s.width ? `${s.width} × ${s.height}` : "–");
-  set("s-fps", s.fps ? `${Math.round(s.fps)} fps` : "–");
+  set("s-size", s.width ? `${s.width} × ${s.height}` : none);
+  set("s-fps", s.fps ? `${Math.round(s.fps)} fps` : none);
   set("s-bitrate", rate(s.bitrateBps));
-  set("s-codec", [s.videoCodec, s.audioCodec].filter(Boolean).join(" + ") || "–");
+  set("s-codec", [s.videoCodec, s.audioCodec].filter(Boolean).join(" + ") || none);
   $("s-latency").title = s.captureMs ? `${ms(s.captureMs)} since capture, by the reports of the server` : "";
 }
 
@@ -418,7 +435,9 @@ function setState(state) {
 function showCover() {
   const { state, error } = shown;
   const name = player.name ?? "";
-  const why = error ? `${error.message}. ${error.remedy ? capital(error.remedy) : ""}` : "";
+  const why = error
+    ? [error.message, error.remedy].filter(Boolean).map((text) => `${capital(text)}.`).join(" ")
+    : "";
   const texts = {
     idle: ["Choose a stream", "Pick one from the list, or publish one."],
     connecting: ["Connecting", name],
@@ -439,11 +458,11 @@ function showCover() {
 function showSound() {
   const { muted } = player.video;
   $("mute").textContent = muted ? "Unmute" : "Mute";
-  $("mute").setAttribute("aria-pressed", String(muted));
-  $("unmute").hidden = !(muted && shown.state === "playing" && player.video.srcObject?.getAudioTracks().length);
+  const silent = !player.video.srcObject?.getAudioTracks().length;
+  $("unmute").hidden = !muted || silent || shown.state !== "playing";
 }
 
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, "");
 
 function say(text) {
   $("say").textContent = text;
@@ -524,7 +543,8 @@ function fill(button, stream) {
   const current = stream.name === player.name;
   button.setAttribute("aria-current", String(current));
   const troubles = stream.notices.filter((n) => n.severity !== "info").length;
-  button.setAttribute("aria-label", `${stream.name}, ${stream.state}, ${viewers.textContent}${troubles ? `, ${troubles} notices` : ""}`);
+  const told = [stream.name, stream.state, viewers.textContent, troubles ? `${troubles} notices` : null];
+  button.setAttribute("aria-label", told.filter(Boolean).join(", "));
 }
 
 function perSecond(stream) {
