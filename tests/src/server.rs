@@ -107,8 +107,9 @@ impl Server {
              [media]\nlisten = \"0.0.0.0:{media_port}\"\nadvertise = [\"{advertise}\"]\n\
              cores = {cores}\nbackend = \"{backend}\"\n\
              [srt]\nlisten = \"{srt}\"\n\
-             [limits]\nstreams_max = {streams_max}\nviewers_max = {viewers_max}\nlog_packets = {log_packets}\n\
-             [log]\nlevel = \"debug\"\nredact = false\n{rest}\n",
+             [limits]\nstreams_max = {streams_max}\nviewers_max = {viewers_max}\n\
+             log_packets = {log_packets}\n\
+             [log]\nlevel = \"info\"\nredact = false\n{rest}\n",
             run_dir = place.path().join("run"),
             cores = setup.cores,
             backend = setup.backend,
