@@ -1,10 +1,134 @@
 //! The composition root of the `freshet` binary.
 
 mod cli;
+mod clock;
 mod config;
 mod control;
+mod doctor;
+mod driver;
 mod http;
 mod metrics;
 mod problem;
+mod publisher;
+mod serve;
+mod sidecar;
+mod srt;
+mod supervise;
+mod workers;
 
-fn main() {}
+use clap::Parser;
+use cli::{Cli, Command, ConfigArgs, ForwarderArgs, Settings};
+use config::{Config, LogFormat};
+use std::io;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// For the cold side: the packet path does not allocate.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code for a command line, configuration or host that does not allow what was asked for.
+const REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().into_command()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("freshet: {error}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn run(command: Command) -> io::Result<ExitCode> {
+    serve::follow_supervisor();
+    match command {
+        Command::Serve(args) => {
+            let config = settle(&args.settings)?;
+            block_on(1, serve::run(config, args.demo))
+        }
+        Command::Control(args) => {
+            let config = settle(&args.serve.settings)?;
+            block_on(2, sidecar::run(&args.link, config, args.serve.demo))
+        }
+        Command::Forwarder(ForwarderArgs {
+            link: Some(link),
+            settings,
+            ..
+        }) => {
+            let config = settle(&settings)?;
+            block_on(1, workers::run(&link, &config))
+        }
+        Command::Forwarder(ForwarderArgs {
+            flows, settings, ..
+        }) => {
+            settle(&settings)?;
+            let flows = flows.ok_or_else(|| io::Error::other("name a file of flows"))?;
+            worker::standalone::run(&flows).map_err(io::Error::other)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config(args) => print_config(&args),
+        Command::Doctor(args) => {
+            let config = settle(&args.settings)?;
+            let more = workers::probe_rows();
+            Ok(doctor::doctor(&args, &config, more))
+        }
+        Command::Tune(args) => Ok(doctor::tune(&args, &Config::default())),
+    }
+}
+
+/// The configuration, with logging set up as it says.
+fn settle(settings: &Settings) -> io::Result<Config> {
+    let file = match &settings.config {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))?;
+            Some((name, text))
+        }
+        None => None,
+    };
+    let file = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let config =
+        config::load(file, std::env::vars(), settings.overrides()).map_err(io::Error::other)?;
+    let filter = EnvFilter::try_new(&config.log.level)
+        .map_err(|e| io::Error::other(format!("log.level: {e}")))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(config)
+}
+
+fn block_on(threads: usize, task: impl Future<Output = io::Result<()>>) -> io::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()?;
+    runtime.block_on(task)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_config(args: &ConfigArgs) -> io::Result<ExitCode> {
+    let Some(path) = &args.check else {
+        print!("{}", config::DEFAULT_TOML);
+        return Ok(ExitCode::SUCCESS);
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))?;
+    let config = config::load(Some((&name, &text)), std::env::vars(), Vec::new())
+        .map_err(io::Error::other)?;
+    let of_host = std::thread::available_parallelism().map_or(1, usize::from);
+    let sum = config
+        .link_limits(config.cores(of_host))
+        .memory()
+        .map_err(io::Error::other)?;
+    println!("{name}: all right\n\n{sum}");
+    Ok(ExitCode::SUCCESS)
+}

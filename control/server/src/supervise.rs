@@ -25,6 +25,9 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// How long the planes may take to end by themselves before they are killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Set in the environment of the planes: they end with their supervisor.
+pub const SUPERVISED: &str = "FRESHET_SUPERVISED";
+
 /// One process to keep alive.
 #[derive(Clone, Debug)]
 pub struct Plane {
@@ -44,7 +47,12 @@ pub async fn run(planes: Vec<Plane>, run_dir: &Path) -> io::Result<()> {
     let mut keepers = Vec::new();
     for plane in planes {
         let pids = run_dir.join(format!("{}.pid", plane.name));
-        keepers.push(tokio::spawn(keep(executable.clone(), plane, pids, stopped.clone())));
+        keepers.push(tokio::spawn(keep(
+            executable.clone(),
+            plane,
+            pids,
+            stopped.clone(),
+        )));
     }
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -80,7 +88,7 @@ async fn keep(
                         Ok(status) => tracing::warn!(plane = plane.name, %status, "ended by itself"),
                         Err(error) => tracing::error!(plane = plane.name, %error, "lost sight of it"),
                     },
-                    _ = stopped.wait_for(|stop| *stop) => {
+                    () = told(&mut stopped) => {
                         stop(plane.name, &mut child).await;
                         return;
                     }
@@ -91,18 +99,36 @@ async fn keep(
         if started.elapsed() >= HEALTHY_AFTER {
             pause = RESTART_AFTER_MIN;
         }
-        tracing::warn!(plane = plane.name, after_ms = pause.as_millis(), "starting it again");
+        tracing::warn!(
+            plane = plane.name,
+            after_ms = pause.as_millis(),
+            "starting it again"
+        );
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = stopped.wait_for(|stop| *stop) => return,
+            () = told(&mut stopped) => return,
         }
         pause = (pause * 2).min(RESTART_AFTER_MAX);
     }
 }
 
+/// Returns when told to stop, or when nobody is left who could.
+async fn told(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
 fn start(executable: &Path, plane: &Plane) -> io::Result<Child> {
-    Command::new(executable)
+    let mut command = Command::new(executable);
+    // The configuration that the planes are given has the environment in it already; read again, it
+    // would win over the command line.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FRESHET_") {
+            command.env_remove(name);
+        }
+    }
+    command
         .args(&plane.args)
+        .env(SUPERVISED, "1")
         .stdin(Stdio::null())
         .kill_on_drop(true)
         // A terminal's Ctrl-C reaches the whole group; the planes are stopped by us, in order.
@@ -111,12 +137,20 @@ fn start(executable: &Path, plane: &Plane) -> io::Result<Child> {
 }
 
 async fn stop(name: &str, child: &mut Child) {
-    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
+    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
+        return;
+    };
     if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM) {
         tracing::warn!(plane = name, %error, "did not take SIGTERM");
     }
-    if tokio::time::timeout(STOP_DEADLINE, child.wait()).await.is_err() {
-        tracing::warn!(plane = name, "still alive after {STOP_DEADLINE:?}: killing it");
+    if tokio::time::timeout(STOP_DEADLINE, child.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            plane = name,
+            "still alive after {STOP_DEADLINE:?}: killing it"
+        );
         if let Err(error) = child.kill().await {
             tracing::error!(plane = name, %error, "cannot be killed");
         }

@@ -228,6 +228,31 @@ impl Region {
         Ok(Viewer::new(cell, ViewerId { index, generation }))
     }
 
+    /// Begins the generation of a viewer that control has chosen itself. Control alone, after the
+    /// worker has forgotten the last one.
+    ///
+    /// # Errors
+    /// No such viewer, still open, or a generation that has been.
+    pub fn open_viewer_as(&self, id: ViewerId) -> Result<Viewer, LinkError> {
+        let cell = self.viewer_cell(id.index)?;
+        if cell.open_generation().is_some() {
+            return Err(LinkError::Busy);
+        }
+        if id.generation <= cell.generation() {
+            return Err(LinkError::Stale);
+        }
+        cell.open_as(id.generation);
+        Ok(Viewer::new(cell, id))
+    }
+
+    /// The last generation of a viewer index, open or closed; 0: never used.
+    ///
+    /// # Errors
+    /// No such viewer.
+    pub fn viewer_generation(&self, index: u32) -> Result<u32, LinkError> {
+        Ok(self.viewer_cell(index)?.generation())
+    }
+
     /// The cell of a viewer.
     ///
     /// # Errors

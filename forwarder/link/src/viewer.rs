@@ -93,6 +93,12 @@ impl ViewerCell {
     /// Begins the next generation. The worker must have forgotten the last one.
     pub(crate) fn open(&self) -> u32 {
         let generation = next_generation(self.life.load(Ordering::Acquire));
+        self.open_as(generation);
+        generation
+    }
+
+    /// The same with a generation of the caller's choice.
+    pub(crate) fn open_as(&self, generation: u32) {
         self.owner.store(NO_CORE, Ordering::Relaxed);
         self.keepsake.write(&[]);
         let words = self.leases.iter().chain(&self.wide);
@@ -101,7 +107,11 @@ impl ViewerCell {
             .iter()
             .for_each(|word| word.store(0, Ordering::Relaxed));
         self.life.store(life_of(generation), Ordering::Release);
-        generation
+    }
+
+    /// The generation, open or closed; 0: never used.
+    pub(crate) fn generation(&self) -> u32 {
+        generation_of(self.life.load(Ordering::Acquire))
     }
 
     /// The generation if it is open.

@@ -15,6 +15,7 @@ mod seat;
 mod spawn;
 pub mod standalone;
 
+pub use ::io::{PortConfig, Socket, SocketConfig, probe};
 pub use cpu::Pin;
 pub use error::Error;
 pub use handoff::Exchange;

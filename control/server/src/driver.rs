@@ -1,0 +1,393 @@
+//! Owns the sidecar's loop: sessions, streams and the link, one thing after another.
+
+mod describe;
+mod lines;
+mod requests;
+mod streams;
+mod views;
+
+use crate::clock;
+use crate::config::{Config, Denied};
+use crate::control::{PublisherKind, Request, StreamName};
+use crate::publisher::{Key, MESSAGES_MAX, Progress, Report, Source};
+use crate::srt::{News, Order};
+use lines::Lines;
+use link::region::{LinkError, Region};
+use link::wake::Sleeper;
+use media::clip::Looper;
+use session::srt::{Answer, CallerId, Counters as SrtCounters, Mode, Passphrase, Reason, StreamId};
+use session::{Output, Sessions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use streams::{Active, Refusal, Streams};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+use wire::time::{Span, Time};
+
+/// How often a new forwarder is looked for: it has nothing to send until it is told.
+const HOUSEKEEPING_INTERVAL: Span = Span::millis(20);
+
+/// How often the cells of all viewers are looked at, and idle streams closed.
+const AUDIT_INTERVAL: Span = Span::secs(1);
+
+/// Pause before a command is tried again that a worker had no room for.
+const RETRY_AFTER: Span = Span::millis(1);
+
+/// Reports of publishers that may wait.
+const REPORTS_MAX: usize = 256;
+
+/// What a driver is made of.
+pub struct Parts {
+    /// The memory shared with the forwarder.
+    pub region: Region,
+    /// The sessions.
+    pub sessions: Sessions,
+    /// The configuration, as it is reloaded.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// What HTTP asks.
+    pub requests: mpsc::Receiver<Request>,
+    /// What the SRT task tells.
+    pub srt_news: mpsc::Receiver<News>,
+    /// What the SRT task is told.
+    pub srt_orders: mpsc::Sender<Order>,
+    /// What does not change while the process lives.
+    pub facts: Facts,
+}
+
+pub use views::Facts;
+
+/// The sidecar's own state, and what it shares with the other tasks.
+pub struct Driver {
+    region: Region,
+    sessions: Sessions,
+    streams: Streams,
+    lines: Lines,
+    sleeper: Sleeper,
+    bell: AsyncFd<OwnedFd>,
+    config: watch::Receiver<Arc<Config>>,
+    requests: mpsc::Receiver<Request>,
+    reports: mpsc::Receiver<(Key, Report)>,
+    srt_news: mpsc::Receiver<News>,
+    srt_orders: mpsc::Sender<Order>,
+    facts: Facts,
+    srt_counters: SrtCounters,
+    srt_overflowed: u64,
+    housekeeping_at: Time,
+    audit_at: Time,
+}
+
+impl Driver {
+    /// Takes control's place at the link and goes on with what an earlier control has left there.
+    ///
+    /// # Errors
+    /// Another control is there, or the system has no descriptors left.
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        let Parts {
+            region,
+            mut sessions,
+            config,
+            requests,
+            srt_news,
+            srt_orders,
+            facts,
+        } = parts;
+        let link_error = |e: LinkError| io::Error::other(format!("link: {e}"));
+        let lines = Lines::open(region.clone()).map_err(link_error)?;
+        for index in 0..region.limits().viewers_max {
+            let generation = region.viewer_generation(index).map_err(link_error)?;
+            if generation > 0 {
+                sessions.adopt_generation(index, generation);
+            }
+        }
+        let (reports, of_publishers) = mpsc::channel(REPORTS_MAX);
+        let streams = Streams::adopt(region.clone(), reports, &mut sessions);
+        let sleeper = region.control_sleeper();
+        let bell = register(sleeper.fd().try_clone_to_owned()?)?;
+        Ok(Self {
+            region,
+            sessions,
+            streams,
+            lines,
+            sleeper,
+            bell,
+            config,
+            requests,
+            reports: of_publishers,
+            srt_news,
+            srt_orders,
+            facts,
+            srt_counters: SrtCounters::default(),
+            srt_overflowed: 0,
+            housekeeping_at: clock::now(),
+            audit_at: clock::now() + AUDIT_INTERVAL,
+        })
+    }
+
+    /// Publishes the built-in clip.
+    ///
+    /// # Errors
+    /// Somebody publishes a stream of this name already.
+    pub fn publish_clip(&mut self, name: &StreamName, looper: Looper) -> Result<(), Refusal> {
+        let (stop, stopped) = mpsc::channel(1);
+        let mut active = newcomer(PublisherKind::Demo);
+        active.stop = Some(stop);
+        let source = Source::Clip(Box::new(looper), stopped);
+        let config = self.config.borrow().clone();
+        self.streams
+            .publish(name, active, source, &config, &mut self.sessions)
+            .map(|_| ())
+    }
+
+    /// Works until `stop` says so or nobody is left who could ask for anything.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            self.turn();
+            self.sleeper.prepare();
+            let quiet = self.lines.is_quiet();
+            let due = if quiet { self.due() } else { clock::now() };
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                request = self.requests.recv() => match request {
+                    Some(request) => self.answer(request),
+                    None => return,
+                },
+                Some((key, report)) = self.reports.recv() => self.on_report(key, report),
+                Some(news) = self.srt_news.recv() => self.on_news(news),
+                ready = self.bell.readable() => {
+                    if let Ok(mut ready) = ready {
+                        ready.clear_ready();
+                    }
+                }
+                () = clock::sleep_until(Some(due)) => {}
+            }
+            self.sleeper.clear();
+        }
+    }
+
+    /// Does everything that can be done without waiting.
+    fn turn(&mut self) {
+        let now = clock::now();
+        while self.lines.receive(now, &mut self.sessions) {}
+        self.sessions.handle_timeout(now);
+        if now >= self.housekeeping_at {
+            self.housekeeping_at = now + HOUSEKEEPING_INTERVAL;
+            self.housekeep(now);
+        }
+        while let Some(output) = self.sessions.poll() {
+            self.carry_out(output);
+        }
+    }
+
+    /// When the next turn is wanted at the latest.
+    fn due(&mut self) -> Time {
+        let due = self
+            .sessions
+            .deadline()
+            .map_or(self.housekeeping_at, |d| d.min(self.housekeeping_at));
+        if self.lines.retry() {
+            due.min(clock::now() + RETRY_AFTER)
+        } else {
+            due
+        }
+    }
+
+    fn housekeep(&mut self, now: Time) {
+        let region = &self.region;
+        if self.lines.forwarder_is_new() {
+            tracing::info!("a forwarder has come: it is given all viewers");
+            for core in self.lines.cores() {
+                let leases = |index| {
+                    region
+                        .viewer_at(index)
+                        .map_or([0; 5], |viewer| viewer.leases())
+                };
+                self.sessions.worker_restarted(now, core, leases);
+            }
+        }
+        if now >= self.audit_at {
+            self.audit_at = now + AUDIT_INTERVAL;
+            let owner = |id| region.viewer(id).ok().and_then(|viewer| viewer.owner());
+            self.sessions.audit(now, owner);
+            self.streams.reap(now, &mut self.sessions);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Transmit {
+                core,
+                peer,
+                local,
+                bytes,
+            } => {
+                self.lines.transmit(core, peer, local, &bytes);
+            }
+            Output::Command { core, command } => {
+                if let link::command::Command::AddViewer(add) = &*command
+                    && self.region.viewer(add.viewer).is_err()
+                    && let Err(error) = self.region.open_viewer_as(add.viewer)
+                {
+                    tracing::error!(viewer = add.viewer.index, %error, "no cell for the viewer");
+                }
+                self.lines.command(core, *command);
+            }
+            Output::Established { session, .. } => {
+                tracing::debug!(?session, "session established");
+            }
+            Output::Closed {
+                session,
+                viewer,
+                cause,
+                ..
+            } => {
+                if let Ok(cell) = self.region.viewer(viewer) {
+                    cell.close();
+                }
+                tracing::debug!(?session, cause = cause.name(), "session closed");
+            }
+            // SRT publishers cannot be asked for a keyframe.
+            Output::KeyframeWanted(_) => {}
+        }
+    }
+
+    fn on_report(&mut self, key: Key, report: Report) {
+        if let Some(connection) = self.streams.on_report(key, report, &mut self.sessions) {
+            self.order(Order::Close(connection));
+        }
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Asks {
+                id,
+                peer,
+                wish,
+                latency,
+            } => self.on_asks(id, peer, &wish, latency),
+            News::Closed { id, why } => {
+                tracing::info!(caller = %id, why, "SRT connection closed");
+            }
+            News::Progress {
+                connections,
+                counters,
+                overflowed,
+            } => {
+                for (id, stats) in connections {
+                    self.streams.on_srt(id, stats);
+                }
+                self.srt_counters = counters;
+                self.srt_overflowed = overflowed;
+            }
+        }
+    }
+
+    /// Lets an SRT caller in, or says why not.
+    fn on_asks(&mut self, id: CallerId, peer: SocketAddr, wish: &StreamId, latency: Span) {
+        let order = match self.admit(id, peer, wish, latency) {
+            Ok((answer, sink)) => Order::Answer {
+                id,
+                answer,
+                sink: Some(sink),
+            },
+            Err(reason) => Order::Answer {
+                id,
+                answer: Answer::Reject(reason),
+                sink: None,
+            },
+        };
+        self.order(order);
+    }
+
+    fn admit(
+        &mut self,
+        id: CallerId,
+        peer: SocketAddr,
+        wish: &StreamId,
+        latency: Span,
+    ) -> Result<(Answer, mpsc::Sender<Vec<u8>>), Reason> {
+        let config = self.config.borrow().clone();
+        let name: StreamName = wish.name.parse().map_err(|_| Reason::BadRequest)?;
+        if wish.mode != Mode::Publish {
+            tracing::info!(stream = %name, "SRT caller refused: streams are not read by SRT here");
+            return Err(Reason::BadMode);
+        }
+        config
+            .may_publish(&name, peer.ip(), wish.token.as_deref())
+            .map_err(|denied| {
+                tracing::info!(stream = %name, %denied, "SRT publisher refused");
+                match denied {
+                    Denied::NotListed => Reason::NotFound,
+                    Denied::Token => Reason::Unauthorized,
+                }
+            })?;
+        let settings = config.stream_settings(&name);
+        let passphrase = match &settings.passphrase {
+            // Checked when the configuration was read.
+            Some(secret) => Some(Passphrase::new(secret.expose()).map_err(|_| Reason::Internal)?),
+            None => None,
+        };
+        let (sink, messages) = mpsc::channel(MESSAGES_MAX);
+        let mut active = newcomer(PublisherKind::Srt);
+        active.connection = Some(id);
+        active.remote = Some(peer);
+        active.latency = Some(latency);
+        let source = Source::Channel(messages);
+        match self
+            .streams
+            .publish(&name, active, source, &config, &mut self.sessions)
+        {
+            Ok(in_the_way) => {
+                if let Some(other) = in_the_way {
+                    tracing::info!(stream = %name, "another publisher takes over");
+                    self.order(Order::Close(other));
+                }
+                tracing::info!(stream = %name, "SRT publisher");
+                Ok((
+                    Answer::Accept {
+                        passphrase,
+                        tsbpd: false,
+                    },
+                    sink,
+                ))
+            }
+            Err(refusal) => {
+                tracing::info!(stream = %name, %refusal, "SRT publisher refused");
+                Err(match refusal {
+                    Refusal::Taken => Reason::Conflict,
+                    Refusal::Full | Refusal::NoMemory => Reason::Overload,
+                })
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        // As many orders fit as there can be connections; a task that takes none has died.
+        if self.srt_orders.try_send(order).is_err() {
+            tracing::error!("the SRT task does not take orders");
+        }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for the sake of borrowed descriptors; ours is owned"
+)]
+fn register(bell: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(bell)
+}
+
+fn newcomer(kind: PublisherKind) -> Active {
+    Active {
+        epoch: 0,
+        kind,
+        connection: None,
+        stop: None,
+        remote: None,
+        since: clock::now(),
+        progress: Progress::default(),
+        srt: None,
+        latency: None,
+    }
+}

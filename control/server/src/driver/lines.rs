@@ -1,0 +1,158 @@
+//! Owns control's ends of the link: commands and handshake datagrams down, events and punts up.
+
+use link::channel::{CommandProducer, EventConsumer, PuntConsumer, PuntProducer};
+use link::command::Command;
+use link::event::Event;
+use link::ids::CoreId;
+use link::region::{LinkError, Region, Role};
+use link::wake::Waker;
+use session::Sessions;
+use std::collections::VecDeque;
+use wire::peer::{Ip, Peer};
+use wire::time::Time;
+use zeroize::Zeroize;
+
+/// Punts taken from one worker before the others have their turn.
+const PUNTS_A_TURN: usize = 64;
+
+/// The link, worker by worker.
+pub struct Lines {
+    region: Region,
+    workers: Vec<Line>,
+    /// How often a forwarder had joined when we last looked.
+    joins: u32,
+    /// Handshake datagrams that a worker had no room for; their protocols send them again.
+    punt_lost: u64,
+}
+
+struct Line {
+    commands: CommandProducer,
+    /// Commands that the ring had no room for; bounded by what `Sessions` holds.
+    waiting: VecDeque<Command>,
+    events: EventConsumer,
+    punts_in: PuntConsumer,
+    punts_out: PuntProducer,
+    waker: Waker,
+}
+
+impl Lines {
+    /// Takes control's ends.
+    ///
+    /// # Errors
+    /// Another control holds them.
+    pub fn open(region: Region) -> Result<Self, LinkError> {
+        let open = |core: CoreId| -> Result<Line, LinkError> {
+            Ok(Line {
+                commands: region.commands_producer(core)?,
+                waiting: VecDeque::new(),
+                events: region.events_consumer(core)?,
+                punts_in: region.punts_in_consumer(core)?,
+                punts_out: region.punts_out_producer(core)?,
+                waker: region.waker(core)?,
+            })
+        };
+        let workers = (0..region.limits().cores)
+            .map(|n| open(CoreId(n)))
+            .collect::<Result<_, _>>()?;
+        let joins = region.presence(Role::Forwarder).joins;
+        Ok(Self {
+            region,
+            workers,
+            joins,
+            punt_lost: 0,
+        })
+    }
+
+    /// Gives a worker a command, now or as soon as there is room, in order.
+    pub fn command(&mut self, core: CoreId, command: Command) {
+        if let Some(line) = self.workers.get_mut(usize::from(core.0)) {
+            line.waiting.push_back(command);
+            line.send_waiting();
+        }
+    }
+
+    /// Sends a handshake datagram through a worker's socket.
+    pub fn transmit(&mut self, core: CoreId, peer: Peer, local: Ip, bytes: &[u8]) {
+        let Some(line) = self.workers.get_mut(usize::from(core.0)) else {
+            return;
+        };
+        if line.punts_out.push(core, peer, local, bytes).is_err() {
+            self.punt_lost += 1;
+        }
+        line.waker.wake();
+    }
+
+    /// Tries again what there was no room for. True if something still waits.
+    pub fn retry(&mut self) -> bool {
+        self.workers.iter_mut().for_each(Line::send_waiting);
+        self.workers.iter().any(|line| !line.waiting.is_empty())
+    }
+
+    /// Takes what workers have sent. True if there was anything, and may be more.
+    pub fn receive(&mut self, now: Time, sessions: &mut Sessions) -> bool {
+        let mut any = false;
+        for (core, line) in (0..).map(CoreId).zip(&mut self.workers) {
+            while let Some(event) = line.events.pop() {
+                any = true;
+                sessions.event(now, core, event);
+                // A viewer that an earlier control made is nobody's session here; its cell ends too.
+                if let Event::ViewerGone(viewer, _) = event
+                    && let Ok(cell) = self.region.viewer(viewer)
+                {
+                    cell.close();
+                }
+            }
+            for _ in 0..PUNTS_A_TURN {
+                let taken = line.punts_in.pop(|punt| {
+                    sessions.punt(now, core, punt.peer, punt.local, punt.bytes);
+                });
+                if taken.is_none() {
+                    break;
+                }
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// True if nothing has come from any worker.
+    pub fn is_quiet(&self) -> bool {
+        self.workers
+            .iter()
+            .all(|line| line.events.is_empty() && line.punts_in.is_empty())
+    }
+
+    /// True once for each forwarder that has come since the last look: it knows nothing.
+    pub fn forwarder_is_new(&mut self) -> bool {
+        let presence = self.region.presence(Role::Forwarder);
+        let new = presence.alive && presence.joins != self.joins;
+        if new {
+            self.joins = presence.joins;
+        }
+        new
+    }
+
+    /// Workers by number.
+    pub fn cores(&self) -> impl Iterator<Item = CoreId> + use<> {
+        (0..self.region.limits().cores).map(CoreId)
+    }
+
+    /// Handshake datagrams that a worker had no room for.
+    pub fn punt_lost(&self) -> u64 {
+        self.punt_lost
+    }
+}
+
+impl Line {
+    fn send_waiting(&mut self) {
+        while let Some(command) = self.waiting.front() {
+            if self.commands.push(command).is_err() {
+                return;
+            }
+            if let Some(Command::AddViewer(add)) = self.waiting.front_mut() {
+                add.keys.zeroize();
+            }
+            self.waiting.pop_front();
+        }
+    }
+}

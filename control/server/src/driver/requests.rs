@@ -1,0 +1,161 @@
+//! Owns the answers to what HTTP asks.
+
+use super::Driver;
+use crate::clock;
+use crate::control::{Created, Page, Patched, Reply, Request, SessionPage, StreamName};
+use crate::problem::Problem;
+use session::{Cause, PatchBody, WhepError};
+
+impl Driver {
+    pub(super) fn answer(&mut self, request: Request) {
+        match request {
+            Request::WhepPost {
+                stream,
+                offer,
+                reply,
+                ..
+            } => {
+                let answer = self.whep_post(&stream, &offer);
+                give(reply, answer);
+            }
+            Request::WhepPatch {
+                id,
+                if_match,
+                fragment,
+                reply,
+            } => {
+                let body = PatchBody::TrickleIce(&fragment);
+                let patched =
+                    self.sessions
+                        .whep_patch(clock::now(), &id, if_match.as_deref(), body);
+                let patched = patched.map(|patched| match patched {
+                    session::Patched::Trickled => Patched::Trickled,
+                    session::Patched::Restarted { fragment, etag } => {
+                        Patched::Restarted { fragment, etag }
+                    }
+                });
+                give(reply, patched.map_err(|e| problem(&e)));
+            }
+            Request::WhepDelete { id, reply } => {
+                give(
+                    reply,
+                    self.sessions
+                        .whep_delete(clock::now(), &id)
+                        .map_err(|e| problem(&e)),
+                );
+            }
+            Request::Streams(reply) => give(reply, Ok(self.stream_views())),
+            Request::Stream(name, reply) => {
+                let view = self
+                    .stream_views()
+                    .into_iter()
+                    .find(|view| view.name == name.as_str());
+                give(reply, view.ok_or_else(|| unknown_stream(&name)));
+            }
+            Request::Sessions(page, reply) => give(reply, Ok(self.session_page(&page))),
+            Request::Session(id, reply) => {
+                let view = self
+                    .sessions
+                    .session_view(&id)
+                    .map(|view| self.session_view(&view));
+                give(reply, view.ok_or_else(unknown_session));
+            }
+            Request::CloseSession(id, reply) => {
+                let closed = self
+                    .sessions
+                    .close_session(clock::now(), &id, Cause::Operator);
+                give(reply, closed.map_err(|e| problem(&e)));
+            }
+            Request::Node(reply) => give(reply, Ok(self.node_view())),
+            Request::Metrics(reply) => give(reply, Ok(self.metrics_snapshot())),
+            Request::Ready(reply) => give(reply, Ok(self.readiness())),
+        }
+    }
+
+    fn whep_post(&mut self, name: &StreamName, offer: &str) -> Result<Created, Problem> {
+        let created = self.sessions.whep_post(clock::now(), name.as_str(), offer);
+        let created = created.map_err(|e| problem(&e))?;
+        self.streams.count_session(name);
+        Ok(Created {
+            id: created.id.as_str().to_owned(),
+            answer: created.answer,
+            etag: created.etag,
+        })
+    }
+
+    fn session_page(&self, page: &Page) -> SessionPage {
+        let wanted = |view: &session::SessionView| {
+            page.stream
+                .as_ref()
+                .is_none_or(|stream| *stream == view.stream_name)
+        };
+        let mut views: Vec<_> = self.sessions.session_views().filter(wanted).collect();
+        views.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+        let total = views.len();
+        let after = page.after.as_deref().unwrap_or_default();
+        let mut rest = views.iter().filter(|view| view.id.as_str() > after);
+        let sessions: Vec<_> = rest
+            .by_ref()
+            .take(page.limit)
+            .map(|view| self.session_view(view))
+            .collect();
+        let next = rest
+            .next()
+            .and_then(|_| sessions.last())
+            .map(|last| last.id.clone());
+        SessionPage {
+            sessions,
+            total,
+            next,
+        }
+    }
+}
+
+/// The asker may have gone away meanwhile; that is its right.
+fn give<T>(reply: Reply<T>, answer: Result<T, Problem>) {
+    let _ = reply.send(answer);
+}
+
+fn problem(error: &WhepError) -> Problem {
+    let title = match error.status {
+        400 => "The request cannot be read",
+        404 => "There is no such stream or session",
+        406 => "The offer and the stream have nothing in common",
+        409 => "The stream has no media yet",
+        412 => "The session has changed meanwhile",
+        428 => "The request lacks a condition",
+        503 => "No room for another session",
+        _ => "The request cannot be granted",
+    };
+    let problem = Problem::new(
+        error.status,
+        error.name,
+        title,
+        error.detail.clone(),
+        error.remedy,
+    );
+    match error.retry_after_secs {
+        Some(seconds) => problem.retry_after(seconds),
+        None => problem,
+    }
+}
+
+fn unknown_stream(name: &StreamName) -> Problem {
+    Problem::new(
+        404,
+        "stream-unknown",
+        "There is no such stream or session",
+        format!("nobody publishes {name}, or has lately"),
+        "publish it first; GET /v1/streams lists what there is",
+    )
+}
+
+fn unknown_session() -> Problem {
+    Problem::new(
+        404,
+        "session-unknown",
+        "There is no such stream or session",
+        "no session has this id, or it has ended",
+        "GET /v1/sessions lists what there is",
+    )
+}

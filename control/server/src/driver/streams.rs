@@ -1,0 +1,422 @@
+//! Owns the streams of the node: who publishes each, its log, and what is known of it.
+
+use crate::clock;
+use crate::config::{Bframes, Config, StreamSettings, Takeover};
+use crate::control::{NoticeView, PublisherKind, Severity, StreamName};
+use crate::publisher::{Key, Progress, Publisher, Remains, Report, Source};
+use link::command::{AUDIO, VIDEO};
+use link::ids::StreamId;
+use link::log::LogWriter;
+use link::region::{LinkError, Region};
+use media::{Continuation, Description, Mark};
+use session::srt::{CallerId, Stats as SrtStats};
+use session::{Sessions, StreamDescription};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use tokio::sync::mpsc;
+use wire::time::{Span, Time};
+
+use super::describe;
+
+/// A stream without publisher and viewers is kept for this long: an encoder that restarts finds its
+/// viewers' player still asking for it, and its timestamps go on.
+const IDLE_MAX: Span = Span::secs(60);
+
+/// Tracks that a publisher announces and does not send hold the description back for this long.
+const DESCRIBE_AFTER: Span = Span::secs(2);
+
+/// Notices kept of one publisher: there are fewer kinds than this.
+const NOTICES_MAX: usize = 32;
+
+/// Why a publisher is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Somebody publishes this stream already.
+    #[error("somebody publishes this stream already (streams.takeover is \"refuse\")")]
+    Taken,
+    /// All streams are in use.
+    #[error("all streams of this node are in use (limits.streams_max)")]
+    Full,
+    /// The log cannot be had.
+    #[error("there is no memory for another stream")]
+    NoMemory,
+}
+
+/// Who publishes.
+pub struct Active {
+    /// Of all publishers of the node.
+    pub epoch: u64,
+    /// How media comes in.
+    pub kind: PublisherKind,
+    /// Its SRT connection.
+    pub connection: Option<CallerId>,
+    /// Dropped to end a source that has no connection.
+    pub stop: Option<mpsc::Sender<()>>,
+    /// Its address.
+    pub remote: Option<SocketAddr>,
+    /// When it came.
+    pub since: Time,
+    /// What has gone into the log.
+    pub progress: Progress,
+    /// What SRT says of it.
+    pub srt: Option<SrtStats>,
+    /// The latency that both ends agreed on.
+    pub latency: Option<Span>,
+}
+
+/// One stream.
+pub struct Stream {
+    /// Its log.
+    pub id: StreamId,
+    /// Who publishes now.
+    pub active: Option<Active>,
+    /// What it consists of.
+    pub description: Description,
+    /// What its publisher should know.
+    pub notices: Vec<NoticeView>,
+    /// Packets and bytes of the publishers before this one.
+    pub before: [u64; 2],
+    /// Sessions opened.
+    pub session_opened: u64,
+    /// The writing end of the log while nobody publishes.
+    remains: Option<Remains>,
+    /// Who waits for the one before to end.
+    next: Option<(Active, Source, StreamSettings)>,
+    described: bool,
+    idle_since: Time,
+}
+
+/// All streams.
+pub struct Streams {
+    region: Region,
+    table: BTreeMap<StreamName, Stream>,
+    reports: mpsc::Sender<(Key, Report)>,
+    epochs: u64,
+    /// Streams whose log is still held by somebody.
+    closing: Vec<StreamId>,
+}
+
+impl Streams {
+    /// Goes on with the streams that the memory holds: an earlier control may have opened them.
+    pub fn adopt(
+        region: Region,
+        reports: mpsc::Sender<(Key, Report)>,
+        sessions: &mut Sessions,
+    ) -> Self {
+        let mut streams = Self {
+            region,
+            table: BTreeMap::new(),
+            reports,
+            epochs: 0,
+            closing: Vec::new(),
+        };
+        let now = clock::now();
+        for (id, name) in streams.region.streams() {
+            let writer = streams.region.log_writer(id);
+            let (Ok(name), Ok(writer)) = (name.parse::<StreamName>(), writer) else {
+                streams.closing.push(id);
+                continue;
+            };
+            let continuation = continuation(&writer);
+            let mut stream = Stream::new(
+                now,
+                id,
+                Remains {
+                    writer,
+                    continuation,
+                },
+            );
+            let known = describe::load(&streams.region, id);
+            sessions.stream_opened(name.as_str(), id);
+            if !known.is_empty() {
+                sessions.stream_described(now, id, known);
+                stream.described = true;
+            }
+            tracing::info!(stream = %name, "goes on after a restart");
+            streams.table.insert(name, stream);
+        }
+        streams
+    }
+
+    /// Lets a publisher in. Its bytes may come at once; they wait for the one before it to end.
+    ///
+    /// # Errors
+    /// Taken, or no room. The connection that has to go for it comes with the answer.
+    pub fn publish(
+        &mut self,
+        name: &StreamName,
+        mut active: Active,
+        source: Source,
+        config: &Config,
+        sessions: &mut Sessions,
+    ) -> Result<Option<CallerId>, Refusal> {
+        let settings = config.stream_settings(name);
+        if !self.table.contains_key(name) {
+            let stream = self.open(name)?;
+            sessions.stream_opened(name.as_str(), stream.id);
+            self.table.insert(name.clone(), stream);
+        }
+        self.epochs += 1;
+        active.epoch = self.epochs;
+        let Some(stream) = self.table.get_mut(name) else {
+            return Err(Refusal::NoMemory);
+        };
+        let in_the_way = match &mut stream.active {
+            _ if stream.next.is_some() => return Err(Refusal::Taken),
+            Some(_) if settings.takeover == Takeover::Refuse => return Err(Refusal::Taken),
+            Some(active) => {
+                active.stop = None;
+                active.connection
+            }
+            None => None,
+        };
+        stream.next = Some((active, source, settings));
+        self.begin(name);
+        Ok(in_the_way)
+    }
+
+    /// Takes a report of a publisher's task. Gives back the connection that policy wants closed.
+    pub fn on_report(
+        &mut self,
+        key: Key,
+        report: Report,
+        sessions: &mut Sessions,
+    ) -> Option<CallerId> {
+        let now = clock::now();
+        let (name, stream) = self.table.iter_mut().find(|(_, s)| s.id == key.stream)?;
+        let name = name.clone();
+        match report {
+            Report::Described(description) => {
+                stream.description = description;
+                stream.described = false;
+            }
+            Report::Notice(notice) => stream.note(&name, &notice),
+            Report::Refused(notice) => {
+                stream.note(&name, &notice);
+                return stream.active.as_ref().and_then(|active| active.connection);
+            }
+            Report::Progress(progress) => {
+                if let Some(active) = &mut stream.active {
+                    active.progress = progress;
+                }
+            }
+            Report::Ended(remains) => {
+                stream.end(now, remains);
+                tracing::info!(stream = %name, "publisher gone");
+                self.begin(&name);
+                return None;
+            }
+        }
+        self.tell(now, &name, sessions);
+        None
+    }
+
+    /// Tells viewers-to-be what a stream consists of, as soon as that is certain enough.
+    fn tell(&mut self, now: Time, name: &StreamName, sessions: &mut Sessions) {
+        let Some(stream) = self.table.get_mut(name) else {
+            return;
+        };
+        let since = stream.active.as_ref().map_or(now, |active| active.since);
+        let waited = now.since(since) >= DESCRIBE_AFTER;
+        if stream.described || !(stream.description.complete || waited) {
+            return;
+        }
+        let told: StreamDescription = describe::of(&stream.description);
+        if told.is_empty() {
+            return;
+        }
+        stream.described = true;
+        sessions.stream_described(now, stream.id, told);
+        describe::save(&self.region, stream.id, &stream.description);
+        tracing::info!(stream = %name, tracks = %describe::text(&told), "can be watched");
+    }
+
+    /// Closes streams that nobody feeds or watches.
+    pub fn reap(&mut self, now: Time, sessions: &mut Sessions) {
+        let watched: BTreeMap<u32, u32> = sessions
+            .stream_views()
+            .map(|view| (view.id.index, view.viewers))
+            .collect();
+        let mut over = Vec::new();
+        for (name, stream) in &mut self.table {
+            let busy = stream.active.is_some() || stream.next.is_some();
+            if busy
+                || watched
+                    .get(&stream.id.index)
+                    .is_some_and(|viewers| *viewers > 0)
+            {
+                stream.idle_since = now;
+            } else if now.since(stream.idle_since) >= IDLE_MAX {
+                over.push(name.clone());
+            }
+        }
+        for name in over {
+            if let Some(stream) = self.table.remove(&name) {
+                tracing::info!(stream = %name, "closed: nobody feeds or watches it");
+                sessions.stream_closed(now, stream.id);
+                self.closing.push(stream.id);
+            }
+        }
+        let region = &self.region;
+        self.closing
+            .retain(|id| matches!(region.close_stream(*id), Err(LinkError::Busy)));
+    }
+
+    /// Puts down what SRT says of a connection.
+    pub fn on_srt(&mut self, id: CallerId, stats: SrtStats) {
+        let of_it = |active: &&mut Active| active.connection == Some(id);
+        let mut all = self
+            .table
+            .values_mut()
+            .filter_map(|stream| stream.active.as_mut());
+        if let Some(active) = all.find(of_it) {
+            active.srt = Some(stats);
+        }
+    }
+
+    /// All streams by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&StreamName, &Stream)> {
+        self.table.iter()
+    }
+
+    /// One stream.
+    pub fn get(&self, name: &StreamName) -> Option<&Stream> {
+        self.table.get(name)
+    }
+
+    /// Counts a session of a stream.
+    pub fn count_session(&mut self, name: &StreamName) {
+        if let Some(stream) = self.table.get_mut(name) {
+            stream.session_opened += 1;
+        }
+    }
+
+    fn open(&self, name: &StreamName) -> Result<Stream, Refusal> {
+        for index in 0..self.region.limits().streams_max {
+            match self.region.open_stream(index, name.as_str()) {
+                Ok(id) => {
+                    let writer = self.region.log_writer(id).map_err(|_| Refusal::NoMemory)?;
+                    let continuation = Continuation::default();
+                    return Ok(Stream::new(
+                        clock::now(),
+                        id,
+                        Remains {
+                            writer,
+                            continuation,
+                        },
+                    ));
+                }
+                Err(LinkError::Busy) => {}
+                Err(error) => {
+                    tracing::error!(stream = %name, %error, "no log for the stream");
+                    return Err(Refusal::NoMemory);
+                }
+            }
+        }
+        Err(Refusal::Full)
+    }
+
+    /// Starts whoever waits, if the one before has ended.
+    fn begin(&mut self, name: &StreamName) {
+        let Some(stream) = self.table.get_mut(name) else {
+            return;
+        };
+        if stream.active.is_some() {
+            return;
+        }
+        let Some((active, source, settings)) = stream.next.take() else {
+            return;
+        };
+        let Some(remains) = stream.remains.take() else {
+            stream.next = Some((active, source, settings));
+            return;
+        };
+        let key = Key {
+            stream: stream.id,
+            epoch: active.epoch,
+        };
+        stream.description = Description::default();
+        stream.described = false;
+        stream.notices.clear();
+        stream.active = Some(active);
+        let publisher = Publisher::new(key, media_config(&settings), remains, self.reports.clone());
+        tokio::spawn(publisher.run(source));
+    }
+}
+
+impl Stream {
+    fn new(now: Time, id: StreamId, remains: Remains) -> Self {
+        Self {
+            id,
+            active: None,
+            description: Description::default(),
+            notices: Vec::new(),
+            before: [0; 2],
+            session_opened: 0,
+            remains: Some(remains),
+            next: None,
+            described: false,
+            idle_since: now,
+        }
+    }
+
+    fn end(&mut self, now: Time, remains: Remains) {
+        if let Some(active) = self.active.take() {
+            self.before[0] += active.progress.packets.iter().sum::<u64>();
+            self.before[1] += active.progress.bytes.iter().sum::<u64>();
+        }
+        self.remains = Some(remains);
+        self.idle_since = now;
+    }
+
+    fn note(&mut self, name: &StreamName, notice: &media::Notice) {
+        let severity = match notice.severity() {
+            media::Severity::Info => Severity::Info,
+            media::Severity::Warning => Severity::Warning,
+            media::Severity::Error => Severity::Error,
+        };
+        let view = NoticeView {
+            severity,
+            code: notice.code().to_owned(),
+            message: notice.to_string(),
+            remedy: notice.remedy().to_owned(),
+        };
+        tracing::warn!(stream = %name, code = view.code, remedy = view.remedy, "{}", view.message);
+        let known = self
+            .notices
+            .iter()
+            .position(|known| known.code == view.code);
+        match known {
+            Some(place) => self.notices[place] = view,
+            None if self.notices.len() < NOTICES_MAX => self.notices.push(view),
+            None => {}
+        }
+    }
+}
+
+/// Where the timestamps of a log stopped, for a writer that has not written them itself.
+fn continuation(writer: &LogWriter) -> Continuation {
+    let mark = |track| {
+        writer.newest(track).map(|record| Mark {
+            timestamp: record.timestamp,
+            capture: record.capture,
+            next_frame: record.frame.wrapping_add(1),
+        })
+    };
+    Continuation {
+        tracks: [mark(VIDEO), mark(AUDIO)],
+    }
+}
+
+fn media_config(settings: &StreamSettings) -> media::Config {
+    media::Config {
+        bframes: match settings.bframes {
+            Bframes::Report => media::BframePolicy::Report,
+            Bframes::DropDisposable => media::BframePolicy::DropDisposable,
+            Bframes::Refuse => media::BframePolicy::Refuse,
+        },
+        opus_bitrate: settings.opus_bitrate_bps,
+        first_timestamps: rand::random(),
+        ..media::Config::default()
+    }
+}

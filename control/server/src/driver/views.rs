@@ -1,0 +1,456 @@
+//! Owns what is shown of streams, sessions and the node.
+
+use super::Driver;
+use super::streams::{Active, Stream};
+use crate::clock;
+use crate::control::{
+    AudioView, BackendView, CoreCounters, CoreView, ListenView, MemoryView, MetricsSnapshot,
+    NodeView, ProcessesView, PublisherView, Readiness, ReadyCheck, Sample, SessionState,
+    SessionView, StreamCounters, StreamName, StreamState, StreamView, VideoView,
+};
+use link::command::{AUDIO, VIDEO};
+use link::ids::CoreId;
+use link::region::{Region, Role};
+use link::stats::{COUNTERS, Kind};
+use media::{AudioSource, Profile, VideoCodec};
+use session::EngineKind;
+use session::srt::Rejections;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use wire::srtp::Profile as SrtpProfile;
+use wire::time::{Span, Time};
+
+/// A worker that has not turned for this long is stuck or dead: it turns at least ten times a
+/// second when it has nothing to do.
+const STUCK_AFTER: Span = Span::secs(2);
+
+/// What does not change while the process lives.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// When the process began.
+    pub started: Time,
+    /// How packets come and go.
+    pub backend: BackendView,
+    /// Where the node listens.
+    pub listen: ListenView,
+    /// The supervisor's process id, if one runs.
+    pub supervisor: Option<u32>,
+    /// Where the supervisor writes the forwarder's process id.
+    pub forwarder_pid_file: PathBuf,
+}
+
+impl Facts {
+    fn forwarder_pid(&self) -> Option<u32> {
+        std::fs::read_to_string(&self.forwarder_pid_file)
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+}
+
+impl Driver {
+    pub(super) fn stream_views(&self) -> Vec<StreamView> {
+        let viewers: BTreeMap<u32, u32> = self
+            .sessions
+            .stream_views()
+            .map(|view| (view.id.index, view.viewers))
+            .collect();
+        let view = |(name, stream): (&StreamName, &Stream)| {
+            let viewers = viewers.get(&stream.id.index).copied().unwrap_or(0);
+            self.stream_view(name, stream, viewers)
+        };
+        self.streams.iter().map(view).collect()
+    }
+
+    fn stream_view(&self, name: &StreamName, stream: &Stream, viewers: u32) -> StreamView {
+        let progress = stream
+            .active
+            .as_ref()
+            .map(|active| active.progress)
+            .unwrap_or_default();
+        let described = stream.description.video.is_some() || stream.description.audio.is_some();
+        StreamView {
+            name: name.to_string(),
+            state: match &stream.active {
+                Some(_) if described => StreamState::Live,
+                Some(_) => StreamState::Waiting,
+                None => StreamState::Offline,
+            },
+            publisher: stream.active.as_ref().map(publisher_view),
+            video: stream.description.video.as_ref().map(|video| VideoView {
+                codec: match video.codec {
+                    VideoCodec::H264 => "H264".to_owned(),
+                    VideoCodec::H265 => "H265".to_owned(),
+                },
+                profile_level_id: match video.profile {
+                    Profile::H264([a, b, c]) => Some(format!("{a:02x}{b:02x}{c:02x}")),
+                    Profile::H265 { .. } => None,
+                },
+                width: (video.width > 0).then_some(video.width),
+                height: (video.height > 0).then_some(video.height),
+                fps: fps(video.frames_per_1000_s, progress.fps),
+                bitrate_bps: Some(progress.bitrate_bps[VIDEO]),
+                gop_ms: (progress.gop_ms > 0).then_some(progress.gop_ms),
+            }),
+            audio: stream.description.audio.map(|audio| AudioView {
+                codec: "opus".to_owned(),
+                source_codec: match audio.source {
+                    AudioSource::Aac => "aac",
+                    AudioSource::HeAac => "he-aac",
+                    AudioSource::Opus => "opus",
+                }
+                .to_owned(),
+                sample_rate_hz: Some(audio.source_rate),
+                channels: Some(audio.source_channels),
+                bitrate_bps: Some(progress.bitrate_bps[AUDIO]),
+            }),
+            viewers,
+            notices: stream.notices.clone(),
+            counters: self.stream_counters(stream),
+        }
+    }
+
+    fn stream_counters(&self, stream: &Stream) -> StreamCounters {
+        let progress = stream
+            .active
+            .as_ref()
+            .map(|active| active.progress)
+            .unwrap_or_default();
+        let mut counters = StreamCounters {
+            packet_received: stream.before[0] + progress.packets.iter().sum::<u64>(),
+            byte_received: stream.before[1] + progress.bytes.iter().sum::<u64>(),
+            session_opened: stream.session_opened,
+            ..StreamCounters::default()
+        };
+        for core in self.lines.cores() {
+            if let Ok(stats) = self.region.stream_stats(stream.id, core) {
+                counters.packet_sent += stats.packets();
+                counters.byte_sent += stats.bytes();
+            }
+        }
+        counters
+    }
+
+    pub(super) fn session_view(&self, view: &session::SessionView) -> SessionView {
+        let counters = self
+            .region
+            .viewer(view.viewer)
+            .map(|cell| cell.counters())
+            .unwrap_or_default();
+        let state = match view.state {
+            session::SessionState::New => SessionState::New,
+            session::SessionState::Connecting => SessionState::Connecting,
+            session::SessionState::Starting | session::SessionState::Live => {
+                SessionState::Connected
+            }
+        };
+        let reported = counters.rtt_us > 0 || counters.fraction_lost > 0;
+        SessionView {
+            id: view.id.as_str().to_owned(),
+            state,
+            stream: view.stream_name.clone(),
+            remote: view
+                .peer
+                .map(|peer| std::net::SocketAddr::from(peer).to_string()),
+            created_unix_ms: clock::unix_ms(view.created),
+            rtt_ms: (counters.rtt_us > 0).then(|| f64::from(counters.rtt_us) / 1000.0),
+            loss: reported.then(|| f64::from(counters.fraction_lost) / 256.0),
+            packets: counters.packets,
+            bytes: counters.bytes,
+            retransmissions: counters.retransmitted,
+            nacks: counters.nacks,
+            plis: counters.plis,
+            core: view.core.map(|core| core.0),
+            ice_state: match view.state {
+                session::SessionState::New => "new",
+                session::SessionState::Connecting => "checking",
+                _ => "connected",
+            }
+            .to_owned(),
+            dtls_state: match (view.state, view.engine) {
+                (session::SessionState::New, _) => "new".to_owned(),
+                (session::SessionState::Connecting, _) => "connecting".to_owned(),
+                (_, Some(engine)) => format!("connected ({})", engine_version(engine)),
+                (_, None) => "connected".to_owned(),
+            },
+            srtp_profile: view.profile.map(|profile| profile_name(profile).to_owned()),
+        }
+    }
+
+    pub(super) fn node_view(&self) -> NodeView {
+        let now = clock::now();
+        let limits = self.region.limits();
+        NodeView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: now.since(self.facts.started).as_millis() / 1000,
+            backend: self.facts.backend.clone(),
+            cores: limits.cores,
+            memory: memory_view(&self.region),
+            limits: BTreeMap::from([
+                ("streams_max".to_owned(), u64::from(limits.streams_max)),
+                ("viewers_max".to_owned(), u64::from(limits.viewers_max)),
+                ("log_packets".to_owned(), u64::from(limits.log_packets)),
+            ]),
+            listen: self.facts.listen.clone(),
+            processes: ProcessesView {
+                supervisor: self.facts.supervisor,
+                forwarder: self.facts.forwarder_pid(),
+                control: Some(std::process::id()),
+            },
+            counters: self
+                .lines
+                .cores()
+                .map(|core| self.core_view(now, core))
+                .collect(),
+        }
+    }
+
+    fn core_view(&self, now: Time, core: CoreId) -> CoreView {
+        let Ok(stats) = self.region.stats(core) else {
+            return CoreView::default();
+        };
+        let turned = stats.heartbeat();
+        CoreView {
+            core: core.0,
+            turn_age_ms: (turned > Time::ZERO).then(|| now.since(turned).as_millis()),
+            counters: COUNTERS
+                .iter()
+                .map(|c| (c.name().to_owned(), stats.read(*c)))
+                .collect(),
+        }
+    }
+
+    pub(super) fn metrics_snapshot(&self) -> MetricsSnapshot {
+        let mut sessions = BTreeMap::new();
+        for view in self.sessions.session_views() {
+            *sessions.entry(view.state.name().to_owned()).or_insert(0) += 1;
+        }
+        let of_core = |core: CoreId| {
+            let stats = self.region.stats(core).ok()?;
+            let sample = |counter: &link::stats::Counter| Sample {
+                name: counter.name(),
+                help: counter.help(),
+                value: stats.read(*counter),
+                counter: counter.kind() == Kind::Sum,
+            };
+            Some(CoreCounters {
+                core: core.0,
+                samples: COUNTERS.iter().map(sample).collect(),
+            })
+        };
+        MetricsSnapshot {
+            uptime_s: clock::now().since(self.facts.started).as_millis() / 1000,
+            backend: self.facts.backend.name.clone(),
+            memory_bytes: memory_view(&self.region).total_bytes,
+            sessions,
+            cores: self.lines.cores().filter_map(of_core).collect(),
+            control: self.samples(),
+            streams: self.stream_views(),
+        }
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        let (of, srt) = (self.sessions.counters(), &self.srt_counters);
+        let sum = |name, help, value| Sample {
+            name,
+            help,
+            value,
+            counter: true,
+        };
+        vec![
+            sum("session_created", "Sessions created", of.session_created),
+            sum(
+                "session_established",
+                "Sessions that got keys",
+                of.session_established,
+            ),
+            sum("session_closed", "Sessions that ended", of.session_closed),
+            sum(
+                "session_refused_full",
+                "Sessions refused: too many",
+                of.session_refused_full,
+            ),
+            sum("offer_refused", "Offers refused", of.offer_refused),
+            sum("ice_restarted", "ICE restarts", of.ice_restarted),
+            sum(
+                "check_answered",
+                "Valid checks answered by the sidecar",
+                of.stun_answered,
+            ),
+            sum(
+                "check_rejected",
+                "Valid checks answered with an error",
+                of.stun_rejected,
+            ),
+            sum(
+                "check_malformed",
+                "Checks dropped: malformed",
+                of.stun_malformed,
+            ),
+            sum(
+                "check_unverified",
+                "Checks dropped: wrong integrity",
+                of.stun_unverified,
+            ),
+            sum(
+                "dtls_received",
+                "DTLS datagrams of sessions",
+                of.dtls_received,
+            ),
+            sum(
+                "dtls_unverified",
+                "DTLS datagrams dropped: no valid check",
+                of.dtls_unverified,
+            ),
+            sum("dtls_failed", "Handshakes that failed", of.dtls_failed),
+            sum(
+                "punt_unknown",
+                "Datagrams dropped: neither STUN nor DTLS",
+                of.punt_unknown,
+            ),
+            sum(
+                "punt_lost",
+                "Handshake datagrams lost: ring full",
+                self.lines.punt_lost(),
+            ),
+            sum(
+                "srt_malformed",
+                "SRT datagrams dropped: malformed",
+                srt.malformed,
+            ),
+            sum(
+                "srt_stray",
+                "SRT datagrams dropped: of no connection",
+                srt.stray,
+            ),
+            sum(
+                "srt_bad_cookie",
+                "SRT handshakes dropped: wrong cookie",
+                srt.bad_cookie,
+            ),
+            sum(
+                "srt_rate_limited",
+                "SRT handshakes dropped: too many",
+                srt.rate_limited,
+            ),
+            sum(
+                "srt_rejected",
+                "SRT callers refused",
+                rejected(&srt.rejected),
+            ),
+            sum(
+                "srt_undecryptable",
+                "SRT packets dropped: wrong or no key",
+                srt.undecryptable,
+            ),
+            sum(
+                "srt_payload_overflowed",
+                "SRT payloads not taken in time",
+                self.srt_overflowed,
+            ),
+        ]
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        let now = clock::now();
+        let presence = self.region.presence(Role::Forwarder);
+        let stuck = self.lines.cores().find(|core| {
+            let turned = self.region.stats(*core).map(|stats| stats.heartbeat());
+            turned.is_ok_and(|turned| now.since(turned) > STUCK_AFTER)
+        });
+        let checks = vec![
+            ReadyCheck {
+                name: "forwarder".to_owned(),
+                ok: presence.alive,
+                detail: if presence.alive {
+                    "running"
+                } else {
+                    "not running"
+                }
+                .to_owned(),
+            },
+            ReadyCheck {
+                name: "workers".to_owned(),
+                ok: stuck.is_none(),
+                detail: stuck.map_or("all turn".to_owned(), |core| {
+                    format!(
+                        "worker {} has not turned for {} s",
+                        core.0,
+                        STUCK_AFTER.0 / 1_000_000_000
+                    )
+                }),
+            },
+        ];
+        Readiness {
+            ready: checks.iter().all(|check| check.ok),
+            checks,
+        }
+    }
+}
+
+fn rejected(by_code: &Rejections) -> u64 {
+    let application: u64 = by_code.application.iter().sum();
+    by_code.bad_secret + by_code.unsecure + by_code.protocol + application
+}
+
+fn engine_version(engine: EngineKind) -> &'static str {
+    match engine {
+        EngineKind::Dtls13 => "1.3",
+        EngineKind::Dtls12 => "1.2",
+    }
+}
+
+fn publisher_view(active: &Active) -> PublisherView {
+    let srt = active.srt.unwrap_or_default();
+    PublisherView {
+        kind: active.kind,
+        remote: active.remote.map(|remote| remote.to_string()),
+        since_unix_ms: clock::unix_ms(active.since),
+        bytes: srt.bytes,
+        packets: srt.packets,
+        loss: srt.skipped,
+        retransmissions: srt.retransmitted,
+        rtt_ms: (srt.rtt > Span::ZERO).then(|| millis(srt.rtt)),
+        latency_ms: active
+            .latency
+            .and_then(|latency| u32::try_from(latency.as_millis()).ok()),
+    }
+}
+
+fn memory_view(region: &Region) -> MemoryView {
+    let Ok(sum) = region.limits().memory() else {
+        return MemoryView::default();
+    };
+    MemoryView {
+        total_bytes: sum.total(),
+        parts: sum
+            .items
+            .iter()
+            .map(|(name, bytes)| ((*name).to_owned(), *bytes))
+            .collect(),
+    }
+}
+
+fn fps(per_1000_s: Option<u32>, measured: f64) -> Option<f64> {
+    let told = per_1000_s.map(|rate| f64::from(rate) / 1000.0);
+    told.or((measured > 0.0).then_some(measured))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds of a round trip are few"
+)]
+fn millis(span: Span) -> f64 {
+    span.as_micros() as f64 / 1000.0
+}
+
+fn profile_name(profile: SrtpProfile) -> &'static str {
+    match profile {
+        SrtpProfile::Plain => "none",
+        SrtpProfile::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+        SrtpProfile::Aes128CmSha1_32 => "SRTP_AES128_CM_HMAC_SHA1_32",
+        SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+        SrtpProfile::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
+    }
+}

@@ -1,0 +1,212 @@
+//! Owns `freshet serve`: the memory that both planes share, the planes' processes, and what a
+//! person is told when they start.
+
+use crate::config::{Config, LogFormat};
+use crate::supervise::{self, Plane};
+use crate::workers;
+use link::keeper::{Keeper, Notice};
+use link::region::Region;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the keeper's thread waits for something to happen before it looks again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A directory of this run; removed when it is dropped if this run has made it.
+struct RunDir {
+    path: PathBuf,
+    ours: bool,
+}
+
+/// Serves until SIGTERM.
+///
+/// # Errors
+/// The memory or the run directory cannot be had.
+pub async fn run(config: Config, demo: bool) -> io::Result<()> {
+    let of_host = std::thread::available_parallelism().map_or(1, usize::from);
+    let limits = config.link_limits(config.cores(of_host));
+    let region = Region::create(&limits).map_err(|e| {
+        io::Error::new(
+            e.kind(),
+            format!("no memory for the link: {e}; lower [limits]"),
+        )
+    })?;
+    let run_dir = RunDir::make(&config.node.run_dir)?;
+    let link = run_dir.path.join("link");
+    let keeper = Keeper::listen(region, &link)?;
+    std::thread::Builder::new()
+        .name("keeper".into())
+        .spawn(move || keep(keeper))?;
+
+    let resolved = run_dir.path.join("config.toml");
+    write_private(
+        &resolved,
+        &toml::to_string(&config).map_err(io::Error::other)?,
+    )?;
+    print_banner(&config, demo, &limits)?;
+
+    let mut control = plane_args("control", &link, &resolved);
+    if demo {
+        control.push("--demo".into());
+    }
+    let planes = vec![
+        Plane {
+            name: "forwarder",
+            args: plane_args("forwarder", &link, &resolved),
+        },
+        Plane {
+            name: "control",
+            args: control,
+        },
+    ];
+    supervise::run(planes, &run_dir.path).await
+}
+
+/// Ends this process when its supervisor dies: an orphan would hold the ports.
+pub fn follow_supervisor() {
+    if std::env::var_os(supervise::SUPERVISED).is_some() {
+        // Refused: an orphan is left behind in a case that should not happen anyway.
+        let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM);
+    }
+}
+
+fn plane_args(name: &str, link: &Path, config: &Path) -> Vec<OsString> {
+    let words: [OsString; 5] = [
+        name.into(),
+        "--link".into(),
+        link.into(),
+        "--config".into(),
+        config.into(),
+    ];
+    words.into()
+}
+
+fn keep(mut keeper: Keeper) {
+    loop {
+        match keeper.serve_one(PATIENCE) {
+            Ok(None) => {}
+            Ok(Some(Notice::Joined { role, pid, .. })) => tracing::debug!(?role, pid, "joined"),
+            Ok(Some(Notice::Left { role, pid })) => tracing::warn!(?role, pid, "left the link"),
+            Ok(Some(Notice::Refused { pid, why })) => tracing::warn!(pid, why, "refused"),
+            Err(error) => {
+                tracing::error!(%error, "the keeper of the link");
+                std::thread::sleep(PATIENCE);
+            }
+        }
+    }
+}
+
+impl RunDir {
+    /// The configured one, systemd's, or a new one that nobody else may enter.
+    fn make(configured: &str) -> io::Result<Self> {
+        let given = if configured.is_empty() {
+            std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from)
+        } else {
+            Some(PathBuf::from(configured))
+        };
+        let (path, ours) = match given {
+            Some(path) => (path, false),
+            None => {
+                let random: u64 = rand::random();
+                (
+                    std::env::temp_dir().join(format!("freshet-{random:016x}")),
+                    true,
+                )
+            }
+        };
+        let explain = |e: io::Error| {
+            io::Error::new(e.kind(), format!("run directory {}: {e}", path.display()))
+        };
+        DirBuilder::new()
+            .recursive(!ours)
+            .mode(0o700)
+            .create(&path)
+            .map_err(explain)?;
+        Ok(Self { path, ours })
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        if self.ours {
+            // What is left behind is a few small files in the directory for such.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Secrets are in there: nobody else may read it.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let _ = std::fs::remove_file(path);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Where to watch, how to publish, and what was chosen.
+fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> io::Result<()> {
+    if config.log.format == LogFormat::Json {
+        return Ok(());
+    }
+    let choice = workers::choose(config);
+    let http = reachable(config.http.listen.resolve());
+    let srt = reachable(config.srt.listen.resolve());
+    let memory = limits.memory().map_err(io::Error::other)?;
+    let stream = if demo { "demo" } else { "mystream" };
+    let mut out = io::stdout().lock();
+    writeln!(out, "freshet {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  watch      http://{http}/")?;
+    writeln!(out, "             WHEP http://{http}/whep/{stream}")?;
+    writeln!(
+        out,
+        "  publish    ffmpeg -re -i in.mp4 -c:v libx264 -bf 0 -g 60 -tune zerolatency \\"
+    )?;
+    writeln!(
+        out,
+        "               -c:a aac -f mpegts 'srt://{srt}?streamid=publish:mystream'"
+    )?;
+    writeln!(
+        out,
+        "             OBS: Custom, server srt://{srt}?streamid=publish:mystream"
+    )?;
+    writeln!(
+        out,
+        "             WHIP is not taken yet: browsers cannot publish"
+    )?;
+    writeln!(out, "  media      udp {} for browsers", config.media.listen)?;
+    writeln!(
+        out,
+        "  backend    {}: {}",
+        workers::name(choice.backend),
+        choice.why
+    )?;
+    writeln!(out, "  cores      {}", limits.cores)?;
+    writeln!(
+        out,
+        "  memory     {} MB at most, for {} streams and {} viewers",
+        memory.total() >> 20,
+        limits.streams_max,
+        limits.viewers_max
+    )?;
+    writeln!(
+        out,
+        "  more       http://{http}/v1/node   http://{http}/metrics   freshet --help"
+    )?;
+    out.flush()
+}
+
+/// An address that can be typed on this host, for one that means all of them.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    address
+}

@@ -1,0 +1,128 @@
+//! Owns the control process: puts sessions, HTTP and SRT together over a link.
+
+use crate::clock;
+use crate::config::Config;
+use crate::control::{BackendView, Control, ListenView, StreamName};
+use crate::driver::{Driver, Facts, Parts};
+use crate::srt::{self, QUESTIONS_MAX, SrtTask};
+use crate::{http, workers};
+use link::region::Role;
+use media::clip::Looper;
+use session::Sessions;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use wire::time::Span;
+
+/// The built-in clip: made by `assets/make-demo.sh`.
+const CLIP: &[u8] = include_bytes!("../assets/demo.ts");
+
+/// Name of the stream that the clip is published as.
+const CLIP_STREAM: &str = "demo";
+
+/// Runs the sidecar until SIGTERM.
+///
+/// # Errors
+/// A port is taken, or another control is at the link.
+pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<()> {
+    let started = clock::now();
+    let region = workers::join(link, Role::Control).await?;
+    let address = config.http.listen.resolve();
+    let listener = http::bind(address).await.map_err(io::Error::other)?;
+    let srt_address = config.srt.listen.resolve();
+    let socket = srt::bind(srt_address)?;
+
+    let candidates = config.candidates()?;
+    let sessions = Sessions::new(
+        session_config(&config, region.limits().cores, &candidates),
+        rand::random(),
+    )
+    .map_err(io::Error::other)?;
+    let choice = workers::choose(&config);
+    let facts = Facts {
+        started,
+        backend: BackendView {
+            name: workers::name(choice.backend).to_owned(),
+            why: choice.why,
+        },
+        listen: ListenView {
+            http: vec![address.to_string()],
+            media: vec![config.media.listen.resolve().to_string()],
+            advertise: candidates.iter().map(ToString::to_string).collect(),
+            srt: vec![srt_address.to_string()],
+        },
+        supervisor: u32::try_from(nix::unistd::getppid().as_raw()).ok(),
+        forwarder_pid_file: link.with_file_name("forwarder.pid"),
+    };
+
+    let srt_config = session::srt::Config {
+        latency: Span::millis(u64::from(config.srt.latency_ms)),
+        ..session::srt::Config::default()
+    };
+    let (srt_tells, srt_news) = mpsc::channel(QUESTIONS_MAX);
+    // Room for an answer and a close of every connection.
+    let (srt_orders, srt_told) = mpsc::channel(2 * srt_config.connections_max);
+    tokio::spawn(SrtTask::new(socket, srt_config, rand::random(), srt_tells, srt_told).run());
+
+    let (control, requests) = Control::channel();
+    let (_config_source, config) = watch::channel(Arc::new(config));
+    let site = http::Site::new(control, config.clone());
+    let parts = Parts {
+        region,
+        sessions,
+        config,
+        requests,
+        srt_news,
+        srt_orders,
+        facts,
+    };
+    let mut driver = Driver::new(parts)?;
+    if demo {
+        publish_clip(&mut driver)?;
+    }
+
+    let (stop, stopped) = watch::channel(false);
+    let mut driver = tokio::spawn(driver.run(stopped.clone()));
+    let mut http_stopped = stopped.clone();
+    let serving = tokio::spawn(http::serve(listener, site, async move {
+        let _ = http_stopped.wait_for(|stop| *stop).await;
+    }));
+    tracing::info!(http = %address, srt = %srt_address, "serving");
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = &mut driver => {
+            return Err(io::Error::other(format!("the driver has ended: {ended:?}")));
+        }
+    }
+    // Both tasks hold receivers.
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
+    Ok(())
+}
+
+fn publish_clip(driver: &mut Driver) -> io::Result<()> {
+    let name: StreamName = CLIP_STREAM.parse().map_err(io::Error::other)?;
+    let looper = Looper::new(CLIP).map_err(io::Error::other)?;
+    driver.publish_clip(&name, looper).map_err(io::Error::other)
+}
+
+fn session_config(
+    config: &Config,
+    cores: u16,
+    candidates: &[std::net::SocketAddr],
+) -> session::Config {
+    session::Config {
+        candidates: candidates.to_vec(),
+        cores,
+        viewers_max: config.limits.viewers_max,
+        handshakes_max: config.limits.handshakes_max,
+        handshake_timeout: Span::secs(config.limits.handshake_timeout_s),
+        ..session::Config::default()
+    }
+}

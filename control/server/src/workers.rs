@@ -1,0 +1,132 @@
+//! Owns the forwarder process: its workers, from their sockets to their end.
+
+use crate::config::{Backend, Config, Idle};
+use link::region::{Region, Role};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tuning::{Finding, Row, Verdict};
+use wire::time::Span;
+use worker::probe::{self, Probe};
+use worker::{PortConfig, Socket, SocketConfig, Workers};
+
+/// How long a spinning worker looks for work before it sleeps: longer than the gap between two
+/// frames of video at 25 a second, so that a busy stream never sleeps.
+const SPIN: Span = Span::millis(50);
+
+/// How often the workers are looked after.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A joining plane waits so long for the keeper, and asks this often.
+const JOIN_PATIENCE: u32 = 100;
+const JOIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// How packets come and go on this host, as the configuration and a probe decide.
+#[must_use]
+pub fn choose(config: &Config) -> probe::Choice {
+    let wanted = match config.media.backend {
+        Backend::Auto => None,
+        Backend::Mmsg => Some(probe::Backend::Mmsg),
+        Backend::Uring => Some(probe::Backend::Uring),
+    };
+    probe::choose(&Probe::run(), wanted)
+}
+
+/// What the probe of the kernel found, for `freshet doctor`.
+#[must_use]
+pub fn probe_rows() -> Vec<Row> {
+    let why = "the data plane is faster with it, and works without";
+    let row = |(name, answer): (&str, &probe::Answer)| {
+        let finding = match answer {
+            Ok(()) => Finding::good("yes", "yes"),
+            Err(error) => {
+                let fix = "a newer kernel, or leave of the container's seccomp profile";
+                Finding::wanting(Verdict::Better, error.clone(), "yes", fix)
+            }
+        };
+        Row::new(name, why, finding)
+    };
+    Probe::run().list().into_iter().map(row).collect()
+}
+
+/// The name of a backend as the configuration has it.
+#[must_use]
+pub fn name(backend: probe::Backend) -> &'static str {
+    match backend {
+        probe::Backend::Mmsg => "mmsg",
+        probe::Backend::Uring => "uring",
+    }
+}
+
+/// Joins the keeper of the link; it may still be starting.
+///
+/// # Errors
+/// No keeper, or it refuses: another process has this role, or another version.
+pub async fn join(link: &Path, role: Role) -> io::Result<Region> {
+    let mut tries = 0;
+    loop {
+        match link::keeper::join(link, role) {
+            Ok(region) => return Ok(region),
+            Err(error) if tries < JOIN_PATIENCE && may_come(&error) => {
+                tries += 1;
+                tokio::time::sleep(JOIN_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Not there yet, or the one before has died and is not buried yet.
+fn may_come(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, ConnectionRefused, NotFound, ResourceBusy};
+    matches!(
+        error.kind(),
+        NotFound | ConnectionRefused | AddrInUse | ResourceBusy
+    )
+}
+
+/// Runs the workers over a link until SIGTERM.
+///
+/// # Errors
+/// They cannot be started, or one of them has died.
+pub async fn run(link: &Path, config: &Config) -> io::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let region = join(link, Role::Forwarder).await?;
+    let workers = start(region, config)?;
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = interrupt.recv() => break,
+            () = tokio::time::sleep(LOOK_INTERVAL) => {
+                if let Some(core) = workers.dead() {
+                    return Err(io::Error::other(format!("worker {} has died", core.0)));
+                }
+            }
+        }
+    }
+    workers.stop();
+    workers.join().map_err(io::Error::other)
+}
+
+fn start(region: Region, config: &Config) -> io::Result<Workers> {
+    let choice = choose(config);
+    let cores = usize::from(region.limits().cores);
+    let address = config.media.listen.resolve();
+    let sockets = Socket::bind_all(address, cores, &SocketConfig::default())
+        .map_err(|e| io::Error::other(format!("media port {address}: {e}")))?;
+    tracing::info!(%address, cores, backend = name(choice.backend), "forwarding");
+    let workers = worker::spawn(worker::Config {
+        region,
+        sockets,
+        backend: choice.backend,
+        port: PortConfig::default(),
+        idle: match config.media.idle {
+            Idle::Sleep => worker::Idle::Sleep,
+            Idle::Spin => worker::Idle::Spin(SPIN),
+        },
+        pin: worker::Pin::Auto,
+    });
+    workers.map_err(io::Error::other)
+}
