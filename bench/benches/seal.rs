@@ -1,0 +1,2 @@
+//! Owns nothing yet.
+fn main() {}

@@ -1,0 +1,106 @@
+//! Owns the way most media servers forward, to compare with: libsrtp and one `sendto` per packet.
+
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+
+use seal::oracle::Session;
+use seal::{Profile, Secret};
+use wire::rtp::{HEADER_BYTES, Header};
+
+use crate::PAYLOAD_BYTES;
+use crate::rig::{address, master};
+use crate::sink::Sink;
+
+/// What libsrtp may add to a packet: room for its largest trailer.
+const TRAILER_BYTES: usize = 160;
+
+/// Viewers who are served in the classic way.
+pub struct Classic {
+    socket: UdpSocket,
+    viewers: Vec<Viewer>,
+    packet: Vec<u8>,
+    /// Sends that failed.
+    pub errors: u64,
+}
+
+struct Viewer {
+    session: Session,
+    to: SocketAddr,
+    header: Header,
+}
+
+/// Who is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Each packet, as it comes, to all viewers.
+    PacketByPacket,
+    /// Each viewer all packets of a burst: keys stay in the cache.
+    ViewerByViewer,
+}
+
+impl Classic {
+    /// Sessions of libsrtp with AES-128-GCM and a plain socket at the sink's address.
+    ///
+    /// # Panics
+    /// When libsrtp refuses a key or the system a socket.
+    #[must_use]
+    pub fn new(viewers: u32, sink: &Sink) -> Self {
+        let viewers = (0..viewers).map(|n| viewer(n, sink.first)).collect();
+        Self {
+            socket: UdpSocket::bind((sink.local, 0)).expect("an address of ours"),
+            viewers,
+            packet: Vec::with_capacity(HEADER_BYTES + PAYLOAD_BYTES + TRAILER_BYTES),
+            errors: 0,
+        }
+    }
+
+    /// A burst of `packets` goes to everybody.
+    pub fn burst(&mut self, packets: u32, order: Order) {
+        let viewers = self.viewers.len();
+        match order {
+            Order::PacketByPacket => {
+                for packet in 0..packets {
+                    for n in 0..viewers {
+                        self.send(n, packet + 1 == packets);
+                    }
+                }
+            }
+            Order::ViewerByViewer => {
+                for n in 0..viewers {
+                    for packet in 0..packets {
+                        self.send(n, packet + 1 == packets);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, n: usize, marker: bool) {
+        static PAYLOAD: [u8; PAYLOAD_BYTES] = [0x5a; PAYLOAD_BYTES];
+        let viewer = &mut self.viewers[n];
+        viewer.header.sequence = viewer.header.sequence.wrapping_add(1);
+        viewer.header.marker = marker;
+        self.packet.resize(HEADER_BYTES, 0);
+        let _ = viewer.header.write(&[], &mut self.packet);
+        self.packet.extend_from_slice(&PAYLOAD);
+        let sealed = viewer.session.protect(&mut self.packet);
+        let sent = sealed && self.socket.send_to(&self.packet, viewer.to).is_ok();
+        self.errors += u64::from(!sent);
+    }
+}
+
+fn viewer(n: u32, first: SocketAddrV4) -> Viewer {
+    let keys = master(n);
+    let secret = Secret::new(Profile::AeadAes128Gcm, &keys.key[..16], &keys.salt[..12]);
+    let mut session = Session::new(&secret.expect("the right lengths")).expect("libsrtp knows GCM");
+    let ssrc = 0x1000_0000 + n;
+    assert!(session.add(ssrc, 0), "libsrtp takes a new SSRC");
+    Viewer {
+        session,
+        to: address(first, n),
+        header: Header {
+            payload_type: 102,
+            ssrc,
+            ..Header::default()
+        },
+    }
+}

@@ -1,0 +1,251 @@
+//! Owns one core with its viewers: a real seat, a real log, keys of their own, and a port of any
+//! kind. Time is given to it, so that a second of stream takes no second.
+
+use core::fmt::Debug;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+
+use io::Port;
+use io::clock;
+use link::Region;
+use link::command::{AddViewer, Command, IceCredentials, TrackOut, VIDEO};
+use link::ids::{CoreId, StreamId, ufrag};
+use link::keys::{MasterKey, Profile, SrtpKeys};
+use link::limits::Limits;
+use link::log::{Flags, LogWriter, Record};
+use link::stats::{Counter, Stats};
+use wire::peer::Ip;
+use wire::time::{Span, Time};
+use worker::{Exchange, Seat, SeatConfig, Turn};
+
+use crate::{PAYLOAD_BYTES, STREAM_BIT_S};
+
+/// Turns after which what has not been sent never will be.
+const TURNS_MAX: u32 = 100_000;
+
+/// Between two turns of one burst.
+const TURN: Span = Span::micros(20);
+
+/// Packets that the log holds: several seconds, far more than a second-level cache.
+const LOG_PACKETS: u32 = 4096;
+
+/// Where viewers are and how they are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Audience {
+    /// How many.
+    pub viewers: u32,
+    /// Where the first is; each of the others has the next address.
+    pub first: SocketAddrV4,
+    /// The address of ours that they talk to.
+    pub local: Ip,
+    /// The protection of all of them.
+    pub profile: Profile,
+    /// The track that they take: [`VIDEO`], or one that the stream does not have.
+    pub track: usize,
+}
+
+/// A core, its stream and those who watch it.
+pub struct Rig<P> {
+    seat: Seat<P>,
+    writer: LogWriter,
+    stats: Stats,
+    region: Region,
+    viewers: u64,
+    now: Time,
+    ticks: u32,
+    awaited: u64,
+}
+
+impl<P: Port> Rig<P> {
+    /// Everybody has joined and watches live. `port` is given the descriptor that wakes it.
+    ///
+    /// # Panics
+    /// When memory, ports or keys cannot be had.
+    pub fn new<E: Debug>(audience: &Audience, port: impl FnOnce(OwnedFd) -> Result<P, E>) -> Self {
+        let limits = Limits {
+            cores: 1,
+            streams_max: 1,
+            viewers_max: audience.viewers,
+            log_packets: LOG_PACKETS,
+            ..Limits::default()
+        };
+        let core = CoreId(0);
+        let region = Region::create(&limits).expect("memory for one stream");
+        let stream = region.open_stream(0, "bench").expect("the first stream");
+        let bell = region.sleeper(core).expect("the first core");
+        let bell = bell.fd().try_clone_to_owned();
+        let config = SeatConfig {
+            region: &region,
+            core,
+            exchange: &Exchange::new(&region),
+            seed: 1,
+        };
+        let port = port(bell.expect("a descriptor")).expect("a port");
+        let seat = Seat::new(&config, port).expect("nobody else sits there");
+        let mut rig = Self {
+            seat,
+            writer: region.log_writer(stream).expect("the only writer"),
+            stats: region.stats(core).expect("the first core"),
+            region,
+            viewers: u64::from(audience.viewers),
+            now: clock::now(),
+            ticks: 0,
+            awaited: 0,
+        };
+        rig.seat_viewers(stream, audience);
+        if audience.track == VIDEO {
+            // They wait for a keyframe; this is it.
+            rig.frame(1, Flags::KEY);
+            rig.frame(1, Flags::NONE);
+        }
+        rig
+    }
+
+    /// A burst of `packets` comes in and goes to everybody.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn burst(&mut self, packets: u32) {
+        self.frame(packets, Flags::NONE);
+    }
+
+    /// The same for viewers who want none of it: the burst is read and cut, and that is all.
+    ///
+    /// # Panics
+    /// When the log takes no more.
+    pub fn unwanted(&mut self, packets: u32) -> Turn {
+        self.write(packets, Flags::NONE);
+        self.turn()
+    }
+
+    /// What went wrong since the start, by name. Empty: every run was sent as it should.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<(&'static str, u64)> {
+        let counters = [
+            ("egress full", Counter::EgressFull),
+            ("send errors", Counter::SendError),
+            ("datagrams dropped", Counter::SendDropped),
+            ("viewers skipped", Counter::ViewerSkipped),
+        ];
+        let read = counters.map(|(name, counter)| (name, self.stats.read(counter)));
+        read.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Viewers.
+    #[must_use]
+    pub fn viewers(&self) -> u64 {
+        self.viewers
+    }
+
+    fn seat_viewers(&mut self, stream: StreamId, audience: &Audience) {
+        let mut commands = self.region.commands_producer(CoreId(0)).expect("only ours");
+        for n in 0..audience.viewers {
+            let cell = self.region.open_viewer(n).expect("below the limit");
+            let add = viewer(cell.id(), stream, audience);
+            while commands.push(&Command::AddViewer(add)).is_err() {
+                self.turn();
+            }
+        }
+        while self.stats.read(Counter::ViewerAdded) < self.viewers {
+            self.turn();
+        }
+    }
+
+    fn frame(&mut self, packets: u32, flags: Flags) {
+        self.write(packets, flags);
+        self.awaited += self.viewers * u64::from(packets);
+        for _ in 0..TURNS_MAX {
+            let turn = self.turn();
+            if turn.waiting == 0 && self.stats.read(Counter::PacketSent) >= self.awaited {
+                return;
+            }
+        }
+        panic!("not sent after {TURNS_MAX} turns: {:?}", self.troubles());
+    }
+
+    fn turn(&mut self) -> Turn {
+        self.now = self.now + TURN;
+        self.seat.turn(self.now, clock::unix_ns)
+    }
+
+    /// Appends a frame after the time that its packets take at the stream's rate.
+    fn write(&mut self, packets: u32, flags: Flags) {
+        static PAYLOAD: [u8; PAYLOAD_BYTES] = [0x5a; PAYLOAD_BYTES];
+        let bits = (PAYLOAD_BYTES as u64 + 12) * 8 * u64::from(packets);
+        let frame = Span(bits * 1_000_000_000 / STREAM_BIT_S);
+        self.now = self.now + frame;
+        self.ticks = self
+            .ticks
+            .wrapping_add(u32::try_from(frame.0 * 9 / 100_000).unwrap_or(u32::MAX));
+        for packet in 0..packets {
+            let mut record = Record {
+                flags,
+                timestamp: self.ticks,
+                capture: self.now,
+                arrival: self.now,
+                ..Record::default()
+            };
+            if packet == 0 {
+                record.flags |= Flags::FIRST;
+            }
+            if packet + 1 == packets {
+                record.flags |= Flags::LAST;
+            }
+            let appended = self.writer.append(&record, &[&PAYLOAD]);
+            appended.expect("the reader keeps up");
+        }
+        self.writer.publish();
+    }
+}
+
+/// Viewer n, with keys and numbers of its own.
+fn viewer(id: link::ids::ViewerId, stream: StreamId, audience: &Audience) -> AddViewer {
+    let n = id.index;
+    let mut tracks = [TrackOut::default(); 2];
+    tracks[audience.track] = TrackOut {
+        ssrc: 0x1000_0000 + n,
+        rtx_ssrc: 0x2000_0000 + n,
+        clock_hz: 90_000,
+        payload_type: 102,
+        rtx_payload_type: 103,
+        first_index: u64::from(n),
+        rtx_first_index: u64::from(n),
+        ..TrackOut::default()
+    };
+    let keys = SrtpKeys {
+        profile: audience.profile,
+        send: master(n),
+        receive: master(!n),
+    };
+    AddViewer {
+        viewer: id,
+        stream,
+        peer: address(audience.first, n).into(),
+        local: audience.local,
+        ice: IceCredentials {
+            ufrag: ufrag(n, [7; 12]),
+            pwd: [b'p'; 24],
+        },
+        keys,
+        tracks,
+        rtcp_first_index: 0,
+    }
+}
+
+/// The address of viewer n.
+#[must_use]
+pub fn address(first: SocketAddrV4, n: u32) -> SocketAddr {
+    let ip = Ipv4Addr::from_bits(first.ip().to_bits().wrapping_add(n));
+    (ip, first.port()).into()
+}
+
+/// A key that differs from viewer to viewer.
+#[must_use]
+pub fn master(n: u32) -> MasterKey {
+    let mut master = MasterKey::default();
+    for (place, byte) in (0_u8..).zip(&mut master.key) {
+        *byte = n.to_le_bytes()[usize::from(place % 4)].wrapping_add(place);
+    }
+    master.salt = [0x33; 14];
+    master
+}
