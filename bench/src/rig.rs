@@ -29,6 +29,20 @@ const TURN: Span = Span::micros(20);
 /// Packets that the log holds: several seconds, far more than a second-level cache.
 const LOG_PACKETS: u32 = 4096;
 
+/// How time goes by in a rig.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As the packets take at [`STREAM_BIT_S`]: reports leave and are counted in as they are when
+    /// it is used. Consent runs out after [`PACED_PACKETS_MAX`] packets.
+    Stream,
+    /// A nanosecond a burst: nothing but media ever happens.
+    Still,
+}
+
+/// Packets of a stream at its pace before viewers are taken for gone, because rigs have nobody who
+/// checks: 29 s of the 30 of RFC 7675.
+pub const PACED_PACKETS_MAX: u64 = 29 * STREAM_BIT_S / (8 * (PAYLOAD_BYTES as u64 + 12));
+
 /// Where viewers are and how they are served.
 #[derive(Clone, Copy, Debug)]
 pub struct Audience {
@@ -42,6 +56,8 @@ pub struct Audience {
     pub profile: Profile,
     /// The track that they take: [`VIDEO`], or one that the stream does not have.
     pub track: usize,
+    /// How its time goes by.
+    pub pace: Pace,
 }
 
 /// A core, its stream and those who watch it.
@@ -51,6 +67,7 @@ pub struct Rig<P> {
     stats: Stats,
     region: Region,
     viewers: u64,
+    pace: Pace,
     now: Time,
     ticks: u32,
     awaited: u64,
@@ -88,6 +105,7 @@ impl<P: Port> Rig<P> {
             stats: region.stats(core).expect("the first core"),
             region,
             viewers: u64::from(audience.viewers),
+            pace: audience.pace,
             now: clock::now(),
             ticks: 0,
             awaited: 0,
@@ -118,6 +136,14 @@ impl<P: Port> Rig<P> {
         self.turn()
     }
 
+    /// One turn of the core.
+    pub fn turn(&mut self) -> Turn {
+        if self.pace == Pace::Stream {
+            self.now = self.now + TURN;
+        }
+        self.seat.turn(self.now, clock::unix_ns)
+    }
+
     /// What went wrong since the start, by name. Empty: every run was sent as it should.
     #[must_use]
     pub fn troubles(&self) -> Vec<(&'static str, u64)> {
@@ -129,6 +155,12 @@ impl<P: Port> Rig<P> {
         ];
         let read = counters.map(|(name, counter)| (name, self.stats.read(counter)));
         read.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Sender reports since the start.
+    #[must_use]
+    pub fn reports(&self) -> u64 {
+        self.stats.read(Counter::ReportSent)
     }
 
     /// Viewers.
@@ -163,17 +195,15 @@ impl<P: Port> Rig<P> {
         panic!("not sent after {TURNS_MAX} turns: {:?}", self.troubles());
     }
 
-    fn turn(&mut self) -> Turn {
-        self.now = self.now + TURN;
-        self.seat.turn(self.now, clock::unix_ns)
-    }
-
     /// Appends a frame after the time that its packets take at the stream's rate.
     fn write(&mut self, packets: u32, flags: Flags) {
         static PAYLOAD: [u8; PAYLOAD_BYTES] = [0x5a; PAYLOAD_BYTES];
         let bits = (PAYLOAD_BYTES as u64 + 12) * 8 * u64::from(packets);
         let frame = Span(bits * 1_000_000_000 / STREAM_BIT_S);
-        self.now = self.now + frame;
+        self.now = match self.pace {
+            Pace::Stream => self.now + frame,
+            Pace::Still => self.now + Span(1),
+        };
         self.ticks = self
             .ticks
             .wrapping_add(u32::try_from(frame.0 * 9 / 100_000).unwrap_or(u32::MAX));

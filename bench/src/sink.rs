@@ -60,9 +60,11 @@ impl Sink {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let table = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-        let line = table
-            .lines()
-            .find_map(|line| line.trim_start().strip_prefix(self.device)?.strip_prefix(':'));
+        let line = table.lines().find_map(|line| {
+            line.trim_start()
+                .strip_prefix(self.device)?
+                .strip_prefix(':')
+        });
         let first = line.and_then(|rest| rest.split_whitespace().next());
         first.and_then(|word| word.parse().ok()).unwrap_or(0)
     }
@@ -70,12 +72,7 @@ impl Sink {
 
 /// An ifb device, which frees frames that no other device has redirected to it, after it has
 /// counted them. Its driver says that it segments; it sees a run as one frame.
-fn device(
-    name: &'static str,
-    nth: u8,
-    settings: &str,
-    what: &'static str,
-) -> Result<Sink, String> {
+fn device(name: &'static str, nth: u8, settings: &str, what: &'static str) -> Result<Sink, String> {
     let local = Ipv4Addr::new(10, 97, nth, 1);
     let gateway = Ipv4Addr::new(10, 97, nth, 2);
     let net = Ipv4Addr::new(10, 96 - nth, 0, 0);

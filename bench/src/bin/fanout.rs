@@ -7,7 +7,7 @@ use clap::Parser;
 use freshet_bench::classic::{Classic, Order};
 use freshet_bench::host::Host;
 use freshet_bench::null::Null;
-use freshet_bench::rig::{Audience, Rig};
+use freshet_bench::rig::{Audience, PACED_PACKETS_MAX, Pace, Rig};
 use freshet_bench::samples::Samples;
 use freshet_bench::sink::{self, Sink};
 use freshet_bench::{PAYLOAD_BYTES, cpu};
@@ -46,8 +46,28 @@ struct Options {
     loopback: bool,
 }
 
+impl Options {
+    /// Viewers who never check are gone after half a minute of the stream's own time.
+    fn check(&self) -> Result<(), String> {
+        let warm: u32 = BURSTS.iter().sum();
+        let each = self.packets / self.viewers + BURSTS[BURSTS.len() - 1];
+        let round = u64::from(each) * BURSTS.len() as u64 + u64::from(warm);
+        if round * u64::from(self.rounds) < PACED_PACKETS_MAX {
+            return Ok(());
+        }
+        Err(format!(
+            "{} rounds of {} packets are {} for each viewer, and {PACED_PACKETS_MAX} can be: \
+             lower --rounds or --packets, or raise --viewers",
+            self.rounds,
+            self.packets,
+            round * u64::from(self.rounds),
+        ))
+    }
+}
+
 fn main() -> Result<(), String> {
     let options = Options::parse();
+    options.check()?;
     print!("{}", Host::look());
     match cpu::pin(options.cpu) {
         Some(cpu) => println!("pinned to   processor {cpu}"),
@@ -130,6 +150,7 @@ impl Table {
             local: std::net::IpAddr::V4(sink.local).into(),
             profile: Profile::AeadAes128Gcm,
             track: VIDEO,
+            pace: Pace::Stream,
         };
         let config = PortConfig::default();
         let socket = || {
@@ -219,7 +240,10 @@ impl Table {
 
     /// The cheaper of the two classic orders.
     fn baseline(&self) -> f64 {
-        let classic = self.rows.iter().filter(|row| matches!(row.way, Way::Classic(_)));
+        let classic = self
+            .rows
+            .iter()
+            .filter(|row| matches!(row.way, Way::Classic(_)));
         classic.fold(f64::MAX, |least, row| least.min(row.samples.median()))
     }
 
