@@ -7,9 +7,13 @@ mod listen;
 mod load;
 
 pub use addresses::advertised;
-pub use key::{Secret, keys};
+pub use key::Secret;
+#[cfg(test)]
+pub use key::keys;
 pub use listen::Listen;
-pub use load::{ConfigError, Origin, Override, load};
+#[cfg(test)]
+pub use load::{ConfigError, Origin};
+pub use load::{Override, load};
 
 use crate::control::StreamName;
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,6 @@ pub use name::{BadName, StreamName};
 pub use views::*;
 
 use crate::problem::Problem;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,8 +30,6 @@ pub enum Request {
         stream: StreamName,
         /// The SDP offer, at most the body limit of the configuration, valid UTF-8.
         offer: String,
-        /// Who asks; for limits per address, not for ICE.
-        remote: SocketAddr,
         /// Where the answer goes.
         reply: Reply<Created>,
     },
@@ -115,16 +112,10 @@ impl Control {
     ///
     /// # Errors
     /// Whatever the driver refuses with; 503 if it does not answer. So do all the others.
-    pub async fn whep_post(
-        &self,
-        stream: StreamName,
-        offer: String,
-        remote: SocketAddr,
-    ) -> Result<Created, Problem> {
+    pub async fn whep_post(&self, stream: StreamName, offer: String) -> Result<Created, Problem> {
         self.ask(|reply| Request::WhepPost {
             stream,
             offer,
-            remote,
             reply,
         })
         .await

@@ -3,6 +3,7 @@
 mod describe;
 mod lines;
 mod requests;
+mod samples;
 mod streams;
 mod views;
 

@@ -8,7 +8,7 @@ mod page;
 mod snapshot;
 mod whep;
 
-pub use accept::{BindError, bind, serve};
+pub use accept::{bind, serve};
 
 use crate::config::Config;
 use crate::control::{Control, Sample};

@@ -73,18 +73,21 @@ impl Problem {
     }
 
     /// The HTTP status.
+    #[cfg(test)]
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
     /// The name of the kind of problem, without the URN in front.
+    #[cfg(test)]
     #[must_use]
     pub fn name(&self) -> &str {
         self.kind.rsplit(':').next().unwrap_or_default()
     }
 
     /// What happened this time.
+    #[cfg(test)]
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail

@@ -44,7 +44,9 @@ pub enum Report {
     /// About once a second.
     Progress(Progress),
     /// The last word: the next publisher of the stream may begin.
-    Ended(Remains),
+    Ended(Box<Remains>),
+    /// Instead of the last word: the task has panicked.
+    Died,
 }
 
 /// What has gone into the log since the publisher came.
@@ -133,8 +135,8 @@ impl Publisher {
     /// Works until the source ends; then gives back what the next publisher goes on with.
     pub async fn run(mut self, source: Source) {
         match source {
-            Source::Channel(messages) => self.from_channel(messages).await,
-            Source::Clip(looper, stop) => self.from_clip(*looper, stop).await,
+            Source::Channel(messages) => self.feed_messages(messages).await,
+            Source::Clip(looper, stop) => self.feed_clip(*looper, stop).await,
         }
         let continuation = self.ingest.finish(clock::now());
         self.drain(clock::now()).await;
@@ -143,10 +145,13 @@ impl Publisher {
             continuation,
         };
         // Nobody listens: the driver ends, and with it everything.
-        let _ = self.reports.send((self.key, Report::Ended(remains))).await;
+        let _ = self
+            .reports
+            .send((self.key, Report::Ended(Box::new(remains))))
+            .await;
     }
 
-    async fn from_channel(&mut self, mut messages: mpsc::Receiver<Vec<u8>>) {
+    async fn feed_messages(&mut self, mut messages: mpsc::Receiver<Vec<u8>>) {
         loop {
             tokio::select! {
                 message = messages.recv() => {
@@ -164,7 +169,7 @@ impl Publisher {
         }
     }
 
-    async fn from_clip(&mut self, mut looper: Looper, mut stop: mpsc::Receiver<()>) {
+    async fn feed_clip(&mut self, mut looper: Looper, mut stop: mpsc::Receiver<()>) {
         loop {
             let now = clock::now();
             while let Some(bytes) = looper.poll(now) {
@@ -283,11 +288,14 @@ fn count(progress: &mut Progress, window: &mut Window, packet: &Packet<'_>) {
     progress.bytes[track] += packet.payload.len() as u64;
     if packet.track == Track::Video && packet.first {
         window.frames += 1;
-        if packet.key {
-            if let Some(before) = window.key_at.replace(packet.capture) {
-                let gop = packet.capture.since(before).as_millis();
-                progress.gop_ms = u32::try_from(gop).unwrap_or(u32::MAX);
-            }
+        let before = if packet.key {
+            window.key_at.replace(packet.capture)
+        } else {
+            None
+        };
+        if let Some(before) = before {
+            let gop = packet.capture.since(before).as_millis();
+            progress.gop_ms = u32::try_from(gop).unwrap_or(u32::MAX);
         }
     }
 }

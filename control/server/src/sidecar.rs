@@ -10,6 +10,7 @@ use link::region::Role;
 use media::clip::Looper;
 use session::Sessions;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,6 @@ const CLIP_STREAM: &str = "demo";
 /// # Errors
 /// A port is taken, or another control is at the link.
 pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<()> {
-    let started = clock::now();
     let region = workers::join(link, Role::Control).await?;
     let address = config.http.listen.resolve();
     let listener = http::bind(address).await.map_err(io::Error::other)?;
@@ -41,22 +41,7 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<()> {
         rand::random(),
     )
     .map_err(io::Error::other)?;
-    let choice = workers::choose(&config);
-    let facts = Facts {
-        started,
-        backend: BackendView {
-            name: workers::name(choice.backend).to_owned(),
-            why: choice.why,
-        },
-        listen: ListenView {
-            http: vec![address.to_string()],
-            media: vec![config.media.listen.resolve().to_string()],
-            advertise: candidates.iter().map(ToString::to_string).collect(),
-            srt: vec![srt_address.to_string()],
-        },
-        supervisor: u32::try_from(nix::unistd::getppid().as_raw()).ok(),
-        forwarder_pid_file: link.with_file_name("forwarder.pid"),
-    };
+    let facts = facts(&config, link, &candidates);
 
     let srt_config = session::srt::Config {
         latency: Span::millis(u64::from(config.srt.latency_ms)),
@@ -106,17 +91,32 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<()> {
     Ok(())
 }
 
+fn facts(config: &Config, link: &Path, candidates: &[SocketAddr]) -> Facts {
+    let choice = workers::choose(config);
+    Facts {
+        started: clock::now(),
+        backend: BackendView {
+            name: workers::name(choice.backend).to_owned(),
+            why: choice.why,
+        },
+        listen: ListenView {
+            http: vec![config.http.listen.resolve().to_string()],
+            media: vec![config.media.listen.resolve().to_string()],
+            advertise: candidates.iter().map(ToString::to_string).collect(),
+            srt: vec![config.srt.listen.resolve().to_string()],
+        },
+        supervisor: u32::try_from(nix::unistd::getppid().as_raw()).ok(),
+        forwarder_pid_file: link.with_file_name("forwarder.pid"),
+    }
+}
+
 fn publish_clip(driver: &mut Driver) -> io::Result<()> {
     let name: StreamName = CLIP_STREAM.parse().map_err(io::Error::other)?;
     let looper = Looper::new(CLIP).map_err(io::Error::other)?;
     driver.publish_clip(&name, looper).map_err(io::Error::other)
 }
 
-fn session_config(
-    config: &Config,
-    cores: u16,
-    candidates: &[std::net::SocketAddr],
-) -> session::Config {
+fn session_config(config: &Config, cores: u16, candidates: &[SocketAddr]) -> session::Config {
     session::Config {
         candidates: candidates.to_vec(),
         cores,

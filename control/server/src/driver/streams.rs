@@ -201,10 +201,29 @@ impl Streams {
                 }
             }
             Report::Ended(remains) => {
-                stream.end(now, remains);
+                stream.end(now, *remains);
                 tracing::info!(stream = %name, "publisher gone");
                 self.begin(&name);
                 return None;
+            }
+            Report::Died => {
+                tracing::error!(stream = %name, "its ingest has panicked: publisher dropped");
+                let connection = stream.active.as_ref().and_then(|active| active.connection);
+                match self.region.log_writer(key.stream) {
+                    Ok(writer) => {
+                        let continuation = continuation(&writer);
+                        stream.end(
+                            now,
+                            Remains {
+                                writer,
+                                continuation,
+                            },
+                        );
+                    }
+                    Err(error) => tracing::error!(stream = %name, %error, "its log is lost"),
+                }
+                self.begin(&name);
+                return connection;
             }
         }
         self.tell(now, &name, sessions);
@@ -279,11 +298,6 @@ impl Streams {
         self.table.iter()
     }
 
-    /// One stream.
-    pub fn get(&self, name: &StreamName) -> Option<&Stream> {
-        self.table.get(name)
-    }
-
     /// Counts a session of a stream.
     pub fn count_session(&mut self, name: &StreamName) {
         if let Some(stream) = self.table.get_mut(name) {
@@ -340,7 +354,13 @@ impl Streams {
         stream.notices.clear();
         stream.active = Some(active);
         let publisher = Publisher::new(key, media_config(&settings), remains, self.reports.clone());
-        tokio::spawn(publisher.run(source));
+        let reports = self.reports.clone();
+        tokio::spawn(async move {
+            // Codecs of others see bytes of strangers: a panic there costs this publisher alone.
+            if tokio::spawn(publisher.run(source)).await.is_err() {
+                let _ = reports.send((key, Report::Died)).await;
+            }
+        });
     }
 }
 

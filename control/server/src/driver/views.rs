@@ -14,7 +14,6 @@ use link::region::{Region, Role};
 use link::stats::{COUNTERS, Kind};
 use media::{AudioSource, Profile, VideoCodec};
 use session::EngineKind;
-use session::srt::Rejections;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wire::srtp::Profile as SrtpProfile;
@@ -250,108 +249,6 @@ impl Driver {
         }
     }
 
-    fn samples(&self) -> Vec<Sample> {
-        let (of, srt) = (self.sessions.counters(), &self.srt_counters);
-        let sum = |name, help, value| Sample {
-            name,
-            help,
-            value,
-            counter: true,
-        };
-        vec![
-            sum("session_created", "Sessions created", of.session_created),
-            sum(
-                "session_established",
-                "Sessions that got keys",
-                of.session_established,
-            ),
-            sum("session_closed", "Sessions that ended", of.session_closed),
-            sum(
-                "session_refused_full",
-                "Sessions refused: too many",
-                of.session_refused_full,
-            ),
-            sum("offer_refused", "Offers refused", of.offer_refused),
-            sum("ice_restarted", "ICE restarts", of.ice_restarted),
-            sum(
-                "check_answered",
-                "Valid checks answered by the sidecar",
-                of.stun_answered,
-            ),
-            sum(
-                "check_rejected",
-                "Valid checks answered with an error",
-                of.stun_rejected,
-            ),
-            sum(
-                "check_malformed",
-                "Checks dropped: malformed",
-                of.stun_malformed,
-            ),
-            sum(
-                "check_unverified",
-                "Checks dropped: wrong integrity",
-                of.stun_unverified,
-            ),
-            sum(
-                "dtls_received",
-                "DTLS datagrams of sessions",
-                of.dtls_received,
-            ),
-            sum(
-                "dtls_unverified",
-                "DTLS datagrams dropped: no valid check",
-                of.dtls_unverified,
-            ),
-            sum("dtls_failed", "Handshakes that failed", of.dtls_failed),
-            sum(
-                "punt_unknown",
-                "Datagrams dropped: neither STUN nor DTLS",
-                of.punt_unknown,
-            ),
-            sum(
-                "punt_lost",
-                "Handshake datagrams lost: ring full",
-                self.lines.punt_lost(),
-            ),
-            sum(
-                "srt_malformed",
-                "SRT datagrams dropped: malformed",
-                srt.malformed,
-            ),
-            sum(
-                "srt_stray",
-                "SRT datagrams dropped: of no connection",
-                srt.stray,
-            ),
-            sum(
-                "srt_bad_cookie",
-                "SRT handshakes dropped: wrong cookie",
-                srt.bad_cookie,
-            ),
-            sum(
-                "srt_rate_limited",
-                "SRT handshakes dropped: too many",
-                srt.rate_limited,
-            ),
-            sum(
-                "srt_rejected",
-                "SRT callers refused",
-                rejected(&srt.rejected),
-            ),
-            sum(
-                "srt_undecryptable",
-                "SRT packets dropped: wrong or no key",
-                srt.undecryptable,
-            ),
-            sum(
-                "srt_payload_overflowed",
-                "SRT payloads not taken in time",
-                self.srt_overflowed,
-            ),
-        ]
-    }
-
     pub(super) fn readiness(&self) -> Readiness {
         let now = clock::now();
         let presence = self.region.presence(Role::Forwarder);
@@ -387,11 +284,6 @@ impl Driver {
             checks,
         }
     }
-}
-
-fn rejected(by_code: &Rejections) -> u64 {
-    let application: u64 = by_code.application.iter().sum();
-    by_code.bad_secret + by_code.unsecure + by_code.protocol + application
 }
 
 fn engine_version(engine: EngineKind) -> &'static str {

@@ -1,13 +1,12 @@
 //! Owns WHEP over HTTP: RFC 9725 as draft-ietf-wish-whep-03 turns it round.
 
-use super::{Remote, Site, body_text, guard, media_type};
+use super::{Site, body_text, guard, media_type};
 use crate::control::{BadName, Patched, StreamName};
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use std::net::{Ipv4Addr, SocketAddr};
 
 /// What an offer and an answer are.
 const SDP: &str = "application/sdp";
@@ -43,14 +42,12 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 pub(super) async fn post(
     State(site): State<Site>,
     path: Result<Path<String>, PathRejection>,
-    remote: Option<Extension<Remote>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let stream = stream_name(path)?;
     may_play(&site, &stream, request.headers())?;
     content_must_be(&request, SDP)?;
     sdp_must_be_accepted(&request)?;
-    let remote = remote.map_or_else(nowhere, |Extension(Remote(at))| at);
     let offer = body_text(&site, request).await?;
     if offer.is_empty() {
         return Err(Problem::new(
@@ -61,7 +58,7 @@ pub(super) async fn post(
             "send an SDP offer with recvonly media",
         ));
     }
-    let created = site.control.whep_post(stream, offer, remote).await?;
+    let created = site.control.whep_post(stream, offer).await?;
     //= https://www.rfc-editor.org/rfc/rfc9725#section-4.2
     //# The WHIP endpoint MUST return a "201 Created" response with a Location header field
     //# pointing to the newly created WHIP session.
@@ -303,9 +300,4 @@ fn bad_if_match() -> Problem {
 fn header_value(text: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::from_str(text)
         .map_err(|_| Problem::unavailable("the answer has a part that no header can carry"))
-}
-
-/// For requests that came without a connection.
-fn nowhere() -> SocketAddr {
-    (Ipv4Addr::UNSPECIFIED, 0).into()
 }

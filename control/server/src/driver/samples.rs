@@ -1,0 +1,125 @@
+//! Owns the list of what the sidecar counts: names and help texts for `/metrics`.
+
+use super::Driver;
+use crate::control::Sample;
+use session::Counters as Sessions;
+use session::srt::Counters as Srt;
+
+/// Name, help, value.
+type Line<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+const OF_SESSIONS: [Line<Sessions>; 15] = [
+    ("session_created", "Sessions created", |c| c.session_created),
+    ("session_established", "Sessions that got keys", |c| {
+        c.session_established
+    }),
+    ("session_closed", "Sessions that ended", |c| {
+        c.session_closed
+    }),
+    ("session_refused_full", "Sessions refused: too many", |c| {
+        c.session_refused_full
+    }),
+    ("offer_refused", "Offers refused", |c| c.offer_refused),
+    ("ice_restarted", "ICE restarts", |c| c.ice_restarted),
+    (
+        "check_answered",
+        "Valid checks answered by the sidecar",
+        |c| c.stun_answered,
+    ),
+    (
+        "check_rejected",
+        "Valid checks answered with an error",
+        |c| c.stun_rejected,
+    ),
+    ("check_malformed", "Checks dropped: malformed", |c| {
+        c.stun_malformed
+    }),
+    ("check_unverified", "Checks dropped: wrong integrity", |c| {
+        c.stun_unverified
+    }),
+    ("dtls_received", "DTLS datagrams of sessions", |c| {
+        c.dtls_received
+    }),
+    (
+        "dtls_unverified",
+        "DTLS datagrams dropped: no valid check",
+        |c| c.dtls_unverified,
+    ),
+    ("dtls_failed", "Handshakes that failed", |c| c.dtls_failed),
+    (
+        "punt_unknown",
+        "Datagrams dropped: neither STUN nor DTLS",
+        |c| c.punt_unknown,
+    ),
+    ("viewer_resent", "Viewers sent to a worker again", |c| {
+        c.viewer_resent
+    }),
+];
+
+const OF_SRT: [Line<Srt>; 7] = [
+    ("srt_malformed", "SRT datagrams dropped: malformed", |c| {
+        c.malformed
+    }),
+    (
+        "srt_stray",
+        "SRT datagrams dropped: of no connection",
+        |c| c.stray,
+    ),
+    (
+        "srt_bad_cookie",
+        "SRT handshakes dropped: wrong cookie",
+        |c| c.bad_cookie,
+    ),
+    (
+        "srt_rate_limited",
+        "SRT handshakes dropped: too many",
+        |c| c.rate_limited,
+    ),
+    ("srt_rejected", "SRT callers refused", |c| c.rejected.sum()),
+    (
+        "srt_undecryptable",
+        "SRT packets dropped: wrong or no key",
+        |c| c.undecryptable,
+    ),
+    ("srt_km_refused", "SRT key refreshes refused", |c| {
+        c.km_refused
+    }),
+];
+
+impl Driver {
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        let sessions = self.sessions.counters();
+        let mut samples = lines(&OF_SESSIONS, &sessions);
+        samples.extend(lines(&OF_SRT, &self.srt_counters));
+        let own = [
+            (
+                "punt_lost",
+                "Handshake datagrams lost: ring full",
+                self.lines.punt_lost(),
+            ),
+            (
+                "srt_payload_overflowed",
+                "SRT payloads not taken in time",
+                self.srt_overflowed,
+            ),
+        ];
+        samples.extend(own.map(|(name, help, value)| sample(name, help, value)));
+        samples
+    }
+}
+
+fn lines<T>(lines: &[Line<T>], counters: &T) -> Vec<Sample> {
+    lines
+        .iter()
+        .map(|(name, help, value)| sample(name, help, value(counters)))
+        .collect()
+}
+
+fn sample(name: &'static str, help: &'static str, value: u64) -> Sample {
+    Sample {
+        name,
+        help,
+        value,
+        counter: true,
+    }
+}
