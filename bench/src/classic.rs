@@ -18,7 +18,7 @@ pub struct Classic {
     socket: UdpSocket,
     viewers: Vec<Viewer>,
     packet: Vec<u8>,
-    /// Sends that failed.
+    /// Packets that were not sealed or not sent.
     pub errors: u64,
 }
 
@@ -74,7 +74,24 @@ impl Classic {
         }
     }
 
+    /// The same, viewer by viewer, but for the sending.
+    pub fn seal_burst(&mut self, packets: u32) {
+        for n in 0..self.viewers.len() {
+            for packet in 0..packets {
+                let sealed = self.seal(n, packet + 1 == packets);
+                self.errors += u64::from(!sealed);
+            }
+        }
+    }
+
     fn send(&mut self, n: usize, marker: bool) {
+        let sealed = self.seal(n, marker);
+        let to = self.viewers[n].to;
+        let sent = sealed && self.socket.send_to(&self.packet, to).is_ok();
+        self.errors += u64::from(!sent);
+    }
+
+    fn seal(&mut self, n: usize, marker: bool) -> bool {
         static PAYLOAD: [u8; PAYLOAD_BYTES] = [0x5a; PAYLOAD_BYTES];
         let viewer = &mut self.viewers[n];
         viewer.header.sequence = viewer.header.sequence.wrapping_add(1);
@@ -82,9 +99,7 @@ impl Classic {
         self.packet.resize(HEADER_BYTES, 0);
         let _ = viewer.header.write(&[], &mut self.packet);
         self.packet.extend_from_slice(&PAYLOAD);
-        let sealed = viewer.session.protect(&mut self.packet);
-        let sent = sealed && self.socket.send_to(&self.packet, viewer.to).is_ok();
-        self.errors += u64::from(!sent);
+        viewer.session.protect(&mut self.packet)
     }
 }
 

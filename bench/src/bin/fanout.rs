@@ -75,6 +75,7 @@ fn main() -> Result<(), String> {
     }
     let choice = choose(&Probe::run(), None);
     println!("default     {} ({})", choice.backend, choice.why);
+    println!("baseline    libsrtp with {}", openssl::version::version());
     println!(
         "packets     {} bytes and 16 of tag, AES-128-GCM, {} viewers, {} rounds of {} packets",
         PAYLOAD_BYTES + 12,
@@ -126,6 +127,7 @@ struct Row {
 #[derive(Clone, Copy)]
 enum Way {
     Classic(Order),
+    Sealed,
     Plane,
     Mmsg,
     Uring,
@@ -186,6 +188,7 @@ impl Table {
         for (name, order) in orders {
             self.row(name, FRAME, None, Way::Classic(order));
         }
+        self.row("libsrtp, nothing sent", FRAME, None, Way::Sealed);
         self.row("freshet, nothing sent", FRAME, None, Way::Plane);
         let backends = [(Backend::Mmsg, Way::Mmsg), (Backend::Uring, Way::Uring)];
         for (backend, way) in backends {
@@ -218,7 +221,7 @@ impl Table {
             self.forward(way, burst, 1);
             let spent = cpu::spent_ns(|| self.forward(way, burst, bursts));
             let packets = u64::from(bursts * burst) * u64::from(options.viewers);
-            if !matches!(way, Way::Plane) {
+            if !matches!(way, Way::Plane | Way::Sealed) {
                 self.handed += packets + u64::from(burst * options.viewers);
             }
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -231,6 +234,7 @@ impl Table {
         for _ in 0..bursts {
             match (way, &mut self.uring) {
                 (Way::Classic(order), _) => self.classic.burst(burst, order),
+                (Way::Sealed, _) => self.classic.seal_burst(burst),
                 (Way::Plane, _) => self.plane.burst(burst),
                 (Way::Uring, Ok(rig)) => rig.burst(burst),
                 (Way::Mmsg, _) | (Way::Uring, Err(_)) => self.mmsg.burst(burst),
@@ -278,7 +282,7 @@ impl Table {
         let mut troubles = self.mmsg.troubles();
         troubles.extend(self.uring.iter().flat_map(Rig::troubles));
         if self.classic.errors > 0 {
-            troubles.push(("classic sends refused", self.classic.errors));
+            troubles.push(("classic packets refused", self.classic.errors));
         }
         for (what, count) in troubles {
             println!("note: {what}: {count}");
