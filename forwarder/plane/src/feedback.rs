@@ -10,7 +10,7 @@ use wire::time::Span;
 
 use crate::Plane;
 use crate::fanout::Tables;
-use crate::keyframe::replay;
+use crate::keyframe::{Replay, replay};
 use crate::nack::{LOST_MAX, Repair, resend_after};
 use crate::report::{Echo, Wall};
 use crate::verdict::Verdict;
@@ -213,11 +213,13 @@ impl Tables {
                 if !viewer.cold.pleas.may(wall.now, keyframe_at, rtt) {
                     return;
                 }
-                if replay(viewer, stream) {
-                    heard.replayed += 1;
-                    self.lists.join(slot, viewer);
-                } else {
-                    stream.wants_key = true;
+                match replay(wall.now, viewer, stream) {
+                    Replay::Begun => {
+                        heard.replayed += 1;
+                        self.lists.join(slot, viewer);
+                    }
+                    Replay::Unneeded => {}
+                    Replay::Missing => stream.wants_key = true,
                 }
             }
         }

@@ -42,6 +42,10 @@ const CROSSING_DEFAULT: Span = Span::millis(50);
 /// A peer that tells a huge round-trip time only silences itself this long.
 const CROSSING_MAX: Span = Span::millis(300);
 
+/// A stream whose newest video is older than this is silent: its publisher is gone or hangs. Two
+/// frames of the slowest streams (2 a second) are not further apart.
+const SILENT_AFTER: Span = Span::secs(1);
+
 /// A viewer's calls for keyframes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pleas {
@@ -89,20 +93,30 @@ pub fn restart(viewer: &mut Viewer, stream: &mut Stream) -> bool {
     replay_from_key(viewer, &log, 0)
 }
 
-/// Puts a live viewer back to the newest keyframe. False: the log has none.
-#[must_use]
-pub fn replay(viewer: &mut Viewer, stream: &mut Stream) -> bool {
+/// What a call for a keyframe has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The viewer is back at the newest keyframe.
+    Begun,
+    /// There is nothing that would help: a keyframe is on its way, or the stream is silent.
+    Unneeded,
+    /// The log has no keyframe.
+    Missing,
+}
+
+/// Puts a live viewer back to the newest keyframe, if that helps.
+pub fn replay(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Replay {
     let log = stream.reader.pin();
     match log.keyframe() {
+        None => Replay::Missing,
+        // Browsers call for a keyframe after 3 s without a frame, lost or not. A replay would show
+        // the past again, and a returning publisher begins with a keyframe anyway.
+        Some(key) if key >= viewer.cursor || is_silent(now, &log) => Replay::Unneeded,
         Some(key) => {
-            // One that the cursor has not reached is on its way.
-            if key < viewer.cursor {
-                viewer.phase = Phase::CatchUp;
-                viewer.replay = key;
-            }
-            true
+            viewer.phase = Phase::CatchUp;
+            viewer.replay = key;
+            Replay::Begun
         }
-        None => false,
     }
 }
 
@@ -115,6 +129,12 @@ pub fn rejoin(viewer: &mut Viewer, log: &Pinned<'_>, position: u64) -> bool {
     };
     viewer.cursor = position;
     replay_from_key(viewer, log, video_at)
+}
+
+/// True if no video has come for a while.
+fn is_silent(now: Time, log: &Pinned<'_>) -> bool {
+    let newest = log.newest(VIDEO).and_then(|position| log.record(position));
+    newest.is_none_or(|record| now.since(record.arrival) > SILENT_AFTER)
 }
 
 /// True: the viewer has to wait for a keyframe.

@@ -198,6 +198,21 @@ fn calls_for_keyframes_are_answered_ever_more_rarely() {
 }
 
 #[test]
+fn a_call_to_a_silent_stream_does_not_show_the_past_again() {
+    let (mut world, mut source) = watching(|viewer| viewer);
+    let before = world.viewers[0].got[VIDEO].len();
+    world.run(3000, 5);
+    pli(&mut world);
+    world.run(20, 1);
+    assert_eq!(world.viewers[0].got[VIDEO].len(), before);
+    assert_eq!(world.count(Counter::KeyframeReplayed), 0);
+    source.video(world.now, true, &KEY);
+    world.run(20, 1);
+    assert_eq!(world.viewers[0].got[VIDEO].len(), before + 9);
+    world.viewers[0].assert_continuous();
+}
+
+#[test]
 fn a_call_that_crosses_a_keyframe_on_its_way_is_ignored() {
     let (mut world, mut source) = watching(|viewer| viewer);
     source.video(world.now, true, &KEY);
