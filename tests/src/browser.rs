@@ -101,7 +101,9 @@ pub trait Browser {
         }
         assert!(
             changes >= 5,
-            "of 10 looks at the picture only {changes} saw it change: {last:?}"
+            "of 10 looks at the picture only {changes} saw it change: {} {}",
+            self.run(PAGE_STATE, &[]),
+            self.log()
         );
         last
     }
@@ -201,10 +203,10 @@ pub const PLAY: &str = "
 const PAGE_STATE: &str = "
     const video = document.querySelector('video');
     return JSON.stringify({
-        page: window.freshet && { state: window.freshet.state, first: window.freshet.firstFrameMs },
+        page: window.freshet,
         ice: window.pc && window.pc.iceConnectionState, states: window.states,
         video: video && [video.videoWidth, video.currentTime, video.readyState, video.paused],
-        text: document.body.innerText.slice(0, 400) });";
+        text: document.body.innerText.slice(0, 200) });";
 
 const READ_PIXELS: &str = "
     const video = document.querySelector('video');

@@ -34,9 +34,7 @@ fn the_sound_of_the_demo_plays() {
     });
     server.wait_live("demo");
     let mut browser = Firefox::start(&namespace);
-    browser
-        .open("data:text/html,<title>viewer</title><body></body>")
-        .unwrap();
+    browser.open(&server.url("/?stream=nothing-here")).unwrap();
     // Video is offered too, by codecs that the stream is not in: it is refused, sound plays.
     let arguments = [json!(server.url("/whep/demo")), json!(["video", "audio"])];
     let played = browser.run(&PLAY.replace("15000", "100"), &arguments);

@@ -4,6 +4,7 @@
     reason = "a test that finds nothing there has failed"
 )]
 
+use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -157,6 +158,7 @@ fn what_it_cannot_do_is_said_with_a_remedy() {
     second.arg("--http").arg(server.http.to_string());
     let folder = server.folder().join("second");
     std::fs::create_dir_all(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
     second.env("FRESHET_NODE_RUN_DIR", &folder);
     let second = freshet_tests::process::Process::start("second", &folder, &second);
     let said = second.says(&server.http.port().to_string(), PATIENCE);
