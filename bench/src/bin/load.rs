@@ -1,6 +1,9 @@
 //! Synthetic viewers against a running server: handshakes per second, loss, latency, memory and
 //! processor time per viewer.
 
+#[path = "load/owners.rs"]
+mod owners;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
@@ -32,9 +35,6 @@ struct Options {
     /// How long they watch after all have joined.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Name of the server's processes on this host, for memory and processor time.
-    #[arg(long, default_value = "freshet")]
-    process: String,
 }
 
 /// What the server's processes have of this host.
@@ -50,13 +50,11 @@ fn main() -> Result<(), String> {
     let options = Options::parse();
     let viewers = f64::from(options.viewers);
     print!("{}", Host::look());
-    let idle = Usage::look(&options.process);
-    if idle.processes.is_empty() {
-        println!(
-            "note        no process `{}` here: no memory",
-            options.process
-        );
+    let server = owners::of(options.http.port());
+    if server.is_empty() {
+        println!("note        the server is not on this host, or another user's: no memory");
     }
+    let idle = Usage::look(&server);
     let start = Instant::now();
     let mut crowd = Crowd::new(options.http, &options.stream);
     let limit = JOIN_MIN.max(JOIN_EACH * options.viewers);
@@ -69,11 +67,11 @@ fn main() -> Result<(), String> {
     // Catching up with the last keyframe is over then.
     crowd.run(Duration::from_secs(2));
     crowd.forget();
-    let before = Usage::look(&options.process);
+    let before = Usage::look(&server);
     let watched = Instant::now();
     crowd.run(Duration::from_secs(options.seconds.into()));
     let seconds = watched.elapsed().as_secs_f64();
-    let after = Usage::look(&options.process);
+    let after = Usage::look(&server);
     tell(&crowd.report(), seconds);
     after.tell(&idle, &before, seconds, viewers);
     crowd.leave();
@@ -135,19 +133,13 @@ fn tell(report: &Report, seconds: f64) {
 }
 
 impl Usage {
-    /// Looks at all processes of this name.
-    fn look(name: &str) -> Self {
+    /// Looks at these processes.
+    fn look(processes: &[u32]) -> Self {
         let mut usage = Self::default();
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for entry in entries {
-            let folder = entry.path();
-            let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
-            if read("comm").trim() != name {
-                continue;
-            }
+        for id in processes {
+            let read = |file| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
             let line = read("cmdline").replace('\0', " ");
             let verb = line.split(' ').nth(1).unwrap_or_default();
-            let id = entry.file_name().to_string_lossy().into_owned();
             let share = kib(&read("smaps_rollup"), "Pss:") * 1024;
             usage.processes.insert(format!("{verb} ({id})"), share);
             // Behind the name in brackets: fields 14 and 15 are user and system time.
