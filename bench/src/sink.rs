@@ -33,8 +33,18 @@ pub fn namespace() -> Result<Vec<Sink>, String> {
         .map_err(|errno| format!("no network namespace of our own ({errno}): run as root"))?;
     ip("link set lo up")?;
     // A device that is told that it takes one segment at a time is given single frames.
-    let whole = device("whole", 0, "", "device that segments UDP (as many cards do)")?;
-    let split = device("split", 1, "gso_max_segs 1", "device that does not segment UDP: the kernel does")?;
+    let whole = device(
+        "whole",
+        0,
+        "",
+        "device that segments UDP (as many cards do)",
+    )?;
+    let split = device(
+        "split",
+        1,
+        "gso_max_segs 1",
+        "device that does not segment UDP: the kernel does",
+    )?;
     Ok(vec![whole, split, loopback()?])
 }
 

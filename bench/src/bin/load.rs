@@ -7,6 +7,7 @@ mod owners;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -46,8 +47,17 @@ struct Usage {
     cpu_s: f64,
 }
 
-fn main() -> Result<(), String> {
-    let options = Options::parse();
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("load: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), String> {
     let viewers = f64::from(options.viewers);
     print!("{}", Host::look());
     let server = owners::of(options.http.port());
@@ -58,7 +68,7 @@ fn main() -> Result<(), String> {
     let start = Instant::now();
     let mut crowd = Crowd::new(options.http, &options.stream);
     let limit = JOIN_MIN.max(JOIN_EACH * options.viewers);
-    join(&mut crowd, &options, limit)?;
+    join(&mut crowd, options, limit)?;
     let took = start.elapsed().as_secs_f64();
     println!(
         "joined      {viewers} viewers in {took:.2} s: {:.0} handshakes/s, this side's included",
