@@ -71,8 +71,8 @@ pub fn gstreamer(url: &str, aligned: bool, folder: &Path) -> Process {
         "mpegtsmux name=mux"
     };
     let line = format!(
-        "-q videotestsrc is-live=true pattern=smpte ! video/x-raw,width=640,height=360,\
-         framerate=30/1 ! timeoverlay font-desc=Sans,48 ! x264enc tune=zerolatency \
+        "-q videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,\
+         framerate=30/1 ! x264enc tune=zerolatency \
          speed-preset=ultrafast bitrate=1000 key-int-max=60 ! video/x-h264,profile=baseline \
          ! h264parse ! queue ! mux. audiotestsrc is-live=true ! audioconvert ! voaacenc \
          ! aacparse ! queue ! mux. {mux} ! srtsink wait-for-connection=false uri={url}"

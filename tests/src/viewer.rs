@@ -62,9 +62,15 @@ impl Crowd {
     pub fn joined(http: SocketAddr, stream: &str, count: usize, limit: Duration) -> Self {
         let mut crowd = Self::new(http, stream);
         let start = Instant::now();
-        for _ in 0..count {
-            crowd.join().unwrap_or_else(|problem| panic!("{problem}"));
-            crowd.turn(Duration::ZERO);
+        while crowd.len() < count {
+            match crowd.join() {
+                Ok(()) => crowd.turn(Duration::ZERO),
+                // Published, and not known yet as what: to be asked again, as the answer says.
+                Err(problem) if problem.starts_with("409") && start.elapsed() < limit => {
+                    crowd.turn(TICK);
+                }
+                Err(problem) => panic!("{problem}"),
+            }
         }
         while crowd.connected() < count {
             assert!(

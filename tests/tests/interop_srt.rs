@@ -98,17 +98,14 @@ fn every_key_length_of_aes_works() {
     server.must_be_unharmed();
 }
 
-/// srt-live-transmit says in its log why it was refused; it is to end or to go on trying.
-fn refused(server: &Server, url: &str, text: &str) -> Process {
+/// srt-live-transmit ends and says why it was turned away, in these words.
+fn must_be_refused(server: &Server, url: &str, text: &str) {
     let from = format!("udp://127.0.0.1:{}", free_udp_port());
-    let tool = command("srt-live-transmit", &["-v", "-loglevel:error", &from, url]);
-    let tool = Process::start("refused", server.folder(), &tool);
-    let said = tool.says("ERROR:", PATIENCE).to_lowercase();
-    assert!(
-        said.contains(&text.to_lowercase()),
-        "{text:?} is not in: {said}"
-    );
-    tool
+    let tool = command("srt-live-transmit", &["-v", "-a:no", "-t:20", &from, url]);
+    let mut tool = Process::start("refused", server.folder(), &tool);
+    tool.wait(PATIENCE);
+    let said = tool.output();
+    assert!(said.contains(text), "{text:?} is not in: {said}");
 }
 
 #[test]
@@ -125,23 +122,17 @@ fn those_who_may_not_publish_are_told_why() {
         ..Setup::default()
     });
     let at = server.srt;
-    let base = format!("srt://{at}?streamid=publish:");
-    drop(refused(
-        &server,
-        &format!("{base}secret&passphrase=wrong wrong wrong"),
-        "passphrase",
-    ));
-    drop(refused(
-        &server,
-        &format!("{base}secret"),
-        "password required",
-    ));
-    drop(refused(&server, &format!("{base}unknown"), "rejected"));
-    drop(refused(
-        &server,
-        &format!("{base}../../etc/passwd"),
-        "rejected",
-    ));
+    let base = format!("srt://{at}?mode=caller&streamid=publish:");
+    let wrong = format!("{base}secret&passphrase=wrong wrong wrong");
+    must_be_refused(&server, &wrong, "Incorrect passphrase");
+    must_be_refused(&server, &format!("{base}secret"), "Password required");
+    for name in ["unknown", "../../etc/passwd"] {
+        must_be_refused(
+            &server,
+            &format!("{base}{name}"),
+            "Application-defined rejection",
+        );
+    }
     let log = server.log();
     assert!(
         !log.contains("correct horse"),
