@@ -54,7 +54,10 @@ impl Shared {
             .flight_start_rto(RTO)
             .flight_retries(RETRIES)
             .build()?;
-        #[expect(clippy::disallowed_methods, reason = "there is no other way to name an Instant")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "there is no other way to name an Instant"
+        )]
         let origin = Instant::now();
         Ok(Self {
             config: Arc::new(config),
