@@ -1,3 +1,5 @@
+//! Stages on a host made of files.
+
 use super::*;
 use std::fs;
 use std::path::PathBuf;
@@ -165,7 +167,8 @@ fn an_undo_file_cannot_write_elsewhere() {
     let fake = stock();
     let host = fake.host();
     let lines = "receive-buffer\t/proc/self/limits\towned\tx\n\
-                 cpu-governor\t/sys/devices/system/cpu/cpu0/../../x/cpufreq/scaling_governor\ta\tb\n\
+                 cpu-governor\t/sys/devices/system/cpu/cpu0/../../x/cpufreq/\
+                 scaling_governor\ta\tb\n\
                  nonsense\n";
     fs::write(fake.root.join("undo"), lines).unwrap();
     assert!(undo(&host, &fake.undo_file()).unwrap().is_empty());

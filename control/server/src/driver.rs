@@ -4,6 +4,7 @@ mod describe;
 mod lines;
 mod requests;
 mod samples;
+mod stream;
 mod streams;
 mod views;
 
@@ -22,7 +23,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use streams::{Active, Refusal, Streams};
+use stream::Active;
+use streams::{Refusal, Streams};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use wire::time::{Span, Time};
@@ -373,7 +375,7 @@ impl Driver {
 
 #[expect(
     deprecated,
-    reason = "its successor is unsafe for the sake of borrowed descriptors; ours is owned"
+    reason = "its successor is for borrowed descriptors too; ours is owned"
 )]
 fn register(bell: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(bell)

@@ -85,8 +85,8 @@ async fn keep(
                 note_pid(&pid_file, &child);
                 tokio::select! {
                     status = child.wait() => match status {
-                        Ok(status) => tracing::warn!(plane = plane.name, %status, "ended by itself"),
-                        Err(error) => tracing::error!(plane = plane.name, %error, "lost sight of it"),
+                        Ok(status) => tracing::warn!(plane = plane.name, %status, "has ended"),
+                        Err(error) => tracing::error!(plane = plane.name, %error, "lost sight"),
                     },
                     () = told(&mut stopped) => {
                         stop(plane.name, &mut child).await;

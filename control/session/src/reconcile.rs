@@ -53,8 +53,8 @@ impl Sessions {
         }
     }
 
-    /// Events are hints and can be lost, so now and then the cells are looked at: `owner` says which
-    /// worker holds that generation of a viewer. What should be held and is, counts as acknowledged;
+    /// Events are hints and can be lost, so now and then the cells are looked at: `owner` says
+    /// which worker holds that generation of a viewer. What should be held and is, is acknowledged;
     /// what was acknowledged and is not held any more has gone.
     pub fn audit(&mut self, now: Time, owner: impl Fn(ViewerId) -> Option<CoreId>) {
         for index in self.table.indexes(|session| session.placed.is_some()) {

@@ -182,7 +182,7 @@ fn ffmpeg(port: u16, query: &str) -> Option<Child> {
     start("ffmpeg", &[&args[..], &["-f", "mpegts", &url]].concat())
 }
 
-/// srt-live-transmit, which pushes what [`feed`] gives it. It does not end with its input, but after
+/// srt-live-transmit, which pushes what [`feed`] gives it. It does not end with its input but after
 /// seven seconds; it does not call again once turned away.
 fn live_transmit(port: u16, query: &str) -> Option<Child> {
     let url = format!("srt://127.0.0.1:{port}?mode=caller&{query}");

@@ -1,3 +1,5 @@
+//! Configuration: what is taken, what is refused, and what is said about it.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -296,6 +298,9 @@ fn limits_reach_the_data_plane() {
     assert_eq!(config.cores(1000), 64);
 }
 
+/// Something like a configuration file.
+const LINES: &str = "(\\[+[a-z]{0,6}\\]+\n|[a-z_]{1,8} = [\"0-9a-z\\[\\]]{0,6}\n|.{0,9}\n){0,8}";
+
 proptest! {
     #[test]
     fn a_pattern_matches_what_it_was_made_of(parts in prop::collection::vec("[ab]{0,3}", 1..5),
@@ -306,16 +311,17 @@ proptest! {
             if at > 0 { text.push_str(&gaps[at]); }
             text.push_str(part);
         }
-        prop_assert!(matches(&pattern, &text), "{pattern:?} {text:?}");
+        prop_assert!(pattern::matches(&pattern, &text), "{pattern:?} {text:?}");
     }
 
     #[test]
     fn a_pattern_agrees_with_the_slow_way(pattern in "[ab*]{0,6}", text in "[ab]{0,8}") {
-        prop_assert_eq!(matches(&pattern, &text), slow(pattern.as_bytes(), text.as_bytes()));
+        let expected = slow(pattern.as_bytes(), text.as_bytes());
+        prop_assert_eq!(pattern::matches(&pattern, &text), expected);
     }
 
     #[test]
-    fn no_file_makes_it_panic(text in "(\\[+[a-z]{0,6}\\]+\n|[a-z_]{1,8} = [\"0-9a-z\\[\\]]{0,6}\n|.{0,9}\n){0,8}") {
+    fn no_file_makes_it_panic(text in LINES) {
         let _ = from_text(&text);
     }
 }

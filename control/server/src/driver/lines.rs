@@ -95,7 +95,7 @@ impl Lines {
             while let Some(event) = line.events.pop() {
                 any = true;
                 sessions.event(now, core, event);
-                // A viewer that an earlier control made is nobody's session here; its cell ends too.
+                // A viewer of an earlier control is nobody's session here; its cell ends too.
                 if let Event::ViewerGone(viewer, _) = event
                     && let Ok(cell) = self.region.viewer(viewer)
                 {

@@ -1,22 +1,20 @@
 //! Owns the streams of the node: who publishes each, its log, and what is known of it.
 
 use crate::clock;
-use crate::config::{Bframes, Config, StreamSettings, Takeover};
-use crate::control::{NoticeView, PublisherKind, Severity, StreamName};
-use crate::publisher::{Key, Progress, Publisher, Remains, Report, Source};
-use link::command::{AUDIO, VIDEO};
+use crate::config::{Config, Takeover};
+use crate::control::StreamName;
+use crate::publisher::{Key, Publisher, Remains, Report, Source};
 use link::ids::StreamId;
-use link::log::LogWriter;
 use link::region::{LinkError, Region};
-use media::{Continuation, Description, Mark};
+use media::{Continuation, Description};
 use session::srt::{CallerId, Stats as SrtStats};
 use session::{Sessions, StreamDescription};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use wire::time::{Span, Time};
 
 use super::describe;
+use super::stream::{Active, Stream, continuation, media_config};
 
 /// A stream without publisher and viewers is kept for this long: an encoder that restarts finds its
 /// viewers' player still asking for it, and its timestamps go on.
@@ -24,9 +22,6 @@ const IDLE_MAX: Span = Span::secs(60);
 
 /// Tracks that a publisher announces and does not send hold the description back for this long.
 const DESCRIBE_AFTER: Span = Span::secs(2);
-
-/// Notices kept of one publisher: there are fewer kinds than this.
-const NOTICES_MAX: usize = 32;
 
 /// Why a publisher is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,50 +35,6 @@ pub enum Refusal {
     /// The log cannot be had.
     #[error("there is no memory for another stream")]
     NoMemory,
-}
-
-/// Who publishes.
-pub struct Active {
-    /// Of all publishers of the node.
-    pub epoch: u64,
-    /// How media comes in.
-    pub kind: PublisherKind,
-    /// Its SRT connection.
-    pub connection: Option<CallerId>,
-    /// Dropped to end a source that has no connection.
-    pub stop: Option<mpsc::Sender<()>>,
-    /// Its address.
-    pub remote: Option<SocketAddr>,
-    /// When it came.
-    pub since: Time,
-    /// What has gone into the log.
-    pub progress: Progress,
-    /// What SRT says of it.
-    pub srt: Option<SrtStats>,
-    /// The latency that both ends agreed on.
-    pub latency: Option<Span>,
-}
-
-/// One stream.
-pub struct Stream {
-    /// Its log.
-    pub id: StreamId,
-    /// Who publishes now.
-    pub active: Option<Active>,
-    /// What it consists of.
-    pub description: Description,
-    /// What its publisher should know.
-    pub notices: Vec<NoticeView>,
-    /// Packets and bytes of the publishers before this one.
-    pub before: [u64; 2],
-    /// Sessions opened.
-    pub session_opened: u64,
-    /// The writing end of the log while nobody publishes.
-    remains: Option<Remains>,
-    /// Who waits for the one before to end.
-    next: Option<(Active, Source, StreamSettings)>,
-    described: bool,
-    idle_since: Time,
 }
 
 /// All streams.
@@ -361,82 +312,5 @@ impl Streams {
                 let _ = reports.send((key, Report::Died)).await;
             }
         });
-    }
-}
-
-impl Stream {
-    fn new(now: Time, id: StreamId, remains: Remains) -> Self {
-        Self {
-            id,
-            active: None,
-            description: Description::default(),
-            notices: Vec::new(),
-            before: [0; 2],
-            session_opened: 0,
-            remains: Some(remains),
-            next: None,
-            described: false,
-            idle_since: now,
-        }
-    }
-
-    fn end(&mut self, now: Time, remains: Remains) {
-        if let Some(active) = self.active.take() {
-            self.before[0] += active.progress.packets.iter().sum::<u64>();
-            self.before[1] += active.progress.bytes.iter().sum::<u64>();
-        }
-        self.remains = Some(remains);
-        self.idle_since = now;
-    }
-
-    fn note(&mut self, name: &StreamName, notice: &media::Notice) {
-        let severity = match notice.severity() {
-            media::Severity::Info => Severity::Info,
-            media::Severity::Warning => Severity::Warning,
-            media::Severity::Error => Severity::Error,
-        };
-        let view = NoticeView {
-            severity,
-            code: notice.code().to_owned(),
-            message: notice.to_string(),
-            remedy: notice.remedy().to_owned(),
-        };
-        tracing::warn!(stream = %name, code = view.code, remedy = view.remedy, "{}", view.message);
-        let known = self
-            .notices
-            .iter()
-            .position(|known| known.code == view.code);
-        match known {
-            Some(place) => self.notices[place] = view,
-            None if self.notices.len() < NOTICES_MAX => self.notices.push(view),
-            None => {}
-        }
-    }
-}
-
-/// Where the timestamps of a log stopped, for a writer that has not written them itself.
-fn continuation(writer: &LogWriter) -> Continuation {
-    let mark = |track| {
-        writer.newest(track).map(|record| Mark {
-            timestamp: record.timestamp,
-            capture: record.capture,
-            next_frame: record.frame.wrapping_add(1),
-        })
-    };
-    Continuation {
-        tracks: [mark(VIDEO), mark(AUDIO)],
-    }
-}
-
-fn media_config(settings: &StreamSettings) -> media::Config {
-    media::Config {
-        bframes: match settings.bframes {
-            Bframes::Report => media::BframePolicy::Report,
-            Bframes::DropDisposable => media::BframePolicy::DropDisposable,
-            Bframes::Refuse => media::BframePolicy::Refuse,
-        },
-        opus_bitrate: settings.opus_bitrate_bps,
-        first_timestamps: rand::random(),
-        ..media::Config::default()
     }
 }

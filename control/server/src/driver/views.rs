@@ -1,7 +1,7 @@
 //! Owns what is shown of streams, sessions and the node.
 
 use super::Driver;
-use super::streams::{Active, Stream};
+use super::stream::{Active, Stream};
 use crate::clock;
 use crate::control::{
     AudioView, BackendView, CoreCounters, CoreView, ListenView, MemoryView, MetricsSnapshot,

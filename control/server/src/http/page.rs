@@ -6,9 +6,9 @@ use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 
 /// Nothing but our own files and our own server, no inline script, no plug-in, no foreign frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                      connect-src 'self'; media-src 'self' blob:; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'self'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+                      img-src 'self' data:; connect-src 'self'; media-src 'self' blob:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// How the page says to which port publishers send; set to the real one as it is served.
 const SRT_PORT: &str = "name=\"freshet-srt-port\" content=\"9000\"";

@@ -80,7 +80,7 @@ pub(super) async fn post(
     get, path = "/whep/{stream}", tag = "whep",
     params(("stream" = String, Path, description = "Name of the stream, with its slashes")),
     responses(
-        (status = 200, description = "A WHEP endpoint; no content", content_type = "application/sdp"),
+        (status = 200, description = "A WHEP endpoint, empty", content_type = "application/sdp"),
         (status = 404, description = "No such stream", body = Problem),
     )
 )]

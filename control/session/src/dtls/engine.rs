@@ -50,7 +50,7 @@ impl Engine {
     }
 
     /// Keeps from the engine what anybody could have sent who knows an address: alerts that nothing
-    /// protects, ever (RFC 6347 section 4.1.2.7 lets us), and once connected everything that nothing
+    /// protects, ever (RFC 6347 section 4.1.2.7 lets us), and once connected all that nothing
     /// protects. A peer whose last flight was lost repeats its Finished, which is protected.
     pub(super) fn handle_filtered(
         &mut self,

@@ -1,3 +1,5 @@
+//! Scenarios of the SRT ingest: callers of our own, and recordings of others.
+
 use super::*;
 use sapflow_srt::packet::{
     Control, ControlPacket, DataPacket, Extension, Handshake, HandshakeKind, Packet, Position,

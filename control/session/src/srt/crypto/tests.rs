@@ -1,3 +1,5 @@
+//! Keys and payloads: vectors, key changes, refusals.
+
 use super::*;
 use proptest::prelude::*;
 

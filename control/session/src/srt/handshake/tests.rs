@@ -1,3 +1,5 @@
+//! Conclusions taken apart and put together.
+
 use super::*;
 use sapflow_srt::packet::ext_type;
 

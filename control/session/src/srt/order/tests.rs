@@ -1,3 +1,5 @@
+//! Order: what leaves when, over losses and repairs.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Who is let in, and with which code the others are turned away.
+
 use super::*;
 use crate::srt::crypto::tests::km_message;
 

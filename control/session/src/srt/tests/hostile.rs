@@ -1,3 +1,5 @@
+//! Datagrams that no encoder sends.
+
 use super::*;
 use crate::srt::crypto::tests::km_message;
 use proptest::prelude::*;

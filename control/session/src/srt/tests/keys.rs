@@ -1,3 +1,5 @@
+//! Encrypted callers from the handshake to the last key change.
+
 use super::*;
 use crate::srt::crypto::Keyring;
 use crate::srt::crypto::tests::km_message;

@@ -1,3 +1,5 @@
+//! Losses, reordering and delay on a simulated path.
+
 use super::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -1,3 +1,5 @@
+//! Recordings of real encoders.
+
 use super::*;
 use std::collections::BTreeMap;
 

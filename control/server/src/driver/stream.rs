@@ -1,0 +1,141 @@
+//! Owns one stream of the node: its publisher, its notices, and what is left when the publisher goes.
+
+use crate::config::{Bframes, StreamSettings};
+use crate::control::{NoticeView, PublisherKind, Severity, StreamName};
+use crate::publisher::{Progress, Remains, Source};
+use link::command::{AUDIO, VIDEO};
+use link::ids::StreamId;
+use link::log::LogWriter;
+use media::{Continuation, Description, Mark};
+use session::srt::{CallerId, Stats as SrtStats};
+use std::net::SocketAddr;
+use tokio::sync::mpsc;
+use wire::time::{Span, Time};
+
+/// Notices kept of one publisher: there are fewer kinds than this.
+const NOTICES_MAX: usize = 32;
+
+/// Who publishes.
+pub struct Active {
+    /// Of all publishers of the node.
+    pub epoch: u64,
+    /// How media comes in.
+    pub kind: PublisherKind,
+    /// Its SRT connection.
+    pub connection: Option<CallerId>,
+    /// Dropped to end a source that has no connection.
+    pub stop: Option<mpsc::Sender<()>>,
+    /// Its address.
+    pub remote: Option<SocketAddr>,
+    /// When it came.
+    pub since: Time,
+    /// What has gone into the log.
+    pub progress: Progress,
+    /// What SRT says of it.
+    pub srt: Option<SrtStats>,
+    /// The latency that both ends agreed on.
+    pub latency: Option<Span>,
+}
+
+/// One stream.
+pub struct Stream {
+    /// Its log.
+    pub id: StreamId,
+    /// Who publishes now.
+    pub active: Option<Active>,
+    /// What it consists of.
+    pub description: Description,
+    /// What its publisher should know.
+    pub notices: Vec<NoticeView>,
+    /// Packets and bytes of the publishers before this one.
+    pub before: [u64; 2],
+    /// Sessions opened.
+    pub session_opened: u64,
+    /// The writing end of the log while nobody publishes.
+    pub(super) remains: Option<Remains>,
+    /// Who waits for the one before to end.
+    pub(super) next: Option<(Active, Source, StreamSettings)>,
+    pub(super) described: bool,
+    pub(super) idle_since: Time,
+}
+
+impl Stream {
+    /// A stream whose log has just been opened, or adopted.
+    pub(super) fn new(now: Time, id: StreamId, remains: Remains) -> Self {
+        Self {
+            id,
+            active: None,
+            description: Description::default(),
+            notices: Vec::new(),
+            before: [0; 2],
+            session_opened: 0,
+            remains: Some(remains),
+            next: None,
+            described: false,
+            idle_since: now,
+        }
+    }
+
+    /// Its publisher has ended; the next one goes on with `remains`.
+    pub(super) fn end(&mut self, now: Time, remains: Remains) {
+        if let Some(active) = self.active.take() {
+            self.before[0] += active.progress.packets.iter().sum::<u64>();
+            self.before[1] += active.progress.bytes.iter().sum::<u64>();
+        }
+        self.remains = Some(remains);
+        self.idle_since = now;
+    }
+
+    /// Puts down what its publisher should know.
+    pub(super) fn note(&mut self, name: &StreamName, notice: &media::Notice) {
+        let severity = match notice.severity() {
+            media::Severity::Info => Severity::Info,
+            media::Severity::Warning => Severity::Warning,
+            media::Severity::Error => Severity::Error,
+        };
+        let view = NoticeView {
+            severity,
+            code: notice.code().to_owned(),
+            message: notice.to_string(),
+            remedy: notice.remedy().to_owned(),
+        };
+        tracing::warn!(stream = %name, code = view.code, remedy = view.remedy, "{}", view.message);
+        let known = self
+            .notices
+            .iter()
+            .position(|known| known.code == view.code);
+        match known {
+            Some(place) => self.notices[place] = view,
+            None if self.notices.len() < NOTICES_MAX => self.notices.push(view),
+            None => {}
+        }
+    }
+}
+
+/// Where the timestamps of a log stopped, for a writer that has not written them itself.
+pub(super) fn continuation(writer: &LogWriter) -> Continuation {
+    let mark = |track| {
+        writer.newest(track).map(|record| Mark {
+            timestamp: record.timestamp,
+            capture: record.capture,
+            next_frame: record.frame.wrapping_add(1),
+        })
+    };
+    Continuation {
+        tracks: [mark(VIDEO), mark(AUDIO)],
+    }
+}
+
+/// How a stream's ingest is set up.
+pub(super) fn media_config(settings: &StreamSettings) -> media::Config {
+    media::Config {
+        bframes: match settings.bframes {
+            Bframes::Report => media::BframePolicy::Report,
+            Bframes::DropDisposable => media::BframePolicy::DropDisposable,
+            Bframes::Refuse => media::BframePolicy::Refuse,
+        },
+        opus_bitrate: settings.opus_bitrate_bps,
+        first_timestamps: rand::random(),
+        ..media::Config::default()
+    }
+}
