@@ -150,7 +150,7 @@ fn malformed_checks_hurt_nobody_and_are_counted() {
             2 => stun(random, &attribute(0x0006, 3, &value)),
             3 => {
                 let mut many = Vec::new();
-                for _ in 0..200 {
+                for _ in 0..120 {
                     many.extend(attribute(0x8029, 4, &[0; 4]));
                 }
                 stun(random, &many)

