@@ -68,11 +68,10 @@ impl Driver {
             .as_ref()
             .map(|active| active.progress)
             .unwrap_or_default();
-        let described = stream.description.video.is_some() || stream.description.audio.is_some();
         StreamView {
             name: name.to_string(),
             state: match &stream.active {
-                Some(_) if described => StreamState::Live,
+                Some(_) if stream.described => StreamState::Live,
                 Some(_) => StreamState::Waiting,
                 None => StreamState::Offline,
             },
