@@ -27,6 +27,9 @@ pub use track::{Report, Track};
 /// Between two looks at what time alone brings: repeated flights, checks, reports.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Handshakes of a crowd at once.
+const HANDSHAKES_MAX: usize = 32;
+
 /// Viewers of one stream that live in one thread.
 pub struct Crowd {
     epoll: Epoll,
@@ -63,6 +66,11 @@ impl Crowd {
         let mut crowd = Self::new(http, stream);
         let start = Instant::now();
         while crowd.len() < count {
+            // At a rate that this machine carries: a handshake that waits too long is given up.
+            if crowd.len() - crowd.connected() >= HANDSHAKES_MAX && start.elapsed() < limit {
+                crowd.turn(TICK);
+                continue;
+            }
             match crowd.join() {
                 Ok(()) => crowd.turn(Duration::ZERO),
                 // Published, and not known yet as what: to be asked again, as the answer says.

@@ -62,7 +62,7 @@ fn watch_for(seconds: u64, impairment: Impairment) -> (f64, u64) {
         relay.from_server().lost(),
         relay.from_server().lost() + relay.from_server().passed(),
     );
-    assert!(shown["frames"].as_u64().unwrap() > seconds * 24, "{shown}");
+    assert!(shown["frames"].as_u64().unwrap() > seconds * 12, "{shown}");
     let sent_again = server.metric("freshet_worker_retransmission_sent_total");
     if impairment.loss_ppm > 0 {
         assert!(
@@ -109,7 +109,7 @@ fn loss_on_a_long_way_is_repaired() {
         jitter: Duration::from_millis(5),
     };
     let (longest, _) = watch_for(if quick() { 6 } else { 15 }, far);
-    assert!(longest <= 800.0, "a freeze of {longest} ms");
+    assert!(longest <= 1000.0, "a freeze of {longest} ms");
 }
 
 #[test]

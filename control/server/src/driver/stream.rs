@@ -1,4 +1,4 @@
-//! Owns one stream of the node: its publisher, its notices, and what is left when the publisher goes.
+//! Owns one stream of the node: its publisher, its notices, and what is left when that one goes.
 
 use crate::config::{Bframes, StreamSettings};
 use crate::control::{NoticeView, PublisherKind, Severity, StreamName};
