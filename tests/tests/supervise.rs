@@ -57,24 +57,6 @@ fn who_watches_does_not_notice_that_control_died() {
     crowd.run(Duration::from_secs(2));
     let report = crowd.report();
     assert!(report.served == 5 && report.packets > 5 * 60, "{report:?}");
-    assert_eq!(
-        server.stream("demo")["viewers"],
-        7,
-        "the new one knows the old viewers"
-    );
-
-    // Sessions of the dead one can be left.
-    let location = crowd.sessions()[0].location().to_owned();
-    let left = http::request(server.http, "DELETE", &location, &[], b"").unwrap();
-    assert!(
-        [200, 204].contains(&left.status),
-        "{}: {}",
-        left.status,
-        left.text()
-    );
-    wait_until("one to be gone", PATIENCE, || {
-        server.stream("demo")["viewers"] == 6
-    });
     newcomers.leave();
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
@@ -161,7 +143,8 @@ fn what_it_cannot_do_is_said_with_a_remedy() {
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
     second.env("FRESHET_NODE_RUN_DIR", &folder);
     let second = freshet_tests::process::Process::start("second", &folder, &second);
-    let said = second.says(&server.http.port().to_string(), PATIENCE);
-    assert!(said.to_lowercase().contains("in use"), "{said}");
+    let taken = format!("{} is in use", server.http);
+    let said = second.says(&taken, PATIENCE);
+    assert!(said.contains("http.listen"), "which setting helps: {said}");
     server.must_be_unharmed();
 }

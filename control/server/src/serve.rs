@@ -9,7 +9,7 @@ use link::region::Region;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +28,7 @@ struct RunDir {
 /// # Errors
 /// The memory or the run directory cannot be had.
 pub async fn run(config: Config, demo: bool) -> io::Result<()> {
+    look_for_others(&config)?;
     let of_host = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = config.link_limits(config.cores(of_host));
     let region = Region::create(&limits).map_err(|e| {
@@ -65,6 +66,34 @@ pub async fn run(config: Config, demo: bool) -> io::Result<()> {
         },
     ];
     supervise::run(planes, &run_dir.path).await
+}
+
+/// Refuses to start beside somebody who has a port already. The planes would only try again and
+/// again; and of two forwarders on one UDP port each would get half of the other's viewers, since
+/// their sockets agree to share it.
+fn look_for_others(config: &Config) -> io::Result<()> {
+    let refuse = |key: &str, address: SocketAddr, error: io::Error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program has it, perhaps another Freshet (see `ss -lutnp`): stop it, or"
+            }
+            _ => "this host does not give it:",
+        };
+        io::Error::new(
+            error.kind(),
+            format!("{address}: {error}; {remedy} set {key}"),
+        )
+    };
+    let http = config.http.listen.resolve();
+    TcpListener::bind(http).map_err(|e| refuse("http.listen", http, e))?;
+    for (key, listen) in [
+        ("media.listen", config.media.listen),
+        ("srt.listen", config.srt.listen),
+    ] {
+        let address = listen.resolve();
+        UdpSocket::bind(address).map_err(|e| refuse(key, address, e))?;
+    }
+    Ok(())
 }
 
 /// Ends this process when its supervisor dies: an orphan would hold the ports.

@@ -9,7 +9,7 @@ use crate::control::{
     SessionView, StreamCounters, StreamName, StreamState, StreamView, VideoView,
 };
 use link::command::{AUDIO, VIDEO};
-use link::ids::CoreId;
+use link::ids::{CoreId, StreamId};
 use link::region::{Region, Role};
 use link::stats::{COUNTERS, Kind};
 use media::{AudioSource, Profile, VideoCodec};
@@ -56,10 +56,22 @@ impl Driver {
             .map(|view| (view.id.index, view.viewers))
             .collect();
         let view = |(name, stream): (&StreamName, &Stream)| {
-            let viewers = viewers.get(&stream.id.index).copied().unwrap_or(0);
+            let ours = viewers.get(&stream.id.index).copied().unwrap_or(0);
+            // After a restart of the sidecar, workers serve viewers that it never met.
+            let viewers = ours.max(self.served(stream.id));
             self.stream_view(name, stream, viewers)
         };
         self.streams.iter().map(view).collect()
+    }
+
+    /// Viewers of a stream that workers serve now.
+    fn served(&self, stream: StreamId) -> u32 {
+        let of_core = |core| {
+            self.region
+                .stream_stats(stream, core)
+                .map_or(0, |s| s.viewers())
+        };
+        self.lines.cores().map(of_core).sum()
     }
 
     fn stream_view(&self, name: &StreamName, stream: &Stream, viewers: u32) -> StreamView {
