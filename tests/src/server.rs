@@ -256,7 +256,7 @@ impl Server {
     /// If it did.
     pub fn must_be_unharmed(&self) {
         let log = self.log();
-        for word in ["panicked", "starting it again", "ended by itself"] {
+        for word in ["panicked", "starting it again", "has ended"] {
             assert!(!log.contains(word), "{word:?} in the log:\n{log}");
         }
     }

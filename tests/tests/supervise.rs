@@ -143,8 +143,10 @@ fn what_it_cannot_do_is_said_with_a_remedy() {
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
     second.env("FRESHET_NODE_RUN_DIR", &folder);
     let second = freshet_tests::process::Process::start("second", &folder, &second);
-    let taken = format!("{} is in use", server.http);
-    let said = second.says(&taken, PATIENCE);
-    assert!(said.contains("http.listen"), "which setting helps: {said}");
+    let taken = format!("cannot listen at {}", server.http);
+    let _ = second.says(&taken, PATIENCE);
+    // The remedy is on the next line.
+    let said = second.says("http.listen", PATIENCE);
+    assert!(said.to_lowercase().contains("in use"), "{said}");
     server.must_be_unharmed();
 }
