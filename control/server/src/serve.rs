@@ -81,7 +81,7 @@ fn look_for_others(config: &Config) -> io::Result<()> {
         };
         io::Error::new(
             error.kind(),
-            format!("{address}: {error}; {remedy} set {key}"),
+            format!("cannot listen at {address}: {error}; {remedy} set {key}"),
         )
     };
     let http = config.http.listen.resolve();
