@@ -12,7 +12,7 @@ use freshet_tests::browser::{Browser, LONGEST_FREEZE, WATCH_FRAMES};
 use freshet_tests::impair::{Impairment, Relay};
 use freshet_tests::marionette::Firefox;
 use freshet_tests::netns::Namespace;
-use freshet_tests::wait::{alone, have};
+use freshet_tests::wait::{alone, have, wait_until};
 use freshet_tests::webdriver::Chromium;
 
 /// A page whose video shows a canvas: it moves until `window.frozen` is set.
@@ -128,5 +128,7 @@ fn the_relay_loses_what_it_is_told_to_lose() {
     server.send_to(b"to the client", relay_back).unwrap();
     let (_, from) = client.recv_from(&mut [0; 64]).unwrap();
     assert_eq!(from, relay.address(), "answers come from where was asked");
-    assert_eq!(relay.from_server().passed(), 1);
+    wait_until("the relay to count it", Duration::from_secs(5), || {
+        relay.from_server().passed() == 1
+    });
 }
