@@ -19,7 +19,7 @@ mod workers;
 use clap::Parser;
 use cli::{Cli, Command, ConfigArgs, ForwarderArgs, Settings};
 use config::{Config, LogFormat};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -97,7 +97,8 @@ fn settle(settings: &Settings) -> io::Result<Config> {
         .map_err(|e| io::Error::other(format!("log.level: {e}")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -200,7 +200,8 @@ fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> i
     )?;
     writeln!(
         out,
-        "               -c:a aac -f mpegts 'srt://{srt}?streamid=publish:mystream'"
+        "               -c:a aac -pes_payload_size 0 -f mpegts \
+           'srt://{srt}?streamid=publish:mystream'"
     )?;
     writeln!(
         out,
