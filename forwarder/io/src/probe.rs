@@ -28,7 +28,7 @@ pub enum Backend {
 /// What is taken where the operator leaves it open and the kernel can do both. Runs cost the same
 /// over both within 15 % (a run of 8 through `sendmmsg` 286 ns a datagram, through `io_uring` 312;
 /// Linux 6.18, Zen 4); the plain calls work everywhere and are the better understood. The
-/// comparison of whole ports is the bench `io`; change this when it says so.
+/// comparison of whole cores is the bench `fanout`; change this when it says so.
 pub const DEFAULT: Backend = Backend::Mmsg;
 
 /// Whether something works; if not, why.
