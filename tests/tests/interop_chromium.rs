@@ -242,7 +242,8 @@ fn behind_ms(browser: &mut Chromium) -> f64 {
         if (meta.captureTime) return performance.now() - meta.captureTime;
         return at ? now - (at > from1900 ? at - from1900 : at) : null";
     let value = browser.run(script, &[]);
-    value.as_f64().unwrap_or(0.0)
+    let ms = value.as_f64();
+    ms.unwrap_or_else(|| panic!("the browser does not tell how old its picture is: {value}"))
 }
 
 #[test]

@@ -27,15 +27,12 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code for a command line, configuration or host that does not allow what was asked for.
-const REFUSED: u8 = 2;
-
 fn main() -> ExitCode {
     match run(Cli::parse().into_command()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("freshet: {error}");
-            ExitCode::from(REFUSED)
+            ExitCode::from(supervise::REFUSED)
         }
     }
 }
@@ -106,13 +103,16 @@ fn settle(settings: &Settings) -> io::Result<Config> {
     Ok(config)
 }
 
-fn block_on(threads: usize, task: impl Future<Output = io::Result<()>>) -> io::Result<ExitCode> {
+/// Runs a plane, or both. An error has kept it from starting; what ends it later is its outcome.
+fn block_on(
+    threads: usize,
+    task: impl Future<Output = io::Result<ExitCode>>,
+) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .build()?;
-    runtime.block_on(task)?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(task)
 }
 
 fn print_config(args: &ConfigArgs) -> io::Result<ExitCode> {

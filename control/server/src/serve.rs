@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the keeper's thread waits for something to happen before it looks again.
@@ -27,7 +28,7 @@ struct RunDir {
 ///
 /// # Errors
 /// The memory or the run directory cannot be had.
-pub async fn run(config: Config, demo: bool) -> io::Result<()> {
+pub async fn run(config: Config, demo: bool) -> io::Result<ExitCode> {
     look_for_others(&config)?;
     let of_host = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = config.link_limits(config.cores(of_host));
@@ -65,7 +66,8 @@ pub async fn run(config: Config, demo: bool) -> io::Result<()> {
             args: control,
         },
     ];
-    supervise::run(planes, &run_dir.path).await
+    supervise::run(planes, &run_dir.path).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Refuses to start beside somebody who has a port already. The planes would only try again and

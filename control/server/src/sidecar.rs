@@ -12,6 +12,7 @@ use session::Sessions;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +29,7 @@ const CLIP_STREAM: &str = "demo";
 ///
 /// # Errors
 /// A port is taken, or another control is at the link.
-pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<()> {
+pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode> {
     let region = workers::join(link, Role::Control).await?;
     let address = config.http.listen.resolve();
     let listener = http::bind(address).await.map_err(io::Error::other)?;
@@ -82,13 +83,14 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<()> {
         _ = term.recv() => {}
         _ = interrupt.recv() => {}
         ended = &mut driver => {
-            return Err(io::Error::other(format!("the driver has ended: {ended:?}")));
+            tracing::error!(?ended, "the driver has ended");
+            return Ok(ExitCode::FAILURE);
         }
     }
     // Both tasks hold receivers.
     let _ = stop.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn facts(config: &Config, link: &Path, candidates: &[SocketAddr]) -> Facts {

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 
 /// A plane that dies is started again after this long; doubled at each early death.
 const RESTART_AFTER_MIN: Duration = Duration::from_millis(50);
@@ -21,6 +22,10 @@ const RESTART_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// A plane that lived this long was healthy: its next restart is quick again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// Exit code of a plane that will not start with what it was given: a command line, a configuration
+/// or a host that does not allow it.
+pub const REFUSED: u8 = 2;
 
 /// How long the planes may take to end by themselves before they are killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -40,44 +45,55 @@ pub struct Plane {
 /// Runs both planes until SIGTERM or SIGINT, then stops them.
 ///
 /// # Errors
-/// When this executable cannot be found again or the signal handlers cannot be installed.
+/// When this executable cannot be found again, the signal handlers cannot be installed, or a plane
+/// refuses to start at all.
 pub async fn run(planes: Vec<Plane>, run_dir: &Path) -> io::Result<()> {
     let executable = std::env::current_exe()?;
     let (stop, stopped) = watch::channel(false);
-    let mut keepers = Vec::new();
+    let mut keepers = JoinSet::new();
     for plane in planes {
         let pids = run_dir.join(format!("{}.pid", plane.name));
-        keepers.push(tokio::spawn(keep(
-            executable.clone(),
-            plane,
-            pids,
-            stopped.clone(),
-        )));
+        keepers.spawn(keep(executable.clone(), plane, pids, stopped.clone()));
     }
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut outcome = Ok(());
     tokio::select! {
         _ = term.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
+        Some(ended) = keepers.join_next() => outcome = judge(ended),
     }
     // The receivers live in `keepers`; there is nobody to tell only if all have ended.
     let _ = stop.send(true);
-    for keeper in keepers {
-        if let Err(error) = keeper.await {
-            tracing::error!(%error, "a plane's keeper failed");
-        }
+    while let Some(ended) = keepers.join_next().await {
+        outcome = outcome.and(judge(ended));
     }
-    Ok(())
+    outcome
 }
 
-/// Keeps one plane alive until told to stop.
+/// What the end of a plane's keeper means for the whole.
+fn judge(ended: Result<Result<(), &'static str>, JoinError>) -> io::Result<()> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(plane)) => Err(io::Error::other(format!(
+            "the {plane} refuses to start, for the reason above"
+        ))),
+        Err(error) => Err(io::Error::other(format!(
+            "a plane's keeper failed: {error}"
+        ))),
+    }
+}
+
+/// Keeps one plane alive until told to stop. An error names a plane that refuses its first start:
+/// another would end the same way. Later the cause must have come from outside and may go again.
 async fn keep(
     executable: PathBuf,
     plane: Plane,
     pid_file: PathBuf,
     mut stopped: watch::Receiver<bool>,
-) {
+) -> Result<(), &'static str> {
     let mut pause = RESTART_AFTER_MIN;
+    let mut is_first = true;
     while !*stopped.borrow() {
         let started = Instant::now();
         match start(&executable, &plane) {
@@ -85,17 +101,21 @@ async fn keep(
                 note_pid(&pid_file, &child);
                 tokio::select! {
                     status = child.wait() => match status {
+                        Ok(status) if is_first && status.code() == Some(REFUSED.into()) => {
+                            return Err(plane.name);
+                        }
                         Ok(status) => tracing::warn!(plane = plane.name, %status, "has ended"),
                         Err(error) => tracing::error!(plane = plane.name, %error, "lost sight"),
                     },
                     () = told(&mut stopped) => {
                         stop(plane.name, &mut child).await;
-                        return;
+                        return Ok(());
                     }
                 }
             }
             Err(error) => tracing::error!(plane = plane.name, %error, "cannot be started"),
         }
+        is_first = false;
         if started.elapsed() >= HEALTHY_AFTER {
             pause = RESTART_AFTER_MIN;
         }
@@ -106,10 +126,11 @@ async fn keep(
         );
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = told(&mut stopped) => return,
+            () = told(&mut stopped) => break,
         }
         pause = (pause * 2).min(RESTART_AFTER_MAX);
     }
+    Ok(())
 }
 
 /// Returns when told to stop, or when nobody is left who could.
@@ -162,5 +183,45 @@ fn note_pid(path: &Path, child: &Child) {
     let pid = child.id().map(|pid| pid.to_string()).unwrap_or_default();
     if let Err(error) = std::fs::write(path, pid + "\n") {
         tracing::debug!(path = %path.display(), %error, "process id not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps `sh -c SCRIPT` alive for at most this long; what its keeper said, or `None`.
+    async fn kept(script: &str, patience: Duration) -> Option<Result<(), &'static str>> {
+        let plane = Plane {
+            name: "shell",
+            args: vec!["-c".into(), script.into()],
+        };
+        let (_stop, stopped) = watch::channel(false);
+        let pids = std::env::temp_dir().join(format!("freshet-keep-{}", std::process::id()));
+        let keeper = keep("/bin/sh".into(), plane, pids.clone(), stopped);
+        let said = tokio::time::timeout(patience, keeper).await.ok();
+        let _ = std::fs::remove_file(pids);
+        said
+    }
+
+    #[tokio::test]
+    async fn a_plane_that_refuses_its_first_start_ends_the_supervisor() {
+        let said = kept("exit 2", Duration::from_secs(20)).await;
+        assert_eq!(said, Some(Err("shell")));
+    }
+
+    #[tokio::test]
+    async fn a_plane_that_dies_is_started_again_and_may_refuse_then() {
+        let lives = std::env::temp_dir().join(format!("freshet-lives-{}", std::process::id()));
+        let _ = std::fs::remove_file(&lives);
+        // Fails first, refuses ever after.
+        let script = format!(
+            "echo life >> {0}; test $(wc -l < {0}) -gt 1 && exit 2; exit 1",
+            lives.display()
+        );
+        assert_eq!(kept(&script, Duration::from_millis(700)).await, None);
+        let count = std::fs::read_to_string(&lives).unwrap().lines().count();
+        std::fs::remove_file(&lives).unwrap();
+        assert!(count >= 3, "{count} lives");
     }
 }

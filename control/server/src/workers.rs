@@ -4,6 +4,7 @@ use crate::config::{Backend, Config, Idle};
 use link::region::{Region, Role};
 use std::io;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tuning::{Finding, Row, Verdict};
@@ -89,8 +90,8 @@ fn may_come(error: &io::Error) -> bool {
 /// Runs the workers over a link until SIGTERM.
 ///
 /// # Errors
-/// They cannot be started, or one of them has died.
-pub async fn run(link: &Path, config: &Config) -> io::Result<()> {
+/// They cannot be started. That one of them has died later is a failure, not an error.
+pub async fn run(link: &Path, config: &Config) -> io::Result<ExitCode> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let region = join(link, Role::Forwarder).await?;
@@ -101,13 +102,15 @@ pub async fn run(link: &Path, config: &Config) -> io::Result<()> {
             _ = interrupt.recv() => break,
             () = tokio::time::sleep(LOOK_INTERVAL) => {
                 if let Some(core) = workers.dead() {
-                    return Err(io::Error::other(format!("worker {} has died", core.0)));
+                    tracing::error!(core = core.0, "a worker has died");
+                    return Ok(ExitCode::FAILURE);
                 }
             }
         }
     }
     workers.stop();
-    workers.join().map_err(io::Error::other)
+    workers.join().map_err(io::Error::other)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn start(region: Region, config: &Config) -> io::Result<Workers> {

@@ -152,6 +152,7 @@ impl fmt::Debug for Output {
                     Command::RestartIce { .. } => "RestartIce",
                     Command::AddPublisher(_) => "AddPublisher",
                     Command::RemovePublisher(_) => "RemovePublisher",
+                    Command::AskKeyframe(_) => "AskKeyframe",
                     Command::CloseStream(_) => "CloseStream",
                 };
                 write!(f, "Command({core:?}, {name})")

@@ -32,6 +32,8 @@ impl Sessions {
                 self.table.bind(peer, viewer.index, forgotten);
             }
             Event::KeyframeWanted(stream) => self.output(Output::KeyframeWanted(stream)),
+            // No session publishes yet.
+            Event::PublisherAdded(_) | Event::PublisherRefused(_) => {}
         }
     }
 

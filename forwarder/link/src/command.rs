@@ -80,34 +80,85 @@ pub struct AddViewer {
     pub ice: IceCredentials,
     /// SRTP keys both ways.
     pub keys: SrtpKeys,
-    /// What it takes, by track index.
+    /// What it takes, by track index. Nothing: it is the way back to a publisher, see
+    /// [`AddPublisher::viewer`], and no viewer of the stream.
     pub tracks: [TrackOut; TRACKS_MAX],
     /// First SRTCP index that we may send, 0 to 2^31 - 1.
     pub rtcp_first_index: u64,
 }
 
+/// How a publisher sends one track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackIn {
+    /// SSRC of the media; 0: it is learnt from the first packet of this payload type.
+    pub ssrc: u32,
+    /// SSRC of the retransmissions (RFC 4588); 0: it is learnt likewise.
+    pub rtx_ssrc: u32,
+    /// RTP clock in Hz; 0: there is no such track.
+    pub clock_hz: u32,
+    /// Payload type of the media, 0 to 127.
+    pub payload_type: u8,
+    /// Payload type of the retransmissions; 0: there are none.
+    pub rtx_payload_type: u8,
+    /// How keyframes are told.
+    pub codec: Codec,
+    /// What the publisher may be asked for.
+    pub wants: Wants,
+}
+
+/// What may be asked of a publisher of one track, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants(pub u8);
+
+impl Wants {
+    /// Packets again (RFC 4585 section 6.2.1).
+    pub const NACK: Self = Self(1);
+    /// Keyframes by PLI (RFC 4585 section 6.3.1).
+    pub const PLI: Self = Self(2);
+    /// Keyframes by FIR (RFC 5104 section 4.3.1).
+    pub const FIR: Self = Self(4);
+    /// All of them.
+    pub const ALL: Self = Self(7);
+
+    /// These and `other`.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True if all of `other` are among them.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
 /// A publisher whose SRTP (or plain RTP, with [`crate::keys::Profile::Plain`]) a worker opens
-/// straight into the log. Used by the forwarder alone; WebRTC publishers build on it.
+/// straight into the log.
 #[derive(Clone, Copy)]
-#[repr(C)]
 pub struct AddPublisher {
     /// The stream that it feeds; the worker becomes the one writer of its log.
     pub stream: StreamId,
-    /// Where its packets come from.
+    /// The viewer without tracks through which it is reached: its packets come on that viewer's
+    /// flows, reports and requests go back by its keys, and it ends with that viewer. `None`: its
+    /// packets come from `peer`, and nothing goes back.
+    pub viewer: Option<ViewerId>,
+    /// Where its packets come from, without a viewer.
     pub peer: Peer,
     /// SRTP keys; only `receive` is used.
     pub keys: SrtpKeys,
-    /// SSRC by track index; 0: no such track.
-    pub ssrc: [u32; TRACKS_MAX],
-    /// RTP clock in Hz by track index.
-    pub clock_hz: [u32; TRACKS_MAX],
-    /// How keyframes of the video track are told.
-    pub codec: Codec,
+    /// What it sends, by track index.
+    pub tracks: [TrackIn; TRACKS_MAX],
+    /// Identifier of the transport-wide sequence number extension
+    /// (draft-holmer-rmcat-transport-wide-cc-extensions-01), 1 to 14; 0: not negotiated.
+    pub transport_cc_id: u8,
+    /// What it is told that it may send at most (REMB), in bits a second; 0: it is not told.
+    pub remb_bps: u64,
 }
 
 /// Video codecs whose keyframes the data plane can tell from the RTP payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub enum Codec {
     /// None: every packet counts as one that a viewer may start at.
     #[default]
@@ -116,6 +167,12 @@ pub enum Codec {
     H264 = 1,
     /// RFC 7798.
     H265 = 2,
+    /// RFC 7741.
+    Vp8 = 3,
+    /// RFC 9628.
+    Vp9 = 4,
+    /// RTP payload format for AV1, version 1.0.0.
+    Av1 = 5,
 }
 
 /// What control asks of a worker. Every command may be given twice without harm.
@@ -138,6 +195,8 @@ pub enum Command {
     AddPublisher(AddPublisher),
     /// Forget the publisher of this stream.
     RemovePublisher(StreamId),
+    /// Ask the publisher of this stream for a keyframe: viewers of another core want one.
+    AskKeyframe(StreamId),
     /// The log of this stream is about to be reused: forget its viewers, publisher and readers.
     CloseStream(StreamId),
 }
@@ -152,7 +211,10 @@ impl Zeroize for Command {
             }
             Self::RestartIce { ice, .. } => ice.pwd.zeroize(),
             Self::AddPublisher(add) => add.keys.zeroize(),
-            Self::RemoveViewer(_) | Self::RemovePublisher(_) | Self::CloseStream(_) => {}
+            Self::RemoveViewer(_)
+            | Self::RemovePublisher(_)
+            | Self::AskKeyframe(_)
+            | Self::CloseStream(_) => {}
         }
     }
 }

@@ -28,8 +28,14 @@ pub enum Event {
     ViewerGone(ViewerId, Gone),
     /// A valid check has moved this viewer to another address (RFC 8445 section 2.4).
     ViewerMoved(ViewerId, Peer),
-    /// A viewer wants a keyframe and the log has none: ask the publisher, if it can be asked.
+    /// A viewer wants a keyframe and the log has none: ask the publisher, if it can be asked. Not
+    /// told by the worker that has the publisher: it asks by itself.
     KeyframeWanted(StreamId),
+    /// The worker feeds this stream from its publisher now.
+    PublisherAdded(StreamId),
+    /// The worker could not take the publisher of this stream: its log has another writer, its keys
+    /// are unusable, or its viewer is not here.
+    PublisherRefused(StreamId),
 }
 
 /// Bytes of an encoded event: one cache line; the longest takes 30.
@@ -40,6 +46,8 @@ const VIEWER_REFUSED: u32 = 2;
 const VIEWER_GONE: u32 = 3;
 const VIEWER_MOVED: u32 = 4;
 const KEYFRAME_WANTED: u32 = 5;
+const PUBLISHER_ADDED: u32 = 6;
+const PUBLISHER_REFUSED: u32 = 7;
 
 impl Event {
     /// Writes this event: 32-bit kind, then the fields in their order, little-endian.
@@ -57,6 +65,8 @@ impl Event {
                 put_peer(&mut put, *peer);
             }
             Self::KeyframeWanted(stream) => put_stream(put.u32(KEYFRAME_WANTED), *stream),
+            Self::PublisherAdded(stream) => put_stream(put.u32(PUBLISHER_ADDED), *stream),
+            Self::PublisherRefused(stream) => put_stream(put.u32(PUBLISHER_REFUSED), *stream),
         }
     }
 
@@ -70,6 +80,8 @@ impl Event {
             VIEWER_GONE => Self::ViewerGone(take_id(&mut take)?, Gone::from_id(take.u32()?)?),
             VIEWER_MOVED => Self::ViewerMoved(take_id(&mut take)?, take_peer(&mut take)?),
             KEYFRAME_WANTED => Self::KeyframeWanted(take_stream(&mut take)?),
+            PUBLISHER_ADDED => Self::PublisherAdded(take_stream(&mut take)?),
+            PUBLISHER_REFUSED => Self::PublisherRefused(take_stream(&mut take)?),
             _ => return None,
         })
     }

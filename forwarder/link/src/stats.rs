@@ -1,6 +1,7 @@
 //! Owns the counters: one block for each worker and one line for each stream and worker. One
 //! writer each. Hot.
 
+use crate::command::TRACKS_MAX;
 use crate::sync::Shared;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use wire::time::Time;
@@ -119,6 +120,16 @@ counters! {
     Sum SleepBegun "sleep_begun" "sleeps" "Times the worker blocked.";
     Sum RtpLate "rtp_late" "packets" "RTP dropped: its place in the log has passed.";
     Sum RtpUnusable "rtp_unusable" "packets" "RTP dropped: between a loss and the next keyframe.";
+    Sum NackSent "nack_sent" "packets" "Packets that publishers were asked for again.";
+    Sum PliSent "pli_sent" "messages" "Keyframes that publishers were asked for.";
+    Sum RtpRecovered "rtp_recovered" "packets" "Packets of publishers that came when asked for again.";
+    Sum RtpLost "rtp_lost" "packets" "Packets of publishers that never came.";
+    Sum RtpDuplicate "rtp_duplicate" "packets" "RTP dropped: its like is in the log already.";
+    Sum ReceiverReportSent "receiver_report_sent" "messages" "Receiver reports sent to publishers.";
+    Sum TransportFeedbackSent "transport_feedback_sent" "messages"
+        "Transport-wide feedback messages sent to publishers.";
+    Gauge PublisherActive "publisher_active" "publishers" "Publishers whose packets are opened now.";
+    Sum PublisherRefused "publisher_refused" "publishers" "Publishers that could not be taken.";
 }
 
 const _: () = assert!(
@@ -201,6 +212,34 @@ pub(crate) struct StreamLine {
     packets: AtomicU64,
     bytes: AtomicU64,
     viewers: AtomicU32,
+    reserved: u32,
+    /// The fields of [`Intake`] in their order.
+    intake: [AtomicU64; INTAKE_WORDS],
+}
+
+/// Words of an [`Intake`]: with them a line of the table is two cache lines.
+const INTAKE_WORDS: usize = 10;
+
+/// What the worker that has a stream's publisher has taken in, over all publishers of this
+/// generation of the stream, and what is known of the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Intake {
+    /// Media packets appended to the log, by track.
+    pub packets: [u64; TRACKS_MAX],
+    /// Payload bytes of them.
+    pub bytes: [u64; TRACKS_MAX],
+    /// Frames of video that began.
+    pub frames: u64,
+    /// Keyframes among them.
+    pub keyframes: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Packets that came when they were asked for again.
+    pub recovered: u64,
+    /// When the last packet came.
+    pub arrival: Time,
+    /// Round trip to the publisher in microseconds; 0: not known.
+    pub rtt_us: u64,
 }
 
 /// The counters of one stream on one worker. That worker writes; everybody may read.
@@ -234,6 +273,21 @@ impl StreamStats {
         self.line.viewers.store(viewers, Ordering::Relaxed);
     }
 
+    /// Tells what has been taken in. The worker that has the publisher alone.
+    pub fn set_intake(&self, now: &Intake) {
+        for (word, value) in self.line.intake.iter().zip(now.words()) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// What has been taken in, as last told; each value is right for itself.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        let line = &*self.line;
+        let words = line.intake.each_ref();
+        Intake::of_words(words.map(|word| word.load(Ordering::Relaxed)))
+    }
+
     /// Packets sent to viewers, over all generations of the stream.
     #[must_use]
     pub fn packets(&self) -> u64 {
@@ -250,5 +304,49 @@ impl StreamStats {
     #[must_use]
     pub fn viewers(&self) -> u32 {
         self.line.viewers.load(Ordering::Relaxed)
+    }
+}
+
+impl Intake {
+    fn words(&self) -> [u64; INTAKE_WORDS] {
+        let [video, audio] = self.packets;
+        let [video_bytes, audio_bytes] = self.bytes;
+        [
+            video,
+            audio,
+            video_bytes,
+            audio_bytes,
+            self.frames,
+            self.keyframes,
+            self.lost,
+            self.recovered,
+            self.arrival.0,
+            self.rtt_us,
+        ]
+    }
+
+    fn of_words(words: [u64; INTAKE_WORDS]) -> Self {
+        let [
+            video,
+            audio,
+            video_bytes,
+            audio_bytes,
+            frames,
+            keyframes,
+            lost,
+            recovered,
+            arrival,
+            rtt_us,
+        ] = words;
+        Self {
+            packets: [video, audio],
+            bytes: [video_bytes, audio_bytes],
+            frames,
+            keyframes,
+            lost,
+            recovered,
+            arrival: Time(arrival),
+            rtt_us,
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Plane {
             Command::RemovePublisher(stream) => {
                 self.publishers.remove(*stream, &mut self.flows);
             }
+            Command::AskKeyframe(_) => {}
             Command::CloseStream(stream) => self.close_stream(*stream),
         }
     }

@@ -7,6 +7,7 @@
 
 use core::ops::Range;
 
+use arrayvec::ArrayVec;
 use link::command::{EXT_BYTES_MAX, TRACKS_MAX, VIDEO};
 use link::log::{Flags, Pinned};
 use wire::datagram::{RUN_BYTES_MAX, SEGMENTS_MAX};
@@ -71,16 +72,6 @@ pub struct Piece<'a> {
 }
 
 impl<'a> Piece<'a> {
-    const NONE: Self = Self {
-        payload: &[],
-        seq: 0,
-        timestamp: 0,
-        frame: 0,
-        track: 0,
-        marker: false,
-        starts_key: false,
-    };
-
     /// The packet at `position`; `None` if the log's other side wrote nonsense there.
     #[inline]
     pub fn read(log: &'a Pinned<'_>, position: u64) -> Option<Self> {
@@ -123,10 +114,9 @@ pub struct Run {
 
 /// What has come in for a stream, or what one viewer still has to get of it.
 pub struct Burst<'a> {
-    pieces: [Piece<'a>; PIECES_MAX],
-    pieces_used: usize,
-    runs: [Run; PIECES_MAX],
-    runs_used: usize,
+    // Not arrays: to fill their 6 KB before the first packet costs as much as sending one.
+    pieces: ArrayVec<Piece<'a>, PIECES_MAX>,
+    runs: ArrayVec<Run, PIECES_MAX>,
     /// Positions in the log that the burst covers.
     pub range: Range<u64>,
     /// Where the newest keyframe within the burst starts.
@@ -147,17 +137,15 @@ impl<'a> Burst<'a> {
     /// Cuts as much of `range` as one burst holds, skipping what is not of `tracks`.
     pub fn cut(log: &'a Pinned<'_>, range: Range<u64>, tracks: Tracks, segments_max: u8) -> Self {
         let mut burst = Self {
-            pieces: [Piece::NONE; PIECES_MAX],
-            pieces_used: 0,
-            runs: [Run::default(); PIECES_MAX],
-            runs_used: 0,
+            pieces: ArrayVec::new(),
+            runs: ArrayVec::new(),
             range: range.start..range.start,
             key: None,
         };
         let segments_max = segments_max.clamp(1, SEGMENTS_MAX);
         let mut shape = None;
         for position in range {
-            if burst.pieces_used == PIECES_MAX {
+            if burst.pieces.is_full() {
                 break;
             }
             if let Some(piece) = Piece::read(log, position) {
@@ -169,7 +157,7 @@ impl<'a> Burst<'a> {
                 }
             }
             burst.range.end = position + 1;
-            if let Some(run) = burst.runs[..burst.runs_used].last_mut() {
+            if let Some(run) = burst.runs.last_mut() {
                 run.end = position + 1;
             }
         }
@@ -179,7 +167,7 @@ impl<'a> Burst<'a> {
     /// The runs, in order.
     #[inline]
     pub fn runs(&self) -> &[Run] {
-        &self.runs[..self.runs_used]
+        &self.runs
     }
 
     /// The packets of a run, in the order in which they are sent.
@@ -209,10 +197,9 @@ impl<'a> Burst<'a> {
     }
 
     fn push(&mut self, shape: &mut Option<Shape>, piece: Piece<'a>, segments_max: u8) {
-        let at = self.pieces_used;
-        self.pieces[at] = piece;
-        self.pieces_used += 1;
-        let joined = match (self.runs[..self.runs_used].last_mut(), shape.as_mut()) {
+        let at = self.pieces.len();
+        self.pieces.push(piece);
+        let joined = match (self.runs.last_mut(), shape.as_mut()) {
             (Some(run), Some(shape)) if run.to - run.from < segments_max => {
                 shape.join(&piece).inspect(|&before_tail| {
                     if before_tail {
@@ -225,14 +212,13 @@ impl<'a> Burst<'a> {
         if joined.is_none() {
             *shape = Some(Shape::starting(&piece));
             let from = index(at);
-            self.runs[self.runs_used] = Run {
+            self.runs.push(Run {
                 from,
                 to: from,
                 ..Run::default()
-            };
-            self.runs_used += 1;
+            });
         }
-        if let Some(run) = self.runs[..self.runs_used].last_mut() {
+        if let Some(run) = self.runs.last_mut() {
             run.to += 1;
             run.packets[piece.lane()] += 1;
             // A payload is shorter than 64 KB.

@@ -17,7 +17,7 @@ pub enum Key {
 #[inline]
 pub fn key(codec: Codec, payload: &[u8]) -> Key {
     match codec {
-        Codec::Unknown => Key::Start,
+        Codec::Unknown | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => Key::Start,
         Codec::H264 => key_h264(payload),
         Codec::H265 => key_h265(payload),
     }

@@ -238,8 +238,8 @@ impl Publisher {
         let secret = secret(&add.keys, &add.keys.receive).ok()?;
         let mut tracks = [InTrack::default(); TRACKS_MAX];
         for (lane, track) in tracks.iter_mut().enumerate() {
-            track.ssrc = add.ssrc[lane];
-            track.clock_hz = add.clock_hz[lane];
+            track.ssrc = add.tracks[lane].ssrc;
+            track.clock_hz = add.tracks[lane].clock_hz;
             // Nobody can start before the first keyframe.
             track.is_broken = lane == VIDEO;
             track.is_torn = true;
@@ -249,7 +249,7 @@ impl Publisher {
             flow,
             opener: Opener::new(&secret).ok()?,
             writer: region.log_writer(add.stream).ok()?,
-            codec: add.codec,
+            codec: add.tracks[VIDEO].codec,
             tracks,
             clock_offset_ns: None,
             wants_key: false,

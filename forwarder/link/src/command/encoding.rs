@@ -4,7 +4,10 @@
 #[cfg(not(loom))]
 mod tests;
 
-use super::{AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, TrackOut};
+use super::{
+    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, TrackIn, TrackOut,
+    Wants,
+};
 use crate::codec::{Put, Take};
 use crate::ids::{StreamId, ViewerId};
 use crate::keys::{MasterKey, Profile, SrtpKeys};
@@ -25,6 +28,10 @@ const RESTART_ICE: u32 = 3;
 const ADD_PUBLISHER: u32 = 4;
 const REMOVE_PUBLISHER: u32 = 5;
 const CLOSE_STREAM: u32 = 6;
+const ASK_KEYFRAME: u32 = 7;
+
+/// Largest id of a one-byte header extension (RFC 8285 section 4.2).
+const EXT_ID_MAX: u8 = 14;
 
 impl Command {
     /// Writes this command; bytes that it does not need are zero.
@@ -40,6 +47,7 @@ impl Command {
             Self::AddPublisher(add) => put_publisher(put.u32(ADD_PUBLISHER), add),
             Self::RemovePublisher(stream) => put_stream(put.u32(REMOVE_PUBLISHER), *stream),
             Self::CloseStream(stream) => put_stream(put.u32(CLOSE_STREAM), *stream),
+            Self::AskKeyframe(stream) => put_stream(put.u32(ASK_KEYFRAME), *stream),
         }
     }
 
@@ -57,6 +65,7 @@ impl Command {
             ADD_PUBLISHER => Self::AddPublisher(take_publisher(&mut take)?),
             REMOVE_PUBLISHER => Self::RemovePublisher(take_stream(&mut take)?),
             CLOSE_STREAM => Self::CloseStream(take_stream(&mut take)?),
+            ASK_KEYFRAME => Self::AskKeyframe(take_stream(&mut take)?),
             _ => return None,
         })
     }
@@ -90,28 +99,52 @@ fn take_viewer(take: &mut Take<'_>) -> Option<AddViewer> {
 
 fn put_publisher(put: &mut Put<'_>, add: &AddPublisher) {
     put_stream(put, add.stream);
+    // No generation is 0.
+    put_id(put, add.viewer.unwrap_or_default());
     put_peer(put, add.peer);
     put_keys(put, &add.keys);
-    for word in add.ssrc.iter().chain(&add.clock_hz) {
-        put.u32(*word);
+    for track in &add.tracks {
+        put.u32(track.ssrc).u32(track.rtx_ssrc).u32(track.clock_hz);
+        put.u8(track.payload_type).u8(track.rtx_payload_type);
+        put.u8(track.codec as u8).u8(track.wants.0);
     }
-    put.u32(add.codec as u32);
+    put.u8(add.transport_cc_id).u64(add.remb_bps);
 }
 
 fn take_publisher(take: &mut Take<'_>) -> Option<AddPublisher> {
     Some(AddPublisher {
         stream: take_stream(take)?,
+        viewer: take_id(take).map(|id| (id != ViewerId::default()).then_some(id))?,
         peer: take_peer(take)?,
         keys: take_keys(take)?,
-        ssrc: [take.u32()?, take.u32()?],
-        clock_hz: [take.u32()?, take.u32()?],
-        codec: match take.u32()? {
+        tracks: [take_track_in(take)?, take_track_in(take)?],
+        transport_cc_id: take.u8().filter(|id| *id <= EXT_ID_MAX)?,
+        remb_bps: take.u64()?,
+    })
+}
+
+fn take_track_in(take: &mut Take<'_>) -> Option<TrackIn> {
+    let track = TrackIn {
+        ssrc: take.u32()?,
+        rtx_ssrc: take.u32()?,
+        clock_hz: take.u32()?,
+        payload_type: take.u8()?,
+        rtx_payload_type: take.u8()?,
+        codec: match take.u8()? {
             0 => Codec::Unknown,
             1 => Codec::H264,
             2 => Codec::H265,
+            3 => Codec::Vp8,
+            4 => Codec::Vp9,
+            5 => Codec::Av1,
             _ => return None,
         },
-    })
+        wants: take
+            .u8()
+            .filter(|wants| *wants <= Wants::ALL.0)
+            .map(Wants)?,
+    };
+    (track.payload_type < 128 && track.rtx_payload_type < 128).then_some(track)
 }
 
 fn put_track(put: &mut Put<'_>, track: &TrackOut) {

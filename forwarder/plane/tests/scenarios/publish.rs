@@ -1,6 +1,6 @@
 //! Publishers: packets opened into the log, out of order, lost, forged, and from another one.
 
-use link::command::{AUDIO, AddPublisher, Codec, Command, VIDEO};
+use link::command::{AddPublisher, Codec, Command, TrackIn, VIDEO};
 use link::event::Event;
 use link::ids::StreamId;
 use link::keys::{MasterKey, SrtpKeys};
@@ -25,20 +25,28 @@ impl Encoder {
         let mut master = MasterKey::default();
         master.key[..16].fill(key);
         master.salt[..12].fill(key);
-        let mut add = AddPublisher {
+        let track = |ssrc, clock_hz, codec| TrackIn {
+            ssrc,
+            clock_hz,
+            codec,
+            ..TrackIn::default()
+        };
+        let add = AddPublisher {
             stream,
+            viewer: None,
             peer: address(200, 7000).peer,
             keys: SrtpKeys {
                 profile: Profile::AeadAes128Gcm,
                 receive: master,
                 ..SrtpKeys::default()
             },
-            ssrc: [0; 2],
-            clock_hz: [90_000, 48_000],
-            codec: Codec::H264,
+            tracks: [
+                track(ssrc, 90_000, Codec::H264),
+                track(ssrc + 1, 48_000, Codec::Unknown),
+            ],
+            transport_cc_id: 0,
+            remb_bps: 0,
         };
-        add.ssrc[VIDEO] = ssrc;
-        add.ssrc[AUDIO] = ssrc + 1;
         let now = world.now;
         world.plane().apply(now, &Command::AddPublisher(add));
         let secret = Secret::new(

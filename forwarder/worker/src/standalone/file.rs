@@ -1,7 +1,7 @@
 //! Owns the file of static flows: what may be written in it, and what it means.
 
 use core::fmt;
-use link::command::{AddPublisher, AddViewer, Codec, ICE_PWD_BYTES, ICE_UFRAG_BYTES};
+use link::command::{self, AddPublisher, AddViewer, Codec, ICE_PWD_BYTES, ICE_UFRAG_BYTES};
 use link::command::{IceCredentials, TRACKS_MAX, TrackOut};
 use link::ids::{StreamId, ViewerId};
 use link::keys::{MasterKey, Profile, SrtpKeys};
@@ -241,23 +241,30 @@ impl File {
 impl Publisher {
     /// The command that takes it.
     pub(super) fn command(&self, stream: StreamId) -> Result<AddPublisher, String> {
-        let tracks = [self.video, self.audio];
-        let codec = match self.video.map(|track| track.codec) {
-            Some(CodecName::H264) => Codec::H264,
-            Some(CodecName::H265) => Codec::H265,
-            _ => Codec::Unknown,
+        let track = |track: Option<TrackIn>| {
+            track.map_or(command::TrackIn::default(), |track| command::TrackIn {
+                ssrc: track.ssrc,
+                clock_hz: track.clock_hz,
+                codec: match track.codec {
+                    CodecName::H264 => Codec::H264,
+                    CodecName::H265 => Codec::H265,
+                    _ => Codec::Unknown,
+                },
+                ..command::TrackIn::default()
+            })
         };
         Ok(AddPublisher {
             stream,
+            viewer: None,
             peer: self.peer.into(),
             keys: SrtpKeys {
                 profile: self.profile.profile(),
                 send: MasterKey::default(),
                 receive: master(self.profile, &self.key)?,
             },
-            ssrc: tracks.map(|track| track.map_or(0, |t| t.ssrc)),
-            clock_hz: tracks.map(|track| track.map_or(0, |t| t.clock_hz)),
-            codec,
+            tracks: [track(self.video), track(self.audio)],
+            transport_cc_id: 0,
+            remb_bps: 0,
         })
     }
 }
@@ -376,7 +383,8 @@ mod tests {
         assert_eq!((file.cores, file.spin_us, file.report_s), (1, 0, 10));
         let publisher = file.streams[0].publisher.as_ref().unwrap();
         let publisher = publisher.command(StreamId::default()).unwrap();
-        assert_eq!((publisher.ssrc, publisher.codec), ([7, 0], Codec::H264));
+        let [video, audio] = publisher.tracks;
+        assert_eq!((video.ssrc, audio.ssrc, video.codec), (7, 0, Codec::H264));
         let viewer = file.viewers[0].command(
             ViewerId::default(),
             StreamId::default(),

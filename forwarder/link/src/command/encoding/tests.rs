@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 /// Any bytes under a kind that exists; with fields in range where there is a range.
 fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
     let noise = prop::collection::vec(any::<u8>(), COMMAND_BYTES);
-    (0u32..8, noise, any::<bool>()).prop_map(|(kind, noise, tame)| {
+    (0u32..9, noise, any::<bool>()).prop_map(|(kind, noise, tame)| {
         let mut bytes: [u8; COMMAND_BYTES] = noise.try_into().unwrap();
         bytes[..4].copy_from_slice(&kind.to_le_bytes());
         if tame {
@@ -20,10 +20,13 @@ fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
                 bytes[track + 54..track + 56].fill(0);
             }
             bytes[305..310].fill(0);
-            // Profile and codec of AddPublisher.
+            // Profile, codecs and the extension of AddPublisher.
             if kind == ADD_PUBLISHER {
-                bytes[30..34].copy_from_slice(&1u32.to_le_bytes());
-                bytes[142..146].copy_from_slice(&2u32.to_le_bytes());
+                bytes[38..42].copy_from_slice(&1u32.to_le_bytes());
+                for track in [134, 150] {
+                    bytes[track + 12..track + 16].copy_from_slice(&[96, 97, 5, 7]);
+                }
+                bytes[166] = 14;
             }
         }
         bytes
@@ -47,7 +50,7 @@ proptest! {
         let mut slot = [0; EVENT_BYTES];
         slot[..32].copy_from_slice(&bytes);
         slot[1..4].fill(0);
-        slot[0] %= 7;
+        slot[0] %= 9;
         if let Some(event) = Event::decode(&slot) {
             let mut again = [0; EVENT_BYTES];
             event.encode(&mut again);
@@ -155,14 +158,23 @@ fn the_other_kinds_arrive() {
     };
     let publisher = AddPublisher {
         stream,
+        viewer: Some(viewer),
         peer: Peer {
             ip: Ip([1; 16]),
             port: 2,
         },
         keys: SrtpKeys::default(),
-        ssrc: [7, 8],
-        clock_hz: [90_000, 48_000],
-        codec: Codec::H265,
+        tracks: [7, 8].map(|ssrc| TrackIn {
+            ssrc,
+            rtx_ssrc: ssrc + 2,
+            clock_hz: 90_000,
+            payload_type: 96,
+            rtx_payload_type: 97,
+            codec: Codec::Av1,
+            wants: Wants::NACK.with(Wants::PLI),
+        }),
+        transport_cc_id: 14,
+        remb_bps: u64::MAX,
     };
     let through = |command: Command| {
         let mut bytes = [0; COMMAND_BYTES];
@@ -182,14 +194,19 @@ fn the_other_kinds_arrive() {
     let Command::AddPublisher(got) = through(Command::AddPublisher(publisher)) else {
         panic!("another kind");
     };
-    assert_eq!(
-        (got.stream, got.peer, got.codec),
-        (stream, publisher.peer, Codec::H265)
-    );
-    assert_eq!(
-        (got.ssrc, got.clock_hz),
-        (publisher.ssrc, publisher.clock_hz)
-    );
+    assert_eq!((got.stream, got.peer), (stream, publisher.peer));
+    assert_eq!((got.viewer, got.tracks), (Some(viewer), publisher.tracks));
+    assert_eq!((got.transport_cc_id, got.remb_bps), (14, u64::MAX));
+    let alone = AddPublisher {
+        viewer: None,
+        ..publisher
+    };
+    let Command::AddPublisher(got) = through(Command::AddPublisher(alone)) else {
+        panic!("another kind");
+    };
+    assert_eq!(got.viewer, None);
+    let asked = through(Command::AskKeyframe(stream));
+    assert!(matches!(asked, Command::AskKeyframe(s) if s == stream));
 }
 
 #[test]
@@ -209,6 +226,14 @@ fn every_event_arrives() {
         Event::ViewerGone(viewer, Gone::Bye),
         Event::ViewerGone(viewer, Gone::KeyWornOut),
         Event::ViewerMoved(viewer, peer),
+        Event::PublisherAdded(StreamId {
+            index: 7,
+            generation: 8,
+        }),
+        Event::PublisherRefused(StreamId {
+            index: 9,
+            generation: 10,
+        }),
         Event::KeyframeWanted(StreamId {
             index: 5,
             generation: 6,
