@@ -102,7 +102,7 @@ impl Server {
             .clone()
             .unwrap_or_else(|| media.ip().to_string());
         let config = format!(
-            "[node]\nrun_dir = {run_dir:?}\ndrain_s = 0\n\
+            "[node]\nrun_dir = {run_dir:?}\n\
              [http]\nlisten = \"{http}\"\n\
              [media]\nlisten = \"0.0.0.0:{media_port}\"\nadvertise = [\"{advertise}\"]\n\
              cores = {cores}\nbackend = \"{backend}\"\n\

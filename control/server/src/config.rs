@@ -48,13 +48,11 @@ pub struct Config {
 }
 
 /// `[node]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Node {
     /// Directory of the sockets between the processes; empty: chosen at start.
     pub run_dir: String,
-    /// Seconds that viewers are served on after SIGTERM.
-    pub drain_s: u64,
 }
 
 /// `[http]`

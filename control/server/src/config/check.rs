@@ -43,7 +43,6 @@ fn check_numbers(config: &Config) -> Result<(), Bad> {
     let of_usize = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let cores_max = of_usize(link::limits::CORES_MAX);
     for (key, value, range) in [
-        ("node.drain_s", config.node.drain_s, 0..=3600),
         (
             "http.body_bytes_max",
             of_usize(http.body_bytes_max),
@@ -270,15 +269,6 @@ const fn loopback(port: u16) -> Listen {
         IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,
     ))
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self {
-            run_dir: String::new(),
-            drain_s: 5,
-        }
-    }
 }
 
 impl Default for Http {

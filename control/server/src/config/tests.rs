@@ -95,7 +95,7 @@ fn every_key_can_be_set_by_the_environment() {
 fn the_command_line_wins_over_the_environment_over_the_file() {
     let file = Some((
         "f",
-        "[srt]\nlatency_ms = 200\n[media]\ncores = 2\n[node]\ndrain_s = 9",
+        "[srt]\nlatency_ms = 200\n[media]\ncores = 2\n[limits]\nstreams_max = 9",
     ));
     let environment = [
         ("FRESHET_SRT_LATENCY_MS".to_string(), "300".to_string()),
@@ -112,7 +112,7 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
     let seen = (
         config.srt.latency_ms,
         config.media.cores,
-        config.node.drain_s,
+        config.limits.streams_max,
     );
     assert_eq!(seen, (400, 3, 9));
 }

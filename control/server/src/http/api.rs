@@ -189,7 +189,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Newcomers may be sent here: every part answers, and it is not draining.
+/// Newcomers may be sent here: every part answers.
 #[utoipa::path(
     get, path = "/readyz", tag = "node",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness))
