@@ -193,18 +193,21 @@ fn a_stream_that_began_long_before_starts_at_once() {
         let start = Instant::now();
         let first = play(&mut browser, &server, "slow");
         firsts.push(first);
-        // Live again within a second: the newest picture shown is not older than that.
         sleep(Duration::from_secs(1).saturating_sub(start.elapsed()));
-        let behind = behind_ms(&mut browser);
-        assert!(
-            behind < 1000.0,
-            "{behind} ms behind after a second; firsts {firsts:?}"
-        );
+        let after_a_second = next_picture(&mut browser);
         browser.run(WATCH_FRAMES, &[]);
         sleep(Duration::from_millis(1500));
         let shown = browser.run(LONGEST_FREEZE, &[]);
         assert!(shown["longest"].as_f64().unwrap() < 500.0, "{shown}");
         assert!(shown["frames"].as_u64().unwrap() > 30, "{shown}");
+        // Live within a second: nothing was left to catch up with, and nothing is held back.
+        let late = caught_up_ms(&after_a_second, &next_picture(&mut browser));
+        let buffered = buffered_ms(&mut browser);
+        println!("{late:.1} ms behind after a second, {buffered:.1} ms in the buffer");
+        assert!(
+            late < 200.0 && buffered < 300.0,
+            "{late} {buffered} ms; {firsts:?}"
+        );
         browser.must_show_a_moving_picture();
     }
     println!("first frame after the POST: {firsts:.1?} ms");
@@ -227,24 +230,53 @@ fn play(browser: &mut Chromium, server: &Server, stream: &str) -> f64 {
         .unwrap_or_else(|| panic!("{played} {}", browser.log()))
 }
 
-/// How old the picture that is shown now is, by the server's reports, in milliseconds. Both clocks
-/// are this machine's.
-fn behind_ms(browser: &mut Chromium) -> f64 {
+/// The next picture that is shown: when, and its RTP timestamp, both in milliseconds.
+const NEXT_PICTURE: &str = "
+    const video = document.querySelector('video');
+    const meta = await new Promise(r => video.requestVideoFrameCallback((_, m) => r(m)));
+    return [performance.now(), meta.rtpTimestamp / 90];";
+
+/// A picture on the page.
+struct Picture {
+    shown_ms: f64,
+    stamp_ms: f64,
+}
+
+fn next_picture(browser: &mut Chromium) -> Picture {
+    let told = browser.run(NEXT_PICTURE, &[]);
+    let number = |at: usize| told[at].as_f64().unwrap_or_else(|| panic!("{told}"));
+    Picture {
+        shown_ms: number(0),
+        stamp_ms: number(1),
+    }
+}
+
+/// How much time of the stream has been caught up with from one picture to another, in
+/// milliseconds: nothing, if the first was as near to the present as the second.
+fn caught_up_ms(from: &Picture, to: &Picture) -> f64 {
+    // RTP timestamps count modulo 2^32.
+    let turn_ms = 4_294_967_296.0 / 90.0;
+    let streamed = (to.stamp_ms - from.stamp_ms).rem_euclid(turn_ms);
+    streamed - (to.shown_ms - from.shown_ms)
+}
+
+/// Milliseconds that pictures wait in the browser before they are shown, over all so far.
+fn buffered_ms(browser: &mut Chromium) -> f64 {
     let script = "
-        const video = document.querySelector('video');
-        const meta = await new Promise(r => video.requestVideoFrameCallback((_, m) => r(m)));
-        let at = null;
         for (const one of (await window.pc.getStats()).values())
             if (one.type === 'inbound-rtp' && one.kind === 'video')
-                at = one.estimatedPlayoutTimestamp;
-        const from1900 = 2208988800000;
-        const now = performance.timeOrigin + performance.now();
-        if (meta.captureTime) return performance.now() - meta.captureTime;
-        return at ? now - (at > from1900 ? at - from1900 : at) : null";
-    let value = browser.run(script, &[]);
-    let ms = value.as_f64();
-    ms.unwrap_or_else(|| panic!("the browser does not tell how old its picture is: {value}"))
+                return 1000 * one.jitterBufferDelay / one.jitterBufferEmittedCount;";
+    let told = browser.run(script, &[]);
+    told.as_f64().unwrap_or_else(|| panic!("{told}"))
 }
+
+/// Waits for a picture that the page has not shown yet.
+const NEXT_FRAME: &str = "
+    const video = document.querySelector('video');
+    return await new Promise((done) => {
+        video.requestVideoFrameCallback((_, meta) => done({ shown: true, meta }));
+        setTimeout(() => done({ shown: false, state: window.freshet }), 10000);
+    });";
 
 #[test]
 fn a_publisher_that_comes_back_is_seen_on_the_same_page() {
@@ -269,17 +301,13 @@ fn a_publisher_that_comes_back_is_seen_on_the_same_page() {
     let _second = Ffmpeg::default().to(&url, server.folder());
     server.wait_live("come");
     let begun = Instant::now();
-    let decoded = number(&mut browser, "framesDecoded");
-    wait_for("the picture to move again", PATIENCE, || {
-        let now = number(&mut browser, "framesDecoded");
-        let state = browser.run("return JSON.stringify(window.freshet)", &[]);
-        if now > decoded + 30.0 {
-            Ok(())
-        } else {
-            Err(state.to_string())
-        }
-    });
-    println!("moves again {:?} after the stream is live", begun.elapsed());
+    let shown = browser.run(NEXT_FRAME, &[]);
+    assert_eq!(shown["shown"], true, "{shown} {}", browser.log());
+    assert!(begun.elapsed() < Duration::from_secs(1), "{shown}");
+    println!(
+        "a new picture {:?} after the stream is live",
+        begun.elapsed()
+    );
     browser.must_show_a_moving_picture();
     let again = server.get("/v1/sessions").json();
     let ids = |page: &Value| page["sessions"][0]["id"].clone();
