@@ -1,8 +1,8 @@
 //! Owns the defaults as code and the ranges of all keys.
 
 use super::{
-    Accept, Backend, Bframes, Config, Http, Idle, Limits, Listen, Log, LogFormat, Media, Node,
-    Secret, Srt, StreamRule, Streams, Takeover, addresses,
+    Accept, Backend, Bframes, Config, Http, Idle, Limits, Listen, Log, LogFormat, Media, Secret,
+    Srt, StreamRule, Streams, Takeover, addresses,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
