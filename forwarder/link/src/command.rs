@@ -96,7 +96,7 @@ pub struct TrackIn {
     pub rtx_ssrc: u32,
     /// RTP clock in Hz; 0: there is no such track.
     pub clock_hz: u32,
-    /// Payload type of the media, 0 to 127.
+    /// Payload type of the media, 1 to 127; 0: whatever has the SSRC.
     pub payload_type: u8,
     /// Payload type of the retransmissions; 0: there are none.
     pub rtx_payload_type: u8,
@@ -191,9 +191,11 @@ pub enum Command {
         /// Its new credentials.
         ice: IceCredentials,
     },
-    /// Open this publisher's packets into the log of its stream.
+    /// Open this publisher's packets into the log of its stream. Known already: its address and
+    /// what it may send are brought up to date. One that came by another viewer makes room for it,
+    /// while that viewer stays until it is removed.
     AddPublisher(AddPublisher),
-    /// Forget the publisher of this stream.
+    /// Forget the publisher of this stream, whichever it is; its viewer stays.
     RemovePublisher(StreamId),
     /// Ask the publisher of this stream for a keyframe: viewers of another core want one.
     AskKeyframe(StreamId),

@@ -122,14 +122,17 @@ counters! {
     Sum RtpUnusable "rtp_unusable" "packets" "RTP dropped: between a loss and the next keyframe.";
     Sum NackSent "nack_sent" "packets" "Packets that publishers were asked for again.";
     Sum PliSent "pli_sent" "messages" "Keyframes that publishers were asked for.";
-    Sum RtpRecovered "rtp_recovered" "packets" "Packets of publishers that came when asked for again.";
+    Sum RtpRecovered "rtp_recovered" "packets"
+        "Packets of publishers that came when asked for again.";
     Sum RtpLost "rtp_lost" "packets" "Packets of publishers that never came.";
     Sum RtpDuplicate "rtp_duplicate" "packets" "RTP dropped: its like is in the log already.";
     Sum ReceiverReportSent "receiver_report_sent" "messages" "Receiver reports sent to publishers.";
     Sum TransportFeedbackSent "transport_feedback_sent" "messages"
         "Transport-wide feedback messages sent to publishers.";
-    Gauge PublisherActive "publisher_active" "publishers" "Publishers whose packets are opened now.";
+    Gauge PublisherActive "publisher_active" "publishers"
+        "Publishers whose packets are opened now.";
     Sum PublisherRefused "publisher_refused" "publishers" "Publishers that could not be taken.";
+    Sum RtpPadding "rtp_padding" "packets" "RTP dropped: padding alone, a probe for bandwidth.";
 }
 
 const _: () = assert!(

@@ -25,6 +25,12 @@ pub enum Format {
     H265 = 2,
     /// RFC 7587.
     Opus = 3,
+    /// RFC 7741.
+    Vp8 = 4,
+    /// RFC 9628.
+    Vp9 = 5,
+    /// RTP payload format for AV1, version 1.0.0.
+    Av1 = 6,
 }
 
 /// What has to be known of a track to offer it.
@@ -80,6 +86,9 @@ impl Description {
             1 => Format::H264,
             2 => Format::H265,
             3 => Format::Opus,
+            4 => Format::Vp8,
+            5 => Format::Vp9,
+            6 => Format::Av1,
             _ => return None,
         };
         Some(Self {

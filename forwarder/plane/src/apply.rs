@@ -1,6 +1,8 @@
 //! Owns commands: what control asks becomes entries in the tables. Every command may come twice.
 
-use link::command::{AddViewer, Command, IceCredentials, TRACKS_MAX, TrackOut, VIDEO};
+use link::command::{
+    AddPublisher, AddViewer, Command, IceCredentials, TRACKS_MAX, TrackOut, VIDEO,
+};
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::stats::Counter;
@@ -10,6 +12,7 @@ use wire::time::Time;
 use crate::Plane;
 use crate::flow::Target;
 use crate::keyframe::{begin, restart};
+use crate::publishers::Home;
 use crate::viewer::{Phase, Viewer};
 
 /// The last generation that fits an SRTP index (48 bits), and an SRTCP one (31 bits).
@@ -24,17 +27,11 @@ impl Plane {
             Command::AddViewer(add) => self.add_viewer(add),
             Command::RemoveViewer(viewer) => self.remove_viewer(*viewer),
             Command::RestartIce { viewer, ice } => self.restart_ice(*viewer, ice),
-            Command::AddPublisher(add) => {
-                let stream = add.stream;
-                if self.open_stream(stream) {
-                    self.publishers
-                        .add(now, add, &self.outlets.region, &mut self.flows);
-                }
-            }
+            Command::AddPublisher(add) => self.add_publisher(add),
             Command::RemovePublisher(stream) => {
                 self.publishers.remove(*stream, &mut self.flows);
             }
-            Command::AskKeyframe(_) => {}
+            Command::AskKeyframe(stream) => self.ask_keyframe(*stream),
             Command::CloseStream(stream) => self.close_stream(*stream),
         }
     }
@@ -67,19 +64,21 @@ impl Plane {
         let viewer = Viewer::new(self.now, add, cell, &mut self.random).ok()?;
         let tables = &mut self.tables;
         let stream = tables.streams.at_mut(add.stream.index)?;
-        if stream.viewers == 0 {
+        if stream.viewers == 0 && !viewer.is_publisher {
             stream.start_here();
         }
         let slot = tables.viewers.insert(stream, viewer)?;
         let viewer = tables.viewers.at_mut(slot)?;
-        stream.wants_key |= begin(self.now, viewer, stream);
-        if viewer.phase == Phase::CatchUp {
-            tables.lists.join(slot, viewer);
+        if !viewer.is_publisher {
+            stream.wants_key |= begin(self.now, viewer, stream);
+            if viewer.phase == Phase::CatchUp {
+                tables.lists.join(slot, viewer);
+            }
+            if viewer.cursor < stream.seen {
+                tables.lists.block(slot, viewer);
+            }
+            stream.stats.set_viewers(stream.viewers);
         }
-        if viewer.cursor < stream.seen {
-            tables.lists.block(slot, viewer);
-        }
-        stream.stats.set_viewers(stream.viewers);
         viewer.cell.set_owner(Some(self.core));
         let to = viewer.to;
         if !self.flows.insert(self.now, to, Target::Viewer(slot)) {
@@ -88,6 +87,46 @@ impl Plane {
         }
         self.ask_keyframes();
         Some(())
+    }
+
+    fn add_publisher(&mut self, add: &AddPublisher) {
+        let event = if self.take_publisher(add).is_some() {
+            Event::PublisherAdded(add.stream)
+        } else {
+            self.outlets.stats.add(Counter::PublisherRefused, 1);
+            Event::PublisherRefused(add.stream)
+        };
+        self.tell(&event);
+    }
+
+    /// `None`: something about it cannot be.
+    fn take_publisher(&mut self, add: &AddPublisher) -> Option<()> {
+        if !self.open_stream(add.stream) {
+            return None;
+        }
+        if let Some(id) = add.viewer {
+            let viewers = &self.tables.viewers;
+            let viewer = viewers.at(viewers.slot_of(id)?)?;
+            if !viewer.is_publisher || viewer.stream != add.stream.index {
+                return None;
+            }
+        }
+        let home = Home {
+            region: &self.outlets.region,
+            stats: self.tables.streams.at(add.stream.index)?.stats.clone(),
+            // 0 means that there is none.
+            ssrc: self.random.next_u32() | 1,
+        };
+        let taken = self.publishers.add(self.now, add, home, &mut self.flows);
+        taken.then_some(())
+    }
+
+    fn ask_keyframe(&mut self, id: StreamId) {
+        let stream = self.tables.streams.at(id.index);
+        let is_ours = stream.is_some_and(|stream| stream.id == id);
+        if !is_ours || !self.publishers.wish(id.index) {
+            self.outlets.stats.add(Counter::CommandStale, 1);
+        }
     }
 
     fn update_viewer(&mut self, slot: u32, add: &AddViewer) {
@@ -176,7 +215,21 @@ impl Plane {
         {
             self.let_go(slot, None);
         }
+        while let Some(slot) = self.publishing(id.index) {
+            self.let_go(slot, None);
+        }
         self.tables.streams.remove(id.index);
+    }
+
+    /// A viewer by which the publisher of a stream comes, or is to come.
+    fn publishing(&self, stream: u32) -> Option<u32> {
+        let viewers = &self.tables.viewers;
+        let mut slots = viewers.active().iter().copied();
+        slots.find(|&slot| {
+            viewers
+                .at(slot)
+                .is_some_and(|viewer| viewer.is_publisher && viewer.stream == stream)
+        })
     }
 
     /// Forgets a viewer and everything that is its. With a cause, control is told.
@@ -193,6 +246,9 @@ impl Plane {
             viewer.cell.set_owner(None);
         }
         viewer.tell_counters();
+        if viewer.is_publisher {
+            self.publishers.leave(index, id, &mut self.flows);
+        }
         tables.lists.forget(slot);
         let mut stream = tables.streams.at_mut(index);
         tables.viewers.remove(stream.as_deref_mut(), slot);
@@ -228,8 +284,7 @@ impl Plane {
     }
 }
 
-/// True if no two packets can leave under the same key, SSRC and index, and there is something to
-/// send.
+/// True if no two packets can leave under the same key, SSRC and index.
 fn is_sane(add: &AddViewer) -> bool {
     let mut ssrcs = [0; 2 * TRACKS_MAX];
     let mut used = 0;
@@ -241,7 +296,6 @@ fn is_sane(add: &AddViewer) -> bool {
     };
     let taken = |out: &&TrackOut| out.clock_hz != 0;
     add.rtcp_first_index <= RTCP_INDEX_MAX
-        && add.tracks.iter().any(|out| taken(&out))
         && add.tracks.iter().filter(taken).all(|out| {
             note(out.ssrc)
                 && (out.rtx_ssrc == 0 || note(out.rtx_ssrc))

@@ -17,10 +17,18 @@ pub enum Key {
 #[inline]
 pub fn key(codec: Codec, payload: &[u8]) -> Key {
     match codec {
-        Codec::Unknown | Codec::Vp8 | Codec::Vp9 | Codec::Av1 => Key::Start,
+        Codec::Unknown => Key::Start,
         Codec::H264 => key_h264(payload),
         Codec::H265 => key_h265(payload),
+        Codec::Vp8 => start_if(starts_vp8_key(payload) == Some(true)),
+        Codec::Vp9 => start_if(starts_vp9_key(payload) == Some(true)),
+        Codec::Av1 => start_if(starts_av1_sequence(payload)),
     }
+}
+
+/// Of these codecs only the first packet of a keyframe says that it is one.
+const fn start_if(starts: bool) -> Key {
+    if starts { Key::Start } else { Key::No }
 }
 
 /// RFC 6184 section 5.2: single NAL units, STAP-A (24) and FU-A (28). IDR is 5, SPS 7.
@@ -59,6 +67,61 @@ fn key_h265(payload: &[u8]) -> Key {
         [header, _, ..] => of_kind(kind(*header)),
         _ => Key::No,
     }
+}
+
+/// RFC 7741 sections 4.2 and 4.3: the payload descriptor, then the frame header's first byte, which
+/// only the first packet of the first partition has. `None`: it is cut short.
+fn starts_vp8_key(payload: &[u8]) -> Option<bool> {
+    let (&first, mut rest) = payload.split_first()?;
+    let is_start = first & 0x10 != 0 && first & 0x07 == 0;
+    if !is_start {
+        return Some(false);
+    }
+    if first & 0x80 != 0 {
+        let (&extensions, tail) = rest.split_first()?;
+        rest = tail;
+        if extensions & 0x80 != 0 {
+            let picture_bytes = picture_id_bytes(rest)?;
+            rest = rest.get(picture_bytes..)?;
+        }
+        // TL0PICIDX; TID and KEYIDX share a byte.
+        let level_bytes = usize::from(extensions & 0x40 != 0);
+        let layer_bytes = usize::from(extensions & 0x30 != 0);
+        rest = rest.get(level_bytes + layer_bytes..)?;
+    }
+    let header = rest.first()?;
+    //= https://www.rfc-editor.org/rfc/rfc7741#section-4.3
+    //# P: Inverse key frame flag.  When set to 0, the current frame is a key frame.
+    Some(header & 0x01 == 0)
+}
+
+/// RFC 9628 section 4.2: the beginning of a picture's base layer that is predicted from no other
+/// picture. `None`: the descriptor is cut short.
+fn starts_vp9_key(payload: &[u8]) -> Option<bool> {
+    let (&first, mut rest) = payload.split_first()?;
+    let (has_picture_id, is_predicted) = (first & 0x80 != 0, first & 0x40 != 0);
+    let (has_layers, begins_frame) = (first & 0x20 != 0, first & 0x08 != 0);
+    if is_predicted || !begins_frame {
+        return Some(false);
+    }
+    if has_picture_id {
+        rest = rest.get(picture_id_bytes(rest)?..)?;
+    }
+    // TID, U, SID, D: without them there is one layer.
+    let layers = if has_layers { *rest.first()? } else { 0 };
+    let (spatial, is_from_lower) = (layers >> 1 & 0x07, layers & 0x01 != 0);
+    Some(spatial == 0 && !is_from_lower)
+}
+
+/// The RTP payload format for AV1, section 4.4: Z (the packet goes on with an OBU), Y, W, and N,
+/// which is set on the first packet of a coded video sequence.
+fn starts_av1_sequence(payload: &[u8]) -> bool {
+    matches!(payload, [header, _, ..] if header & 0x08 != 0 && header & 0x80 == 0)
+}
+
+/// Bytes of a picture id, whose upper bit says whether it has 7 bits or 15.
+fn picture_id_bytes(rest: &[u8]) -> Option<usize> {
+    Some(if rest.first()? & 0x80 != 0 { 2 } else { 1 })
 }
 
 /// The units of an aggregation packet: 16 bits of size, then as many bytes; ends at a size that
@@ -107,5 +170,59 @@ mod tests {
             assert_eq!(h265(other), Key::No);
         }
         assert_eq!(key(Codec::Unknown, &[1]), Key::Start);
+    }
+
+    #[test]
+    fn vp8_tells_by_its_frame_header() {
+        let vp8 = |payload: &[u8]| key(Codec::Vp8, payload);
+        // No extension; a picture id of 7 and of 15 bits; all that there is.
+        assert_eq!(vp8(&[0x10, 0x50, 0x9d]), Key::Start);
+        assert_eq!(vp8(&[0x90, 0x80, 0x11, 0x50]), Key::Start);
+        assert_eq!(vp8(&[0x90, 0x80, 0x92, 0x34, 0x50]), Key::Start);
+        assert_eq!(vp8(&[0x90, 0xf0, 0x92, 0x34, 7, 0x20, 0x50]), Key::Start);
+        for other in [
+            &[0x10, 0x51][..],
+            &[0x90, 0xf0, 0x92, 0x34, 7, 0x20, 0x51],
+            // Not the start of a partition, and the start of another one.
+            &[0x00, 0x50],
+            &[0x11, 0x50],
+            &[0x10],
+            &[0x90, 0xf0, 0x92, 0x34, 7, 0x20],
+            &[0x90],
+            &[],
+        ] {
+            assert_eq!(vp8(other), Key::No);
+        }
+    }
+
+    #[test]
+    fn vp9_tells_by_its_descriptor() {
+        let vp9 = |payload: &[u8]| key(Codec::Vp9, payload);
+        // One layer; flexible with a picture id and layers; not flexible.
+        assert_eq!(vp9(&[0x08, 1]), Key::Start);
+        assert_eq!(vp9(&[0xb8, 0x81, 0x02, 0x00, 1]), Key::Start);
+        assert_eq!(vp9(&[0xa8, 0x01, 0x00, 0x05, 1]), Key::Start);
+        for other in [
+            // Predicted; not the beginning; a layer above, of the same picture.
+            &[0x48, 1][..],
+            &[0x04, 1],
+            &[0xa8, 0x01, 0x02, 0x05, 1],
+            &[0xa8, 0x01, 0x01, 0x05, 1],
+            &[0xa8, 0x01],
+            &[0x88],
+            &[],
+        ] {
+            assert_eq!(vp9(other), Key::No);
+        }
+    }
+
+    #[test]
+    fn av1_tells_by_its_aggregation_header() {
+        let av1 = |payload: &[u8]| key(Codec::Av1, payload);
+        assert_eq!(av1(&[0x18, 0x0a, 0x0b]), Key::Start);
+        assert_eq!(av1(&[0x68, 0x0a]), Key::Start);
+        for other in [&[0x10, 0x32][..], &[0x98, 0x0a], &[0x18], &[]] {
+            assert_eq!(av1(other), Key::No);
+        }
     }
 }

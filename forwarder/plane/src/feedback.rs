@@ -87,9 +87,13 @@ impl Plane {
         };
         viewer.cold.heard_at = self.now;
         viewer.cold.quality.bytes_received += received;
+        let publisher = viewer.is_publisher.then_some((viewer.stream, viewer.id));
         let mut heard = Heard::default();
         let mut items = compound(plain);
         for item in items.by_ref() {
+            if let Some((stream, id)) = publisher {
+                self.publishers.on_item(self.wall, stream, id, &item);
+            }
             self.tables.on_item(self.wall, slot, &item, &mut heard);
         }
         let stats = &self.outlets.stats;
@@ -102,9 +106,20 @@ impl Plane {
             return Verdict::RtcpMalformed;
         }
         if heard.bye {
-            self.let_go(slot, Some(Gone::Bye));
+            self.say_bye(slot);
         }
         Verdict::Heard
+    }
+}
+
+impl Plane {
+    /// A viewer is gone when its last source said goodbye. A publisher's sources do so when it
+    /// changes what it sends as well: it has gone if nothing follows.
+    fn say_bye(&mut self, slot: u32) {
+        match self.tables.viewers.at_mut(slot) {
+            Some(viewer) if viewer.is_publisher => viewer.cold.bye_at = self.now,
+            _ => self.let_go(slot, Some(Gone::Bye)),
+        }
     }
 }
 
@@ -147,6 +162,10 @@ impl Tables {
         let Some(viewer) = self.viewers.at_mut(slot) else {
             return;
         };
+        // It was sent nothing that it could ask for.
+        if viewer.is_publisher {
+            return;
+        }
         let video_ssrc = viewer.tracks[VIDEO].out.ssrc;
         match &feedback.message {
             Message::Nack(nack) => {

@@ -1,13 +1,14 @@
-//! Owns what a core passes to another: datagrams of a viewer that the other serves, and the word
+//! Owns what a core passes to another: datagrams of a peer that the other serves, and the word
 //! that a 5-tuple is of a viewer of the sender's.
 
 use link::ids::CoreId;
 use wire::datagram::{DATAGRAM_MAX, RxMeta};
 use wire::peer::{Ip, Peer};
 
-/// Parcels that wait at once. They are taken out every turn, and only datagrams of viewers that
-/// changed their address come this way.
-const PARCELS_MAX: usize = 64;
+/// Parcels that wait at once. They are taken out every turn, and only datagrams of viewers and
+/// publishers that changed their address come this way: of a publisher, a keyframe at once, which
+/// at 8 Mbit/s and one every 2 s has about 200 packets.
+const PARCELS_MAX: usize = 256;
 
 /// What a parcel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,12 +5,15 @@ use link::ids::CoreId;
 use wire::datagram::{RxMeta, RxSink};
 use wire::demux::{Class, classify};
 use wire::peer::Ip;
-use wire::time::Time;
+use wire::time::{Span, Time};
 
 use crate::Plane;
 use crate::flow::Target;
 use crate::handoff::{Contents, Parcel};
 use crate::verdict::Verdict;
+
+/// Media that comes so soon after a goodbye was sent before it.
+const BYE_CROSSING: Span = Span::millis(200);
 
 const _: () = assert!(TRACKS_MAX == 2, "track masks and lists are written for two");
 
@@ -82,17 +85,39 @@ impl Plane {
         let is_rtcp = classify(bytes) == Class::Rtcp;
         match target {
             Some(Target::Viewer(slot)) if is_rtcp => self.on_viewer_rtcp(slot, bytes),
-            // A viewer sends no media.
-            Some(Target::Viewer(_)) => Verdict::RtpUnknownSsrc,
+            Some(Target::Viewer(slot)) => self.on_viewer_rtp(slot, bytes),
             Some(Target::Publisher(stream)) if is_rtcp => {
-                self.publishers.on_rtcp(self.now, stream, bytes)
+                self.publishers.on_rtcp(self.wall, stream, bytes)
             }
-            Some(Target::Publisher(stream)) => self.publishers.on_rtp(self.now, stream, bytes),
+            Some(Target::Publisher(stream)) => {
+                self.publishers.on_rtp(self.now, stream, None, bytes)
+            }
             Some(Target::Remote(_)) | None => Verdict::Unknown,
         }
     }
 
-    /// Whose flow it is. A publisher's is known by its own address alone.
+    /// Media on the flow of a viewer, if it is the way of a publisher.
+    fn on_viewer_rtp(&mut self, slot: u32, bytes: &mut [u8]) -> Verdict {
+        let Some(viewer) = self.tables.viewers.at_mut(slot) else {
+            return Verdict::Unknown;
+        };
+        if !viewer.is_publisher {
+            return Verdict::RtpUnknownSsrc;
+        }
+        let received = bytes.len() as u64;
+        let (stream, id) = (viewer.stream, viewer.id);
+        let verdict = self.publishers.on_rtp(self.now, stream, Some(id), bytes);
+        if verdict.is_of_a_track() {
+            viewer.cold.quality.bytes_received += received;
+            viewer.cold.heard_at = self.now;
+            if self.now.since(viewer.cold.bye_at) > BYE_CROSSING {
+                viewer.cold.bye_at = Time::ZERO;
+            }
+        }
+        verdict
+    }
+
+    /// Whose flow it is. That of a publisher without a viewer is known by its own address alone.
     #[inline]
     fn flow(&self, meta: &RxMeta) -> Option<Target> {
         self.flows.target(meta).or_else(|| {

@@ -6,8 +6,9 @@
 //! [`Plane::new`] but the ends of a log when a stream or publisher is first named.
 //!
 //! The way in: `ingest` sorts, `flow` knows whose it is, `check` answers STUN, `feedback` hears
-//! RTCP, `publisher` fills a log. The way out: `burst` cuts what is new in a log into runs, once;
-//! `fanout` walks the viewers, `rewrite` makes each one's headers, `history` remembers them.
+//! RTCP, `publisher` fills a log with what `reorder` has put in order, `upstream` asks for what is
+//! missing. The way out: `burst` cuts what is new in a log into runs, once; `fanout` walks the
+//! viewers, `rewrite` makes each one's headers, `history` remembers them.
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -25,13 +26,17 @@ mod nack;
 mod outbox;
 mod pace;
 mod publisher;
+mod publishers;
 mod random;
+mod reception;
 mod reorder;
 mod repair;
 mod report;
 mod rewrite;
 mod stream;
 mod tick;
+mod track;
+mod upstream;
 mod verdict;
 mod viewer;
 mod viewers;
@@ -49,7 +54,8 @@ use fanout::{Done, Tables, Turn};
 use flow::Flows;
 use handoff::Handoffs;
 use outbox::Outbox;
-use publisher::Publishers;
+use publisher::Publisher;
+use publishers::Publishers;
 use random::Random;
 use report::Wall;
 use stream::Stream;
@@ -86,7 +92,7 @@ impl Outlets {
 }
 
 /// Answers, repairs, parcels and packets out of turn, about: the same for all limits.
-const FIXED_BYTES: u64 = 2 << 20;
+const FIXED_BYTES: u64 = 5 << 20;
 
 /// The data plane of one core.
 pub struct Plane {
@@ -129,11 +135,12 @@ impl Plane {
     }
 
     /// Bytes that a plane with these limits allocates, about. Those of viewers' slots are touched
-    /// only as far as there have been viewers at once.
+    /// only as far as there have been viewers at once, and those of publishers when they come.
     #[must_use]
     pub fn memory_bytes(limits: &Limits) -> u64 {
         let viewers = u64::from(limits.viewers_max) * (size_of::<Option<Viewer>>() as u64 + 24);
-        let streams = u64::from(limits.streams_max) * (size_of::<Stream>() as u64 + 64);
+        let stream_bytes = size_of::<Stream>() + Publisher::MEMORY_BYTES + 64;
+        let streams = u64::from(limits.streams_max) * stream_bytes as u64;
         let flows = Flows::memory_bytes(flows_max(limits)) as u64;
         viewers + streams + flows + FIXED_BYTES
     }
@@ -142,6 +149,7 @@ impl Plane {
     pub fn fan_out(&mut self, now: Time, egress: &mut impl Egress) -> usize {
         self.begin(now);
         self.publishers.release(now);
+        self.feed_back();
         let (replies, reply_bytes) = self.outbox.flush(egress);
         let mut turn = Turn {
             now,

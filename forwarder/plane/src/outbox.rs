@@ -3,9 +3,8 @@
 use wire::datagram::{Egress, RunMeta, RxMeta};
 use wire::peer::Peer;
 
-/// Bytes of the longest answer: two sender reports with names and an echo of the peer's clock,
-/// sealed, are 150.
-const REPLY_BYTES_MAX: usize = 256;
+/// Bytes of the longest answer: 1,200 of feedback to a publisher, sealed.
+const REPLY_BYTES_MAX: usize = 1280;
 
 /// Answers that wait at once. One turn brings at most a few hundred checks; checks and reports are
 /// repeated by their nature, so that the rest may be dropped.
@@ -56,6 +55,11 @@ impl Outbox {
         let written = reply.used > 0;
         self.waiting += usize::from(written);
         written
+    }
+
+    /// True if another answer may be queued.
+    pub fn has_room(&self) -> bool {
+        self.waiting < self.ring.len()
     }
 
     /// True if nothing waits.

@@ -1,282 +1,206 @@
-//! Owns publishers whose packets this core opens straight into the log of their stream. Hot.
+//! Owns one publisher: whose packets are whose, their way into the log, what its reports say. Hot.
 
-use link::Region;
-use link::command::{AddPublisher, Codec, TRACKS_MAX, VIDEO};
-use link::ids::StreamId;
+use link::command::{AddPublisher, TRACKS_MAX, VIDEO};
+use link::ids::{StreamId, ViewerId};
 use link::limits::PAYLOAD_MAX;
 use link::log::{AppendError, Flags, LogWriter, Record};
+use link::stats::{Intake, StreamStats};
 use seal::Opener;
 use wire::datagram::RxMeta;
-use wire::peer::Ip;
-use wire::rtcp::{Item, compound};
+use wire::rtcp::Item;
+use wire::rtcp_report::{SenderInfo, XrBlock, rtt};
 use wire::rtp::{Header, Packet};
-use wire::seq::diff32;
+use wire::seq::extend;
 use wire::time::{Span, Time};
 
-use crate::codec::{Key, key};
-use crate::flow::{Flows, Target};
-use crate::reorder::{Held, Pool, Waiting};
+use crate::publishers::Home;
+use crate::reorder::{Gap, Order, Place, Pool};
+use crate::report::Wall;
+use crate::track::{InTrack, Kind, Useless};
+use crate::upstream::Upstream;
 use crate::verdict::Verdict;
-use crate::viewer::secret;
 
-/// How long packets wait for one before them: reordering on a path is below this, and whoever
-/// waits longer freezes as if it were lost.
-const HOLD: Span = Span::millis(30);
+/// A repair may overtake so many packets that were sent before it. One of what lies further ahead
+/// is of something very old, whose number was taken for a new one.
+const RTX_AHEAD_MAX: u64 = 64;
 
-/// Ticks from the anchor after which it moves: differences have 32 bits.
-const ANCHOR_TICKS_MAX: u32 = 1 << 28;
-
-const NS_PER_S: i64 = 1_000_000_000;
-
-/// One track as the publisher sends it.
-#[derive(Clone, Copy, Default)]
-struct InTrack {
-    ssrc: u32,
-    clock_hz: u32,
-    /// The SRTP index that is due.
-    next_index: Option<u64>,
-    waiting: Waiting,
-    /// Packets are missing: nothing is of use before the next keyframe.
-    is_broken: bool,
-    /// Timestamp of the last frame, and whether it is known to be a keyframe.
-    frame: Option<(u32, bool)>,
-    /// The packet before the next one is missing, so that a frame may have begun with it.
-    is_torn: bool,
-    /// A timestamp and when it was captured.
-    anchor: Option<(u32, Time)>,
-}
+/// The publisher's clock, by its reports, may be so far from ours; then it was set, or its report
+/// is about something else. Both tracks keep to each other meanwhile.
+const CLOCK_SKEW_MAX: Span = Span::secs(10);
 
 /// One publisher.
-struct Publisher {
-    id: StreamId,
-    flow: RxMeta,
-    opener: Opener,
-    writer: LogWriter,
-    codec: Codec,
-    tracks: [InTrack; TRACKS_MAX],
+pub struct Publisher {
+    /// The stream that it feeds.
+    pub id: StreamId,
+    /// The viewer without tracks through which it is reached.
+    pub viewer: Option<ViewerId>,
+    /// Where its packets come from, without a viewer.
+    pub flow: Option<RxMeta>,
+    /// Opens its packets.
+    pub opener: Opener,
+    /// Where they go.
+    pub writer: LogWriter,
+    /// Its tracks.
+    pub tracks: [InTrack; TRACKS_MAX],
+    /// What goes back to it.
+    pub upstream: Upstream,
     /// Our clock less the publisher's, in nanoseconds, as its first report told.
     clock_offset_ns: Option<u64>,
-    wants_key: bool,
-}
-
-/// The publishers of a core, by the index of their stream.
-pub struct Publishers {
-    slots: Box<[Option<Box<Publisher>>]>,
-    active: Vec<u32>,
-    pool: Pool,
-}
-
-impl Publishers {
-    /// An empty table. Allocates all but what a publisher itself needs.
-    pub fn new(streams_max: u32) -> Self {
-        Self {
-            slots: (0..streams_max).map(|_| None).collect(),
-            active: Vec::with_capacity(streams_max as usize),
-            pool: Pool::new(),
-        }
-    }
-
-    /// Takes a publisher. Known already: its address is brought up to date. False: the keys cannot
-    /// be used, or its log has another writer.
-    pub fn add(
-        &mut self,
-        now: Time,
-        add: &AddPublisher,
-        region: &Region,
-        flows: &mut Flows,
-    ) -> bool {
-        let index = add.stream.index;
-        let flow = RxMeta {
-            peer: add.peer,
-            local: Ip::UNKNOWN,
-        };
-        let target = Target::Publisher(index);
-        if let Some(known) = self.at_mut(index)
-            && known.id == add.stream
-        {
-            let old = core::mem::replace(&mut known.flow, flow);
-            flows.remove(&old, target);
-            return flows.insert(now, flow, target);
-        }
-        self.remove_at(index, flows);
-        let (Some(slot), Some(publisher)) = (
-            self.slots.get_mut(index as usize),
-            Publisher::new(add, flow, region),
-        ) else {
-            return false;
-        };
-        *slot = Some(publisher);
-        self.active.push(index);
-        flows.insert(now, flow, target)
-    }
-
-    /// Forgets the publisher of a stream.
-    pub fn remove(&mut self, id: StreamId, flows: &mut Flows) {
-        if self.at_mut(id.index).is_some_and(|known| known.id == id) {
-            self.remove_at(id.index, flows);
-        }
-    }
-
-    /// RTP of the publisher of the stream with this index.
-    pub fn on_rtp(&mut self, now: Time, stream: u32, bytes: &mut [u8]) -> Verdict {
-        let Self { slots, pool, .. } = self;
-        let Some(Some(publisher)) = slots.get_mut(stream as usize) else {
-            return Verdict::Unknown;
-        };
-        let opened = match publisher.opener.rtp(bytes) {
-            Ok(opened) => opened,
-            Err(refusal) => return Verdict::of_rtp(refusal),
-        };
-        let Ok(packet) = Packet::parse(opened.packet) else {
-            return Verdict::RtpMalformed;
-        };
-        let (index, header, payload) = (opened.index, packet.header(), packet.payload());
-        let mut known = publisher.tracks.iter();
-        let Some(lane) = known.position(|track| track.ssrc != 0 && track.ssrc == header.ssrc)
-        else {
-            return Verdict::RtpUnknownSsrc;
-        };
-        publisher.take(pool, now, lane, index, &header, payload)
-    }
-
-    /// RTCP of the publisher of the stream with this index: when was what captured?
-    pub fn on_rtcp(&mut self, now: Time, stream: u32, bytes: &mut [u8]) -> Verdict {
-        let Some(publisher) = self.at_mut(stream) else {
-            return Verdict::Unknown;
-        };
-        let plain = match publisher.opener.rtcp(bytes) {
-            Ok(plain) => plain,
-            Err(refusal) => return Verdict::of_rtcp(refusal),
-        };
-        let mut items = compound(plain);
-        for item in items.by_ref() {
-            if let Item::SenderReport(report) = item {
-                let theirs = report.info.ntp.to_unix_ns();
-                let offset = *publisher
-                    .clock_offset_ns
-                    .get_or_insert(now.0.wrapping_sub(theirs));
-                let captured = Time(theirs.wrapping_add(offset));
-                for track in &mut publisher.tracks {
-                    if track.ssrc != 0 && track.ssrc == report.info.ssrc {
-                        track.anchor = Some((report.info.rtp_timestamp, captured));
-                    }
-                }
-            }
-        }
-        if items.malformed().is_some() {
-            return Verdict::RtcpMalformed;
-        }
-        Verdict::Heard
-    }
-
-    /// Gives up what has been waited for too long, and makes what came visible, once a turn.
-    pub fn release(&mut self, now: Time) {
-        let Self {
-            slots,
-            pool,
-            active,
-        } = self;
-        for &index in active.iter() {
-            let Some(Some(publisher)) = slots.get_mut(index as usize) else {
-                continue;
-            };
-            for lane in 0..TRACKS_MAX {
-                let is_due = |first: &Held| now.since(first.at) >= HOLD;
-                while publisher.tracks[lane]
-                    .waiting
-                    .first(pool)
-                    .is_some_and(is_due)
-                {
-                    publisher.skip(pool, now, lane);
-                }
-            }
-            publisher.writer.publish();
-        }
-    }
-
-    /// True if the publisher of this stream should be asked for a keyframe; it has been, then.
-    pub fn takes_wish(&mut self, stream: u32) -> bool {
-        self.at_mut(stream)
-            .is_some_and(|known| core::mem::take(&mut known.wants_key))
-    }
-
-    /// When [`Publishers::release`] has something to give up.
-    pub fn next_deadline(&self) -> Time {
-        let publishers = self
-            .active
-            .iter()
-            .filter_map(|&index| self.slots.get(index as usize));
-        let tracks = publishers.flatten().flat_map(|publisher| &publisher.tracks);
-        tracks
-            .filter_map(|track| track.waiting.first(&self.pool))
-            .map(|first| first.at + HOLD)
-            .min()
-            .unwrap_or(Time::FAR)
-    }
-
-    fn at_mut(&mut self, index: u32) -> Option<&mut Publisher> {
-        self.slots.get_mut(index as usize)?.as_deref_mut()
-    }
-
-    fn remove_at(&mut self, index: u32, flows: &mut Flows) {
-        let gone = self.slots.get_mut(index as usize).and_then(Option::take);
-        if let Some(mut gone) = gone {
-            for track in &mut gone.tracks {
-                track.waiting.clear(&mut self.pool);
-            }
-            gone.writer.publish();
-            flows.remove(&gone.flow, Target::Publisher(index));
-            self.active.retain(|&other| other != index);
-        }
-    }
+    /// Without a viewer: control is to ask it for a keyframe.
+    pub wants_key: bool,
+    /// What has been taken in of the stream.
+    pub intake: Intake,
+    /// What the counters of the core know of it: lost and recovered.
+    pub told: (u64, u64),
+    stats: StreamStats,
+    /// When the intake is told next.
+    pub tell_at: Time,
 }
 
 impl Publisher {
-    /// A publisher that has sent nothing. `None`: the keys cannot be used, or its log has another
-    /// writer.
-    fn new(add: &AddPublisher, flow: RxMeta, region: &Region) -> Option<Box<Self>> {
-        let secret = secret(&add.keys, &add.keys.receive).ok()?;
-        let mut tracks = [InTrack::default(); TRACKS_MAX];
-        for (lane, track) in tracks.iter_mut().enumerate() {
-            track.ssrc = add.tracks[lane].ssrc;
-            track.clock_hz = add.tracks[lane].clock_hz;
-            // Nobody can start before the first keyframe.
-            track.is_broken = lane == VIDEO;
-            track.is_torn = true;
-        }
-        Some(Box::new(Self {
+    /// Bytes that one allocates.
+    pub const MEMORY_BYTES: usize = size_of::<Self>() + TRACKS_MAX * Order::MEMORY_BYTES;
+
+    /// A publisher that has sent nothing.
+    pub fn new(
+        now: Time,
+        add: &AddPublisher,
+        home: Home<'_>,
+        opener: Opener,
+        writer: LogWriter,
+    ) -> Self {
+        let intake = home.stats.intake();
+        Self {
             id: add.stream,
-            flow,
-            opener: Opener::new(&secret).ok()?,
-            writer: region.log_writer(add.stream).ok()?,
-            codec: add.tracks[VIDEO].codec,
-            tracks,
+            viewer: add.viewer,
+            flow: None,
+            opener,
+            writer,
+            tracks: core::array::from_fn(|lane| {
+                InTrack::new(now, &add.tracks[lane], lane == VIDEO)
+            }),
+            upstream: Upstream::new(add, home.ssrc),
             clock_offset_ns: None,
             wants_key: false,
-        }))
+            told: (intake.lost, intake.recovered),
+            intake,
+            stats: home.stats,
+            tell_at: now,
+        }
     }
 
-    /// Takes a packet in its turn, or keeps it until then.
-    fn take(
+    /// Tells what was taken in.
+    pub fn tell(&mut self) {
+        let rtt = self.upstream.rtt.map_or(0, |rtt| rtt.as_micros().max(1));
+        self.intake.rtt_us = rtt;
+        self.stats.set_intake(&self.intake);
+    }
+
+    /// When the packet that is due is given up, if others wait for it.
+    #[inline]
+    pub fn gives_up_at(&self, lane: usize) -> Time {
+        let track = &self.tracks[lane];
+        match track.order.missing_since() {
+            Some(since) => since + track.hold(self.upstream.rtt),
+            None => Time::FAR,
+        }
+    }
+
+    /// An authentic packet with its SRTP index.
+    pub fn on_packet(
+        &mut self,
+        pool: &mut Pool,
+        now: Time,
+        index: u64,
+        packet: &Packet<'_>,
+    ) -> Verdict {
+        self.upstream.on_packet(now, packet);
+        let header = packet.header();
+        let Some((lane, kind)) = self.sort(pool, now, &header) else {
+            return Verdict::RtpUnknownSsrc;
+        };
+        self.intake.arrival = now;
+        if self.tracks[lane].hear(now, kind, index, header.timestamp) {
+            self.upstream.report_soon(now);
+        }
+        match kind {
+            Kind::Media => self.take(pool, now, (lane, kind), index, &header, packet.payload()),
+            Kind::Rtx => self.unpack(pool, now, lane, &header, packet.payload()),
+        }
+    }
+
+    /// Which track a packet is of.
+    #[inline]
+    fn sort(&mut self, pool: &mut Pool, now: Time, header: &Header) -> Option<(usize, Kind)> {
+        for (lane, track) in self.tracks.iter().enumerate() {
+            if let Some(kind) = track.kind(header.ssrc) {
+                return track
+                    .takes(kind, header.payload_type)
+                    .then_some((lane, kind));
+            }
+        }
+        let mut tracks = self.tracks.iter_mut().enumerate();
+        tracks.find_map(|(lane, track)| Some((lane, track.bind(pool, now, header)?)))
+    }
+
+    //= https://www.rfc-editor.org/rfc/rfc4588#section-4
+    //# the OSN field is set to the sequence number of the associated original packet
+    fn unpack(
         &mut self,
         pool: &mut Pool,
         now: Time,
         lane: usize,
+        header: &Header,
+        payload: &[u8],
+    ) -> Verdict {
+        let Some((sequence, original)) = payload.split_first_chunk::<2>() else {
+            return Verdict::Padding;
+        };
+        if original.is_empty() {
+            return Verdict::Padding;
+        }
+        let Some(newest) = self.tracks[lane].order.newest() else {
+            return Verdict::Late;
+        };
+        let index = extend(newest, u16::from_be_bytes(*sequence));
+        if index > newest + RTX_AHEAD_MAX {
+            return Verdict::Late;
+        }
+        self.take(pool, now, (lane, Kind::Rtx), index, header, original)
+    }
+
+    /// A packet of a track, in whatever order and way they come.
+    fn take(
+        &mut self,
+        pool: &mut Pool,
+        now: Time,
+        (lane, kind): (usize, Kind),
         index: u64,
         header: &Header,
         payload: &[u8],
     ) -> Verdict {
         loop {
             let track = &mut self.tracks[lane];
-            let due = *track.next_index.get_or_insert(index);
-            if index < due {
-                return Verdict::Late;
-            }
-            if index == due {
-                break;
-            }
-            if track.waiting.hold(pool, now, index, *header, payload) {
-                return Verdict::Ingested;
+            match track.order.place(index) {
+                Place::Known => return Verdict::Duplicate,
+                Place::Lost => return Verdict::Late,
+                Place::Due => break,
+                Place::Early => {
+                    let ask_after = track.ask_after();
+                    let gap = track.order.gap(index);
+                    let packet = (*header, payload);
+                    if track.order.hold(pool, now, index, packet, ask_after) {
+                        let is_awaited = track.is_broken && track.starts_key(payload);
+                        self.fill(now, lane, kind, gap);
+                        // What is missing before it would be of no use.
+                        while is_awaited
+                            && self.tracks[lane].order.awaits(index)
+                            && self.skip(pool, now, lane)
+                        {}
+                        return Verdict::Ingested;
+                    }
+                }
+                Place::Far => {}
             }
             // No room to wait: what is missing counts as lost.
             if !self.skip(pool, now, lane) {
@@ -284,19 +208,36 @@ impl Publisher {
                 break;
             }
         }
-        self.tracks[lane].next_index = Some(index + 1);
+        let order = &mut self.tracks[lane].order;
+        let gap = order.gap(index);
+        order.pass(index);
+        self.fill(now, lane, kind, gap);
         let verdict = self.append(now, lane, header, payload);
         self.drain(pool, now, lane);
         verdict
     }
 
+    /// A packet that was missing has come.
+    #[inline]
+    fn fill(&mut self, now: Time, lane: usize, kind: Kind, gap: Option<Gap>) {
+        let Some(gap) = gap else {
+            return;
+        };
+        let track = &mut self.tracks[lane];
+        let is_answer = gap.asks > 0 && track.answers(now, gap.asked, self.upstream.rtt);
+        if kind == Kind::Rtx || is_answer {
+            self.intake.recovered += 1;
+        } else {
+            track.is_reordered = true;
+        }
+    }
+
     /// Goes on after a loss with the first packet that waits. False: none does.
-    fn skip(&mut self, pool: &mut Pool, now: Time, lane: usize) -> bool {
-        let Some(first) = self.tracks[lane].waiting.first(pool) else {
+    pub fn skip(&mut self, pool: &mut Pool, now: Time, lane: usize) -> bool {
+        let Some(first) = self.tracks[lane].order.first_held() else {
             return false;
         };
-        let index = first.index;
-        self.lose(lane, index);
+        self.lose(lane, first);
         self.drain(pool, now, lane);
         true
     }
@@ -305,94 +246,127 @@ impl Publisher {
     /// decoder would not notice the gap and show garbage. A frozen picture is honest.
     fn lose(&mut self, lane: usize, index: u64) {
         let track = &mut self.tracks[lane];
-        track.next_index = Some(index);
+        let lost = track.order.give_up(index);
+        self.intake.lost = self.intake.lost.saturating_add(lost);
         track.is_broken |= lane == VIDEO;
         track.is_torn = true;
     }
 
     /// Appends what waits and is due now.
+    #[inline]
     fn drain(&mut self, pool: &mut Pool, now: Time, lane: usize) {
-        while let Some(due) = self.tracks[lane].next_index
-            && let Some(frame) = self.tracks[lane].waiting.take(pool, due)
-        {
+        while let Some(frame) = self.tracks[lane].order.take_due() {
             let held = pool.held(frame);
-            let header = held.header;
-            self.append(now, lane, &header, held.payload());
+            self.append(now, lane, &held.header, held.payload());
             pool.release(frame);
-            self.tracks[lane].next_index = Some(due + 1);
         }
     }
 
     fn append(&mut self, now: Time, lane: usize, header: &Header, payload: &[u8]) -> Verdict {
-        // Padding alone: a probe.
         if payload.is_empty() {
-            return Verdict::Ingested;
+            return Verdict::Padding;
         }
         if payload.len() > PAYLOAD_MAX {
             self.tracks[lane].is_broken |= lane == VIDEO;
             return Verdict::RtpMalformed;
         }
-        let track = &mut self.tracks[lane];
-        let (same_frame, was_key) = match track.frame {
-            Some((timestamp, key)) if timestamp == header.timestamp => (true, key),
-            _ => (false, false),
+        let Self { tracks, writer, .. } = self;
+        let track = &mut tracks[lane];
+        let flags = match track.judge(header, payload) {
+            Ok(flags) => flags,
+            Err(Useless { begins_frame }) => {
+                if begins_frame {
+                    self.wants_key |= self.viewer.is_none();
+                    self.upstream.wish();
+                }
+                return Verdict::Unusable;
+            }
         };
-        let said = match lane {
-            VIDEO => key(self.codec, payload),
-            _ => Key::No,
-        };
-        let is_torn = core::mem::take(&mut track.is_torn);
-        let is_key = was_key || said > Key::No;
-        let starts_key = is_key && !was_key;
-        // A picture alone may be the rest of one whose beginning was lost.
-        let is_whole = said == Key::Start || !same_frame && !is_torn;
-        if track.is_broken && !(starts_key && is_whole) {
-            self.wants_key |= !same_frame;
-            track.frame = Some((header.timestamp, false));
-            return Verdict::Unusable;
-        }
-        track.is_broken = false;
-        track.frame = Some((header.timestamp, is_key));
-        let mut flags = Flags::NONE;
-        // Where the parameter sets follow something else, the frame starts with them.
-        if !same_frame || starts_key {
-            flags |= Flags::FIRST;
-        }
-        if is_key {
-            flags |= Flags::KEY;
-        }
-        if header.marker {
-            flags |= Flags::LAST;
-        }
+        let capture = track.captured(now, header.timestamp);
+        let timestamp = track.mapped(header.timestamp, capture, || {
+            // What was appended in this turn counts as well.
+            writer.publish();
+            writer.newest(lane)
+        });
         let record = Record {
             track: u8::try_from(lane).unwrap_or_default(),
             flags,
-            timestamp: header.timestamp,
-            capture: track.captured(now, header.timestamp),
+            timestamp,
+            capture,
             arrival: now,
             ..Record::default()
         };
-        match self.writer.append(&record, &[payload]) {
-            Ok(_) => Verdict::Ingested,
+        match writer.append(&record, &[payload]) {
+            Ok(_) => {
+                self.count(lane, flags, payload.len());
+                Verdict::Ingested
+            }
             Err(AppendError::Stalled) => {
-                self.tracks[lane].is_broken |= lane == VIDEO;
+                track.is_broken |= lane == VIDEO;
                 Verdict::LogStalled
             }
             Err(AppendError::TooLong | AppendError::NoSuchTrack) => Verdict::RtpMalformed,
         }
     }
-}
 
-impl InTrack {
-    /// When a timestamp was captured, on our clock.
-    fn captured(&mut self, now: Time, timestamp: u32) -> Time {
-        let (base, at) = *self.anchor.get_or_insert((timestamp, now));
-        let ticks = diff32(timestamp, base);
-        let ns = i64::from(ticks) * NS_PER_S / i64::from(self.clock_hz.max(1));
-        let captured = Time(at.0.saturating_add_signed(ns));
-        if ticks.unsigned_abs() > ANCHOR_TICKS_MAX {
-            self.anchor = Some((timestamp, captured));
+    fn count(&mut self, lane: usize, flags: Flags, bytes: usize) {
+        let intake = &mut self.intake;
+        intake.packets[lane] += 1;
+        intake.bytes[lane] += bytes as u64;
+        if lane != VIDEO || !flags.has(Flags::FIRST) {
+            return;
         }
-        captured
+        intake.frames += 1;
+        if flags.starts_keyframe() {
+            intake.keyframes += 1;
+            self.upstream.on_keyframe();
+        }
+    }
+
+    /// One packet of its RTCP.
+    pub fn on_item(&mut self, wall: Wall, item: &Item<'_>) {
+        match item {
+            Item::SenderReport(report) => self.on_sender_report(wall.now, &report.info),
+            Item::ExtendedReport(report) => {
+                let blocks = report.blocks().filter_map(|block| match block {
+                    XrBlock::Dlrr(items) => Some(items),
+                    _ => None,
+                });
+                for item in blocks.flatten() {
+                    if item.ssrc == self.upstream.ssrc
+                        && let Some(ntp) = wall.ntp()
+                        && let Some(span) = rtt(ntp, item.last_rr, item.delay_since_last_rr)
+                    {
+                        self.upstream.rtt = Some(span);
+                    }
+                }
+            }
+            Item::Bye(bye) => {
+                for ssrc in bye.ssrcs() {
+                    self.tracks.iter_mut().for_each(|track| track.leave(ssrc));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// When was what captured?
+    fn on_sender_report(&mut self, now: Time, info: &SenderInfo) {
+        let theirs = info.ntp.to_unix_ns();
+        let offset = self.clock_offset_ns.unwrap_or(now.0.wrapping_sub(theirs));
+        let by_offset = Time(theirs.wrapping_add(offset));
+        let is_near = by_offset.0.abs_diff(now.0) <= CLOCK_SKEW_MAX.0;
+        let captured = if is_near { by_offset } else { now };
+        self.clock_offset_ns = Some(captured.0.wrapping_sub(theirs));
+        for track in &mut self.tracks {
+            match track.kind(info.ssrc) {
+                Some(Kind::Media) => {
+                    track.set_anchor(info.rtp_timestamp, captured);
+                    track.media.reception.on_report(now, info.ntp);
+                }
+                Some(Kind::Rtx) => track.rtx.reception.on_report(now, info.ntp),
+                None => {}
+            }
+        }
     }
 }

@@ -26,6 +26,9 @@ const PACE: Span = Span::millis(1);
 //# Consent expires after 30 seconds.
 const CONSENT: Span = Span::secs(30);
 
+/// A publisher whose sources have all said goodbye has gone if nothing comes for so long.
+const BYE_AFTER: Span = Span::secs(1);
+
 /// A publisher is asked for a keyframe no more often than this, whoever wants it.
 const KEYFRAME_INTERVAL: Span = Span::secs(1);
 
@@ -58,7 +61,8 @@ impl Plane {
         }
         self.flows.sweep(FLOW_SLOTS, now - REMOTE_IDLE);
         self.ask_keyframes();
-        let served = self.tables.viewers.active().len() as u64;
+        self.publishers.tell(now, &self.outlets.stats);
+        let served = self.tables.viewers.watching() as u64;
         self.outlets.stats.set(Counter::ViewerActive, served);
     }
 
@@ -102,8 +106,19 @@ impl Plane {
             self.let_go(slot, Some(Gone::KeyWornOut));
             return;
         }
-        if now.since(viewer.cold.checked_at) > CONSENT {
+        // Whoever sends us media with its keys consents, and some check once and never again.
+        let consented_at = if viewer.is_publisher {
+            viewer.cold.checked_at.max(viewer.cold.heard_at)
+        } else {
+            viewer.cold.checked_at
+        };
+        if now.since(consented_at) > CONSENT {
             self.let_go(slot, Some(Gone::Consent));
+            return;
+        }
+        let bye_at = viewer.cold.bye_at;
+        if bye_at != Time::ZERO && now.since(bye_at) >= BYE_AFTER {
+            self.let_go(slot, Some(Gone::Bye));
             return;
         }
         if now < viewer.cold.report_at {
@@ -117,7 +132,9 @@ impl Plane {
             now + REPORT_INTERVAL
         };
         viewer.tell_counters();
-        if self.tables.report(self.wall, slot, &mut self.outbox) {
+        // Reports to publishers have a time of their own.
+        let is_reported = !viewer.is_publisher;
+        if is_reported && self.tables.report(self.wall, slot, &mut self.outbox) {
             self.outlets.stats.add(Counter::ReportSent, 1);
         }
     }
@@ -129,6 +146,10 @@ impl Plane {
             let Some(stream) = self.tables.streams.at_mut(index) else {
                 continue;
             };
+            if stream.wants_key && self.publishers.wish(index) {
+                stream.wants_key = false;
+                continue;
+            }
             let asked_at = stream.key_wanted_at;
             let is_due = asked_at == Time::ZERO || self.now.since(asked_at) >= KEYFRAME_INTERVAL;
             stream.wants_key |= self.publishers.takes_wish(index);

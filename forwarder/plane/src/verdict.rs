@@ -38,7 +38,7 @@ pub enum Verdict {
     SrtcpReplay,
     /// RTP with a length that lies, or a payload too long for the log.
     RtpMalformed,
-    /// RTP of no track of the publisher, or from a viewer.
+    /// RTP of no track of the publisher, by its source or its payload type, or from a viewer.
     RtpUnknownSsrc,
     /// SRTP that is not authentic.
     SrtpAuth,
@@ -46,6 +46,10 @@ pub enum Verdict {
     SrtpReplay,
     /// RTP whose place in the log has passed.
     Late,
+    /// RTP that is in the log already, or waits for it.
+    Duplicate,
+    /// RTP without a payload: a probe for bandwidth.
+    Padding,
     /// Video that follows a loss and precedes the next keyframe.
     Unusable,
     /// Media, but the log has no room.
@@ -76,9 +80,24 @@ impl Verdict {
             Self::SrtpAuth => Counter::SrtpRefusedAuth,
             Self::SrtpReplay => Counter::SrtpRefusedReplay,
             Self::Late => Counter::RtpLate,
+            Self::Duplicate => Counter::RtpDuplicate,
+            Self::Padding => Counter::RtpPadding,
             Self::Unusable => Counter::RtpUnusable,
             Self::LogStalled => Counter::LogStalled,
         }
+    }
+
+    /// True if whoever sent this RTP has the keys, and it is of a track.
+    pub const fn is_of_a_track(self) -> bool {
+        matches!(
+            self,
+            Self::Ingested
+                | Self::Late
+                | Self::Duplicate
+                | Self::Padding
+                | Self::Unusable
+                | Self::LogStalled
+        )
     }
 
     /// The verdict on SRTP that `seal` refused.

@@ -59,6 +59,8 @@ pub struct Viewer {
     pub is_joining: bool,
     /// One of its indexes is used up: nothing more may be sealed.
     pub is_worn: bool,
+    /// It takes nothing: it is the way to and from the publisher of its stream.
+    pub is_publisher: bool,
     /// The selected pair: where it is, and our address it talks to.
     pub to: RxMeta,
     /// Position in the log up to which it got all that is live.
@@ -108,8 +110,10 @@ pub struct Cold {
     pub checked_at: Time,
     /// The last valid check on the selected pair.
     pub selected_at: Time,
-    /// The last authentic RTCP.
+    /// The last authentic RTCP; of a publisher, the last authentic packet.
     pub heard_at: Time,
+    /// When the last source of a publisher said goodbye; `ZERO`: it goes on.
+    pub bye_at: Time,
     /// Pairs on which valid checks came.
     pub paths: [Option<RxMeta>; PATHS_MAX],
     /// The checks that came last: one that was overheard and is repeated must not move it.
@@ -161,6 +165,7 @@ impl Viewer {
             is_blocked: false,
             is_joining: false,
             is_worn: false,
+            is_publisher: taken(&tracks) == Tracks::default(),
             to,
             cursor: 0,
             replay: 0,
@@ -179,6 +184,7 @@ impl Viewer {
                 checked_at: now,
                 selected_at: now,
                 heard_at: now,
+                bye_at: Time::ZERO,
                 paths,
                 checks: Checks::default(),
                 repair: Bucket::holding(REPAIR_BURST_BYTES, now),
@@ -208,6 +214,9 @@ impl Viewer {
 
     /// Takes over what was negotiated anew.
     pub fn renegotiate(&mut self, add: &AddViewer) {
+        if self.is_publisher {
+            return;
+        }
         for (track, out) in self.tracks.iter_mut().zip(&add.tracks) {
             track.renegotiate(out);
         }

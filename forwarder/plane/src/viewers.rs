@@ -19,6 +19,8 @@ pub struct Viewers {
     slot_of: Box<[u32]>,
     /// Slots in use, in any order: what timers walk.
     active: Vec<u32>,
+    /// Those among them that take nothing.
+    publishers: usize,
 }
 
 impl Viewers {
@@ -30,6 +32,7 @@ impl Viewers {
             free: Vec::with_capacity(capacity),
             slot_of: vec![NONE; capacity].into_boxed_slice(),
             active: Vec::with_capacity(capacity),
+            publishers: 0,
         }
     }
 
@@ -63,8 +66,13 @@ impl Viewers {
         &self.active
     }
 
-    /// Puts a viewer into the table and at the end of its stream's ring. `None`: its index is out
-    /// of range or taken.
+    /// Viewers in use that watch.
+    pub fn watching(&self) -> usize {
+        self.active.len() - self.publishers
+    }
+
+    /// Puts a viewer into the table and at the end of its stream's ring, if it watches. `None`: its
+    /// index is out of range or taken.
     pub fn insert(&mut self, stream: &mut Stream, mut viewer: Viewer) -> Option<u32> {
         let place = self.slot_of.get_mut(viewer.id.index as usize)?;
         if *place != NONE {
@@ -77,18 +85,26 @@ impl Viewers {
         *place = slot;
         viewer.cold.active_at = u32::try_from(self.active.len()).ok()?;
         self.active.push(slot);
+        let is_publisher = viewer.is_publisher;
         if self.slots.len() == slot as usize {
             self.slots.push(Some(viewer));
         } else {
             self.slots[slot as usize] = Some(viewer);
         }
-        self.link(stream, slot);
+        if is_publisher {
+            self.publishers += 1;
+        } else {
+            self.link(stream, slot);
+        }
         Some(slot)
     }
 
     /// Takes a viewer out of the table and of its stream's ring. Its keys are wiped when it drops.
     pub fn remove(&mut self, stream: Option<&mut Stream>, slot: u32) -> Option<ViewerId> {
-        if let Some(stream) = stream {
+        let is_publisher = self.at(slot)?.is_publisher;
+        if is_publisher {
+            self.publishers -= 1;
+        } else if let Some(stream) = stream {
             self.unlink(stream, slot);
         }
         let viewer = self.slots.get_mut(slot as usize)?.take()?;

@@ -6,7 +6,9 @@ use std::cell::Cell;
 
 use freshet_plane::{Outlets, Plane};
 use link::Region;
-use link::command::{AddViewer, Command, IceCredentials, TrackOut};
+use link::command::{
+    AddPublisher, AddViewer, Codec, Command, IceCredentials, TRACKS_MAX, TrackIn, TrackOut, Wants,
+};
 use link::ids::{CoreId, ufrag};
 use link::keys::{MasterKey, SrtpKeys};
 use link::limits::Limits;
@@ -16,6 +18,8 @@ use seal::{Profile, Sealer, Secret};
 use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
 use wire::peer::{Ip, Peer};
 use wire::rtcp_feedback::{write_nack, write_pli};
+use wire::rtp::Header;
+use wire::rtp_ext::Block;
 use wire::stun::{Request, Role};
 use wire::time::{Span, Time};
 
@@ -204,6 +208,113 @@ fn feedback(plane: &mut Plane, peers: &Peers, n: usize, index: &mut u32, nth: u3
     plane.datagram(from, &mut [22, 0xfe, 0xfd]);
 }
 
+/// A publisher by the viewer with this index, which takes nothing.
+const PUBLISHER: u8 = 31;
+
+fn add_publisher(region: &Region, plane: &mut Plane, now: Time) -> (RxMeta, Sealer) {
+    let stream = region.open_stream(1, "p").unwrap();
+    let viewer = region.open_viewer(u32::from(PUBLISHER)).unwrap().id();
+    let at = RxMeta {
+        peer: Peer {
+            ip: Ip([PUBLISHER; 16]),
+            port: 9,
+        },
+        local: Ip([200; 16]),
+    };
+    let mut master = MasterKey::default();
+    master.key[..16].fill(PUBLISHER);
+    let keys = SrtpKeys {
+        profile: Profile::AeadAes128Gcm,
+        send: master,
+        receive: master,
+    };
+    plane.apply(
+        now,
+        &Command::AddViewer(AddViewer {
+            viewer,
+            stream,
+            peer: at.peer,
+            local: at.local,
+            ice: IceCredentials::default(),
+            keys,
+            tracks: [TrackOut::default(); TRACKS_MAX],
+            rtcp_first_index: 0,
+        }),
+    );
+    let video = TrackIn {
+        clock_hz: 90_000,
+        payload_type: 102,
+        rtx_payload_type: 103,
+        codec: Codec::H264,
+        wants: Wants::ALL,
+        ..TrackIn::default()
+    };
+    plane.apply(
+        now,
+        &Command::AddPublisher(AddPublisher {
+            stream,
+            viewer: Some(viewer),
+            peer: at.peer,
+            keys,
+            tracks: [video, TrackIn::default()],
+            transport_cc_id: 3,
+            remb_bps: 1_000_000,
+        }),
+    );
+    let secret = Secret::new(
+        Profile::AeadAes128Gcm,
+        &master.key[..16],
+        &master.salt[..12],
+    )
+    .unwrap();
+    (at, Sealer::new(&secret).unwrap())
+}
+
+/// A packet of the publisher's, sealed into a buffer on the stack; with `osn` it is a repair.
+fn publish(
+    plane: &mut Plane,
+    (at, sealer): &(RxMeta, Sealer),
+    index: u64,
+    osn: Option<u16>,
+    nth: u32,
+) {
+    let (mut head, mut bytes) = ([0; 64], [0; 1300]);
+    let mut block = Block::new();
+    let number = u16::try_from(nth & 0xffff).unwrap();
+    block.push(3, &number.to_be_bytes());
+    let header = Header {
+        marker: true,
+        payload_type: if osn.is_some() { 103 } else { 102 },
+        sequence: u16::try_from(index & 0xffff).unwrap(),
+        timestamp: u32::try_from(index * 300).unwrap(),
+        ssrc: if osn.is_some() { 7001 } else { 7000 },
+    };
+    let used = header.write(block.as_bytes(), &mut head);
+    let mut payload = [0x41; 1000];
+    if nth.is_multiple_of(500) {
+        payload[0] = 0x67;
+    }
+    let osn = osn.map(u16::to_be_bytes);
+    let parts = [osn.as_ref().map_or(&[][..], |osn| osn), &payload[..]];
+    let sealed = sealer.rtp_parts(index, &head[..used], parts, &mut bytes);
+    plane.datagram(*at, &mut bytes[..sealed.unwrap()]);
+}
+
+/// Ten packets a turn, the third of every fifth turn missing; every second of those is repaired.
+fn publish_turn(plane: &mut Plane, publisher: &(RxMeta, Sealer), nth: u32) {
+    for packet in 0..10 {
+        let number = 10 * nth + packet;
+        if packet == 2 && nth.is_multiple_of(5) {
+            continue;
+        }
+        publish(plane, publisher, u64::from(number), None, number);
+    }
+    if nth % 10 == 2 {
+        let lost = u16::try_from((10 * (nth - 2) + 2) & 0xffff).unwrap();
+        publish(plane, publisher, u64::from(nth), Some(lost), 10 * nth + 2);
+    }
+}
+
 #[test]
 fn nothing_is_allocated_while_a_stream_plays() {
     let limits = Limits {
@@ -227,6 +338,7 @@ fn nothing_is_allocated_while_a_stream_plays() {
         datagrams: 0,
         claims: 0,
     };
+    let publisher = add_publisher(&region, &mut plane, now);
     let mut indexes = [0; VIEWERS as usize];
     for nth in 0..2000_u32 {
         if nth == 200 {
@@ -237,6 +349,7 @@ fn nothing_is_allocated_while_a_stream_plays() {
         if nth.is_multiple_of(3) {
             frame(&mut writer, now, nth / 3);
         }
+        publish_turn(&mut plane, &publisher, nth);
         for (n, index) in indexes.iter_mut().enumerate() {
             if (nth as usize + n).is_multiple_of(10) {
                 feedback(&mut plane, &peers, n, index, nth);
@@ -259,6 +372,12 @@ fn nothing_is_allocated_while_a_stream_plays() {
         Counter::EgressFull,
         Counter::EventLostFull,
         Counter::PuntDroppedFull,
+        Counter::RtpRecovered,
+        Counter::RtpLost,
+        Counter::NackSent,
+        Counter::PliSent,
+        Counter::ReceiverReportSent,
+        Counter::TransportFeedbackSent,
     ] {
         assert!(stats.read(did) > 0, "{did:?} never happened");
     }

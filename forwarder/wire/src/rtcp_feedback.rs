@@ -1,8 +1,14 @@
 //! Owns RTCP feedback: NACK, PLI (RFC 4585), FIR (RFC 5104), REMB, transport-cc. Hot.
 
+mod transport_cc;
+
 use crate::field::{Writer, array_at, u8_at, u16_at, u24_at, u32_at};
 use crate::rtcp::{PAYLOAD_FEEDBACK, TRANSPORT_FEEDBACK, begin, end};
 use crate::seq::diff16;
+
+pub use transport_cc::{
+    TRANSPORT_BYTES_MAX, TRANSPORT_WINDOW, TransportCc, TransportPacket, TransportRecorder,
+};
 
 const NACK: u8 = 1;
 const TRANSPORT_CC: u8 = 15;
@@ -36,7 +42,7 @@ pub enum Message<'a> {
     Fir(Fir<'a>),
     /// The receiver's estimate of the bit rate.
     Remb(Remb<'a>),
-    /// Arrival times of transport-wide sequence numbers, as they came.
+    /// Arrival times of transport-wide sequence numbers, as they came; [`TransportCc`] reads them.
     TransportCc(&'a [u8]),
     /// A format not known here.
     Unknown {

@@ -7,7 +7,7 @@ use crate::command::TRACKS_MAX;
 use crate::ids::{CoreId, StreamId};
 use crate::life::{generation_of, life_of, next_generation};
 use crate::log::{LogHead, LogMemory, LogReader, LogWriter};
-use crate::stats::StreamStats;
+use crate::stats::{Intake, StreamStats};
 use crate::stream::{Description, StreamCell};
 use crate::sync::Shared;
 use core::mem::offset_of;
@@ -51,8 +51,13 @@ impl Region {
             published.seq_next[track].store(0, Ordering::Relaxed);
             published.frames[track].store(0, Ordering::Relaxed);
         }
+        let stream = StreamId { index, generation };
+        for core in (0..self.0.limits.cores).map(CoreId) {
+            self.stream_stats(stream, core)?
+                .set_intake(&Intake::default());
+        }
         cell.log.life.store(life_of(generation), Ordering::Release);
-        Ok(StreamId { index, generation })
+        Ok(stream)
     }
 
     /// Ends the stream: readers see an empty log, and its memory goes back to the system. Control

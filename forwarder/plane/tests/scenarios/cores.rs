@@ -7,6 +7,7 @@ use link::limits::Limits;
 use link::stats::Counter;
 use wire::rtcp_feedback::write_pli;
 
+use crate::peer::Peer;
 use crate::viewer::address;
 use crate::world::{DELTA, KEY, LIMITS, World};
 
@@ -106,6 +107,37 @@ fn a_flood_for_another_core_is_bounded() {
         world.send(1, address(30, port), &check);
     }
     let stats = world.region.stats(CoreId(1)).unwrap();
-    assert_eq!(stats.read(Counter::HandoffSent), 64);
-    assert_eq!(stats.read(Counter::HandoffDroppedFull), 936);
+    assert_eq!(stats.read(Counter::HandoffSent), 256);
+    assert_eq!(stats.read(Counter::HandoffDroppedFull), 744);
+}
+
+#[test]
+fn a_publisher_that_arrives_at_the_wrong_core_is_handed_to_the_right_one() {
+    let mut world = two_cores();
+    let stream = world.region.open_stream(0, "live/whip").unwrap();
+    let mut peer = Peer::join(&mut world, stream);
+    let there = world.viewer(stream);
+    let there = world.add_at(1, there);
+    let frame = peer.frame(true, 3);
+    peer.send(&mut world, &frame);
+    world.run(10, 1);
+    assert_eq!(world.viewers[there].got[VIDEO].len(), 3);
+    // It moves, and its new address belongs to the other core.
+    let new = address(88, 8);
+    let ice = world.viewers[peer.viewer].add.ice;
+    let check = world.viewers[peer.viewer].check(&ice, true);
+    world.send(1, new, &check);
+    assert_eq!(carry(&mut world), 2);
+    world.viewers[peer.viewer].at = new;
+    let frame = peer.frame(true, 200);
+    for packet in &frame {
+        world.send(1, new, packet);
+    }
+    assert_eq!(carry(&mut world), 200);
+    world.run(150, 1);
+    assert_eq!(world.viewers[there].got[VIDEO].len(), 203);
+    world.viewers[there].assert_continuous();
+    // What goes back finds it.
+    let answers = peer.answers(&world);
+    assert!(answers.reports > 0 && answers.transports > 0);
 }

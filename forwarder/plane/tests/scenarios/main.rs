@@ -1,12 +1,16 @@
 //! Scenarios: planes with a log, viewers that open what they get, virtual time and a seed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod capture;
 mod checks;
 mod cores;
 mod join;
+mod peer;
 mod publish;
 mod random;
 mod repair;
 mod reports;
+mod upstream;
 mod viewer;
+mod whip;
 mod world;

@@ -1,0 +1,384 @@
+//! Owns one track as its publisher sends it: which sources are its, when its packets were
+//! captured, and what its timestamps are in the log. Hot.
+
+use link::command::{TrackIn, Wants};
+use link::log::{Flags, Record};
+use wire::rtp::Header;
+use wire::seq::diff32;
+use wire::time::{Span, Time};
+
+use crate::codec::{Key, key};
+use crate::reception::Reception;
+use crate::reorder::{Order, Pool};
+
+/// How long packets wait for one before them if it cannot be asked for: reordering on a path is
+/// below this, and whoever waits longer freezes as if it were lost.
+const HOLD_PLAIN: Span = Span::millis(30);
+
+/// Bounds of the same where it is asked for again.
+const HOLD_MIN: Span = Span::millis(60);
+const HOLD_MAX: Span = Span::millis(250);
+
+/// Two round trips, since the first request or its answer may be lost as well, and this for the
+/// reordering that is waited for and the time between two requests.
+const HOLD_SLACK: Span = Span::millis(40);
+
+/// Sound that comes later than this is not played any more.
+const HOLD_AUDIO_MAX: Span = Span::millis(60);
+
+/// Round trip that is assumed as long as none is known.
+const RTT_DEFAULT: Span = Span::millis(100);
+
+/// A missing packet is asked for after this, if packets have overtaken each other before.
+const ASK_AFTER: Span = Span::millis(5);
+
+/// Bounds of the time between two requests for a packet.
+const ASK_INTERVAL_MIN: Span = Span::millis(20);
+const ASK_INTERVAL_MAX: Span = Span::secs(1);
+
+/// Another source with the payload type of a track takes its place once the old one was silent for
+/// so long: a publisher that changed its SSRC, or simulcast.
+const SILENT_AFTER: Span = Span::secs(2);
+
+/// Ticks from the anchor after which it moves: differences have 32 bits.
+const ANCHOR_TICKS_MAX: u32 = 1 << 28;
+
+/// Most ticks from one publisher to the next: 3 hours of video. Viewers tell what is ahead from
+/// what is behind by half of 2^32.
+const CONTINUED_TICKS_MAX: u128 = 1 << 30;
+
+const NS_PER_S: i64 = 1_000_000_000;
+
+/// One SSRC of a publisher.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Source {
+    /// 0: not known yet.
+    pub ssrc: u32,
+    /// When it was heard last, or given to us.
+    heard_at: Time,
+    /// How it is received.
+    pub reception: Reception,
+}
+
+impl Source {
+    fn named(now: Time, ssrc: u32) -> Self {
+        Self {
+            ssrc,
+            heard_at: now,
+            reception: Reception::default(),
+        }
+    }
+}
+
+/// What a source carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The media itself.
+    Media,
+    /// Repairs of it (RFC 4588).
+    Rtx,
+}
+
+/// A packet that cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Useless {
+    /// It is the first of its frame.
+    pub begins_frame: bool,
+}
+
+/// One track as the publisher sends it.
+pub struct InTrack {
+    /// What was negotiated.
+    pub given: TrackIn,
+    /// The source of the media.
+    pub media: Source,
+    /// The source of its repairs.
+    pub rtx: Source,
+    /// Its packets, out of order and missing.
+    pub order: Order,
+    /// Packets have overtaken each other.
+    pub is_reordered: bool,
+    /// Packets are missing: nothing is of use before the next keyframe.
+    pub is_broken: bool,
+    /// Timestamp of the last frame, and whether it is known to be a keyframe.
+    frame: Option<(u32, bool)>,
+    /// The packet before the next one is missing, so that a frame may have begun with it.
+    pub is_torn: bool,
+    is_video: bool,
+    /// A timestamp and when it was captured.
+    anchor: Option<(u32, Time)>,
+    /// Added to timestamps for the log; `None`: nothing of this source is there yet.
+    offset: Option<u32>,
+}
+
+impl InTrack {
+    /// A track of which nothing has come.
+    pub fn new(now: Time, given: &TrackIn, is_video: bool) -> Self {
+        Self {
+            given: *given,
+            media: Source::named(now, given.ssrc),
+            rtx: Source::named(now, given.rtx_ssrc),
+            order: Order::new(),
+            is_reordered: false,
+            // Nobody can start before the first keyframe.
+            is_broken: is_video,
+            frame: None,
+            is_torn: true,
+            is_video,
+            anchor: None,
+            offset: None,
+        }
+    }
+
+    /// True if the publisher has this track.
+    pub const fn is_there(&self) -> bool {
+        self.given.clock_hz != 0
+    }
+
+    /// What a source of this track carries.
+    #[inline]
+    pub fn kind(&self, ssrc: u32) -> Option<Kind> {
+        if ssrc == 0 || !self.is_there() {
+            None
+        } else if ssrc == self.media.ssrc {
+            Some(Kind::Media)
+        } else {
+            (ssrc == self.rtx.ssrc).then_some(Kind::Rtx)
+        }
+    }
+
+    /// True if packets of this type are what was negotiated.
+    #[inline]
+    pub const fn takes(&self, kind: Kind, payload_type: u8) -> bool {
+        let given = match kind {
+            Kind::Media => self.given.payload_type,
+            Kind::Rtx => self.given.rtx_payload_type,
+        };
+        given == 0 || given == payload_type
+    }
+
+    /// Takes an unknown source as one of this track's by its payload type, if that is not taken.
+    pub fn bind(&mut self, pool: &mut Pool, now: Time, header: &Header) -> Option<Kind> {
+        if header.payload_type == 0 || header.ssrc == 0 || !self.is_there() {
+            return None;
+        }
+        let is_free =
+            |source: &Source| source.ssrc == 0 || now.since(source.heard_at) >= SILENT_AFTER;
+        if header.payload_type == self.given.payload_type && is_free(&self.media) {
+            if self.media.ssrc != 0 {
+                self.restart(pool);
+            }
+            self.media = Source::named(now, header.ssrc);
+            return Some(Kind::Media);
+        }
+        if header.payload_type == self.given.rtx_payload_type && is_free(&self.rtx) {
+            self.rtx = Source::named(now, header.ssrc);
+            return Some(Kind::Rtx);
+        }
+        None
+    }
+
+    /// Counts an authentic packet of a source. True: it is the first one.
+    #[inline]
+    pub fn hear(&mut self, now: Time, kind: Kind, index: u64, timestamp: u32) -> bool {
+        // Repairs carry the timestamps of what they repair.
+        let (source, clock_hz) = match kind {
+            Kind::Media => (&mut self.media, self.given.clock_hz),
+            Kind::Rtx => (&mut self.rtx, 0),
+        };
+        let is_first = source.reception.is_empty();
+        source.heard_at = now;
+        source.reception.on_packet(now, index, timestamp, clock_hz);
+        is_first
+    }
+
+    /// A source has said goodbye: another one may come at once.
+    pub fn leave(&mut self, ssrc: u32) {
+        match self.kind(ssrc) {
+            Some(Kind::Media) => self.media.heard_at = Time::ZERO,
+            Some(Kind::Rtx) => self.rtx.heard_at = Time::ZERO,
+            None => {}
+        }
+    }
+
+    /// Begins with another source.
+    fn restart(&mut self, pool: &mut Pool) {
+        self.order.clear(pool);
+        self.is_broken = self.is_video;
+        self.frame = None;
+        self.is_torn = true;
+        self.anchor = None;
+        self.offset = None;
+        // Repairs of the old source would be taken for some of the new one.
+        self.rtx = Source::default();
+    }
+
+    /// How long packets wait for a missing one.
+    #[inline]
+    pub fn hold(&self, rtt: Option<Span>) -> Span {
+        if !self.given.wants.has(Wants::NACK) {
+            return HOLD_PLAIN;
+        }
+        let most = if self.is_video {
+            HOLD_MAX
+        } else {
+            HOLD_AUDIO_MAX
+        };
+        let rtt = rtt.unwrap_or(RTT_DEFAULT);
+        (rtt + rtt + HOLD_SLACK).clamp(HOLD_MIN, most)
+    }
+
+    /// After what a missing packet is asked for; `None`: it cannot be.
+    #[inline]
+    pub fn ask_after(&self) -> Option<Span> {
+        if !self.given.wants.has(Wants::NACK) {
+            return None;
+        }
+        Some(if self.is_reordered {
+            ASK_AFTER
+        } else {
+            Span::ZERO
+        })
+    }
+
+    /// True if a packet that was asked for at `asked` and comes now may be the answer.
+    pub fn answers(&self, now: Time, asked: Time, rtt: Option<Span>) -> bool {
+        // Where there is a source of repairs, they come from there.
+        let rtt = rtt.unwrap_or(RTT_DEFAULT);
+        self.given.rtx_payload_type == 0 && now.since(asked) >= Span(rtt.0 / 2)
+    }
+
+    /// True if a keyframe begins with this payload, and says so.
+    pub fn starts_key(&self, payload: &[u8]) -> bool {
+        self.is_video && key(self.given.codec, payload) == Key::Start
+    }
+
+    /// What readers need to know of the packet that comes next in the log.
+    ///
+    /// # Errors
+    /// It follows a loss and precedes the next keyframe.
+    pub fn judge(&mut self, header: &Header, payload: &[u8]) -> Result<Flags, Useless> {
+        let (same_frame, was_key) = match self.frame {
+            Some((timestamp, key)) if timestamp == header.timestamp => (true, key),
+            _ => (false, false),
+        };
+        let said = if self.is_video {
+            key(self.given.codec, payload)
+        } else {
+            Key::No
+        };
+        let is_torn = core::mem::take(&mut self.is_torn);
+        let is_key = was_key || said > Key::No;
+        let starts_key = is_key && !was_key;
+        // A picture alone may be the rest of one whose beginning was lost.
+        let is_whole = said == Key::Start || !same_frame && !is_torn;
+        if self.is_broken && !(starts_key && is_whole) {
+            self.frame = Some((header.timestamp, false));
+            return Err(Useless {
+                begins_frame: !same_frame,
+            });
+        }
+        self.is_broken = false;
+        self.frame = Some((header.timestamp, is_key));
+        let mut flags = Flags::NONE;
+        // Where the parameter sets follow something else, the frame starts with them.
+        if !same_frame || starts_key {
+            flags |= Flags::FIRST;
+        }
+        if is_key {
+            flags |= Flags::KEY;
+        }
+        if header.marker {
+            flags |= Flags::LAST;
+        }
+        Ok(flags)
+    }
+
+    /// A report says when a timestamp was captured.
+    pub fn set_anchor(&mut self, timestamp: u32, captured: Time) {
+        self.anchor = Some((timestamp, captured));
+    }
+
+    /// When a timestamp was captured, on our clock.
+    #[inline]
+    pub fn captured(&mut self, now: Time, timestamp: u32) -> Time {
+        let (base, at) = *self.anchor.get_or_insert((timestamp, now));
+        let ticks = diff32(timestamp, base);
+        let ns = i64::from(ticks) * NS_PER_S / i64::from(self.given.clock_hz.max(1));
+        let captured = Time(at.0.saturating_add_signed(ns));
+        if ticks.unsigned_abs() > ANCHOR_TICKS_MAX {
+            self.anchor = Some((timestamp, captured));
+        }
+        captured
+    }
+
+    /// The log's timestamp for one of the publisher's. The first of a source goes on after
+    /// `newest`, what the log has of the track, by the time that has passed.
+    #[inline]
+    pub fn mapped(
+        &mut self,
+        timestamp: u32,
+        captured: Time,
+        newest: impl FnOnce() -> Option<Record>,
+    ) -> u32 {
+        let clock_hz = self.given.clock_hz;
+        let offset = *self.offset.get_or_insert_with(|| {
+            newest().map_or(0, |last| {
+                continued(&last, captured, clock_hz).wrapping_sub(timestamp)
+            })
+        });
+        timestamp.wrapping_add(offset)
+    }
+}
+
+/// The round trip, or what is assumed, as the time between two requests.
+pub fn ask_interval(rtt: Option<Span>) -> Span {
+    rtt.unwrap_or(RTT_DEFAULT)
+        .clamp(ASK_INTERVAL_MIN, ASK_INTERVAL_MAX)
+}
+
+/// The timestamp after `last` of what was captured then.
+fn continued(last: &Record, captured: Time, clock_hz: u32) -> u32 {
+    let elapsed = u128::from(captured.since(last.capture).0);
+    let ticks = elapsed * u128::from(clock_hz) / u128::from(NS_PER_S.unsigned_abs());
+    let ticks = u32::try_from(ticks.clamp(1, CONTINUED_TICKS_MAX)).unwrap_or(1);
+    last.timestamp.wrapping_add(ticks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_go_on_by_the_time_that_has_passed() {
+        let last = Record {
+            timestamp: u32::MAX,
+            capture: Time(Span::secs(10).0),
+            ..Record::default()
+        };
+        let after = |span| continued(&last, last.capture + span, 90_000);
+        assert_eq!(after(Span::millis(100)), 8999);
+        assert_eq!(after(Span::ZERO), 0);
+        assert_eq!(after(Span::secs(1 << 30)), (1 << 30) - 1);
+        assert_eq!(continued(&last, Time::ZERO, 90_000), 0);
+        assert_eq!(continued(&last, Time::FAR, u32::MAX), (1 << 30) - 1);
+    }
+
+    #[test]
+    fn waiting_is_as_long_as_a_repair_takes() {
+        let given = TrackIn {
+            clock_hz: 90_000,
+            wants: Wants::NACK,
+            ..TrackIn::default()
+        };
+        let video = InTrack::new(Time::ZERO, &given, true);
+        assert_eq!(video.hold(Some(Span::millis(5))), Span::millis(60));
+        assert_eq!(video.hold(Some(Span::millis(50))), Span::millis(140));
+        assert_eq!(video.hold(None), Span::millis(240));
+        assert_eq!(video.hold(Some(Span::secs(9))), Span::millis(250));
+        let audio = InTrack::new(Time::ZERO, &given, false);
+        assert_eq!(audio.hold(Some(Span::secs(9))), Span::millis(60));
+        let plain = InTrack::new(Time::ZERO, &TrackIn::default(), true);
+        assert_eq!(plain.hold(Some(Span::secs(9))), Span::millis(30));
+    }
+}
