@@ -34,6 +34,9 @@ pub struct Config {
     /// Bounds of the viewers' jitter buffers, sent where the viewer offers the extension. `None`
     /// leaves it to the browser.
     pub playout_delay: Option<PlayoutDelay>,
+    /// What a publisher is told that it may send at most, in bits a second, if it listens to REMB
+    /// (draft-alvestrand-rmcat-remb-03); 0: it is not told.
+    pub publisher_bitrate_max_bps: u64,
     /// Take DTLS 1.3 wherever it is offered, even when that means a dearer SRTP profile.
     pub prefer_dtls13: bool,
 }
@@ -104,6 +107,7 @@ impl Default for Config {
             handshake_timeout: Span::secs(30),
             cname: "freshet".to_owned(),
             playout_delay: None,
+            publisher_bitrate_max_bps: 20_000_000,
             prefer_dtls13: false,
         }
     }

@@ -36,19 +36,37 @@ pub enum VideoCodec {
         /// `general_level_idc`: 30 times the level, 93 is 3.1.
         level: u8,
     },
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// VP9 (RFC 9628).
+    Vp9 {
+        /// `profile-id`, 0 to 3: 0 has 8 bits, 2 has 10 or 12.
+        profile: u8,
+    },
+    /// AV1 (RTP payload format for AV1, version 1.0.0).
+    Av1 {
+        /// `seq_profile`, 0 to 2: 0 is Main.
+        profile: u8,
+    },
 }
 
 impl VideoCodec {
-    /// RTP clock in Hz (RFC 6184 section 8.2.1, RFC 7798 section 7.1).
+    /// RTP clock in Hz of all of them (RFC 6184 section 8.2.1, RFC 7798 section 7.1, RFC 7741
+    /// section 6.1, RFC 9628 section 6, AV1 section 7.1).
     pub const CLOCK_HZ: u32 = 90_000;
 
-    /// True if a receiver that was promised `self` can go on with `other`.
+    /// True if a receiver that was promised `self` can go on with `other`. VP9 and AV1 negotiate a
+    /// payload type for each profile, and a decoder of one shows nothing of another.
     #[must_use]
     pub fn same_format(&self, other: &Self) -> bool {
-        matches!(
-            (self, other),
-            (Self::H264 { .. }, Self::H264 { .. }) | (Self::H265 { .. }, Self::H265 { .. })
-        )
+        match (self, other) {
+            (Self::H264 { .. }, Self::H264 { .. })
+            | (Self::H265 { .. }, Self::H265 { .. })
+            | (Self::Vp8, Self::Vp8) => true,
+            (Self::Vp9 { profile: old }, Self::Vp9 { profile: new })
+            | (Self::Av1 { profile: old }, Self::Av1 { profile: new }) => old == new,
+            _ => false,
+        }
     }
 }
 
@@ -63,6 +81,9 @@ impl fmt::Display for VideoCodec {
             Self::H265 { profile, level, .. } => {
                 write!(f, "H.265 (profile {profile}, level {level})")
             }
+            Self::Vp8 => f.write_str("VP8"),
+            Self::Vp9 { profile } => write!(f, "VP9 (profile {profile})"),
+            Self::Av1 { profile } => write!(f, "AV1 (profile {profile})"),
         }
     }
 }

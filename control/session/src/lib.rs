@@ -1,7 +1,8 @@
-//! Signalling of the control plane, sans-IO: WHEP sessions, ICE lite, DTLS, SDP.
+//! Signalling of the control plane, sans-IO: WHIP and WHEP sessions, ICE lite, DTLS, SDP.
 //!
 //! [`Sessions`] takes requests, handshake datagrams, events and the time, and gives answers,
-//! datagrams and commands. It is the truth about who watches what; workers are caches of it.
+//! datagrams and commands. It is the truth about who publishes and watches what; workers are
+//! caches of it.
 //!
 //! After every call that takes `now`, [`Sessions::poll`] until it gives nothing, and call
 //! [`Sessions::handle_timeout`] when [`Sessions::deadline`] has come.
@@ -19,21 +20,24 @@ mod refusal;
 pub mod sdp;
 mod session;
 mod sessions;
+mod signalling;
 pub mod srt;
 mod streams;
 mod table;
 mod view;
 mod whep;
+mod whip;
 
 pub use config::{Config, ConfigError};
 pub use description::{AudioCodec, StreamDescription, VideoCodec};
 pub use dtls::{EngineKind, Failure};
 pub use output::{Cause, Counters, Output};
-pub use refusal::WhepError;
-pub use session::SessionId;
+pub use refusal::SignalError;
+pub use session::{Kind, SessionId};
 pub use sessions::Sessions;
+pub use signalling::{Created, PatchBody, Patched};
 pub use view::{SessionState, SessionView, StreamView};
-pub use whep::{Created, PatchBody, Patched};
+pub use whip::Published;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Owns what sessions want done, why they end, and what they count.
 
 use crate::dtls::Failure;
-use crate::session::SessionId;
+use crate::session::{Kind, SessionId};
 use link::command::Command;
 use link::ids::{CoreId, StreamId, ViewerId};
 use std::fmt;
@@ -34,25 +34,38 @@ pub enum Output {
         /// Its viewer.
         viewer: ViewerId,
     },
+    /// A publisher has keys, and its worker is about to be told to write what it sends into the log
+    /// of its stream: whoever writes there gives it up before the commands that follow are carried
+    /// out. Comes once for a session.
+    PublisherReady {
+        /// Which session.
+        session: SessionId,
+        /// Its viewer, which is the way back to the publisher.
+        viewer: ViewerId,
+        /// What it publishes.
+        stream: StreamId,
+    },
     /// A session is no more.
     Closed {
         /// Which session.
         session: SessionId,
-        /// Its viewer.
+        /// What it was.
+        kind: Kind,
+        /// Its viewer. Its worker lets go of it, and with a publisher's of the log.
         viewer: ViewerId,
-        /// What it watched.
+        /// What it watched or published.
         stream: StreamId,
         /// Why.
         cause: Cause,
     },
-    /// A viewer needs a keyframe that the log does not have.
+    /// A viewer needs a keyframe that the log does not have, and no session could be asked for it.
     KeyframeWanted(StreamId),
 }
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The viewer asked for it (DELETE).
+    /// The peer asked for it (DELETE).
     Deleted,
     /// An operator asked for it.
     Operator,
@@ -60,19 +73,21 @@ pub enum Cause {
     Expired,
     /// The handshake failed.
     Handshake(Failure),
-    /// The viewer closed the DTLS association.
+    /// The peer closed the DTLS association.
     PeerClosed,
     /// The stream is over.
     StreamClosed,
     /// The stream now has another codec than the viewer was promised.
     FormatChanged,
-    /// The viewer stopped answering for (RFC 7675).
+    /// The peer gave no sign of life for too long (RFC 7675).
     Consent,
-    /// The viewer said BYE.
+    /// The peer said BYE.
     Bye,
     /// The keys are used up.
     KeyWornOut,
-    /// The worker could not take the viewer.
+    /// Another publisher has taken the stream over.
+    TakenOver,
+    /// The worker could not take the viewer, or the publisher for seconds.
     Refused,
     /// The worker does not have the viewer any more, and did not say why.
     Lost,
@@ -96,6 +111,7 @@ impl Cause {
             Self::Consent => "consent",
             Self::Bye => "bye",
             Self::KeyWornOut => "key-worn-out",
+            Self::TakenOver => "taken-over",
             Self::Refused => "refused",
             Self::Lost => "lost",
         }
@@ -105,12 +121,20 @@ impl Cause {
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Sessions that were created.
+    /// Sessions that were created, of either kind.
     pub session_created: u64,
-    /// Sessions that got keys.
+    /// Sessions that got keys, of either kind.
     pub session_established: u64,
-    /// Sessions that ended.
+    /// Sessions that ended, of either kind.
     pub session_closed: u64,
+    /// Publishers among the sessions that were created.
+    pub publisher_created: u64,
+    /// Publishers among those that got keys.
+    pub publisher_established: u64,
+    /// Publishers among those that ended.
+    pub publisher_closed: u64,
+    /// How often a worker has refused a publisher: it is asked again.
+    pub publisher_refused: u64,
     /// Offers that were refused.
     pub offer_refused: u64,
     /// Sessions refused because there were too many.
@@ -133,7 +157,7 @@ pub struct Counters {
     pub dtls_failed: u64,
     /// Punted datagrams of another kind.
     pub punt_unknown: u64,
-    /// Viewers that were sent to a worker again.
+    /// Viewers and publishers that were sent to a worker again.
     pub viewer_resent: u64,
 }
 
@@ -156,6 +180,9 @@ impl fmt::Debug for Output {
                     Command::CloseStream(_) => "CloseStream",
                 };
                 write!(f, "Command({core:?}, {name})")
+            }
+            Self::PublisherReady { viewer, stream, .. } => {
+                write!(f, "PublisherReady({viewer:?}, {stream:?})")
             }
             Self::Established { viewer, .. } => write!(f, "Established({viewer:?})"),
             Self::Closed { viewer, cause, .. } => write!(f, "Closed({viewer:?}, {cause:?})"),

@@ -2,9 +2,11 @@
 //! at what they hold.
 
 use crate::output::{Cause, Output};
+use crate::session::Placed;
 use crate::sessions::Sessions;
+use link::command::Command;
 use link::event::{Event, Gone};
-use link::ids::{CoreId, ViewerId};
+use link::ids::{CoreId, StreamId, ViewerId};
 use wire::time::Time;
 
 impl Sessions {
@@ -31,17 +33,17 @@ impl Sessions {
                 let forgotten = session.ice.on_moved(now, peer, core);
                 self.table.bind(peer, viewer.index, forgotten);
             }
-            Event::KeyframeWanted(stream) => self.output(Output::KeyframeWanted(stream)),
-            // No session publishes yet.
-            Event::PublisherAdded(_) | Event::PublisherRefused(_) => {}
+            Event::KeyframeWanted(stream) => self.on_keyframe_wanted(stream),
+            Event::PublisherAdded(stream) => self.on_publisher_added(core, stream),
+            Event::PublisherRefused(stream) => self.on_publisher_refused(now, core, stream),
         }
     }
 
-    /// A worker has lost everything. Each of its viewers is sent again, with first indexes from
-    /// `leases`: for a viewer index the first index not leased of video, video retransmission,
-    /// audio, audio retransmission and RTCP, as its cell says.
+    /// A worker has lost everything. Each of its viewers and publishers is sent again, with first
+    /// indexes from `leases`: for a viewer index the first index not leased of video, video
+    /// retransmission, audio, audio retransmission and RTCP, as its cell says.
     pub fn worker_restarted(&mut self, now: Time, core: CoreId, leases: impl Fn(u32) -> [u64; 5]) {
-        let placed_there = |placed: &crate::session::Placed| placed.core == core;
+        let placed_there = |placed: &Placed| placed.core == core;
         let lost = self
             .table
             .indexes(|s| s.placed.as_ref().is_some_and(placed_there));
@@ -68,9 +70,9 @@ impl Sessions {
                 continue;
             };
             if held_by == Some(placed.core) {
-                placed.acknowledged = true;
+                placed.viewer_added = true;
                 self.schedule(index);
-            } else if placed.acknowledged {
+            } else if placed.viewer_added {
                 self.close(now, index, Cause::Lost, true);
             }
         }
@@ -88,9 +90,48 @@ impl Sessions {
             .by_viewer(viewer)
             .and_then(|session| session.placed.as_mut());
         if let Some(placed) = placed.filter(|placed| placed.core == core) {
-            placed.acknowledged = true;
+            placed.viewer_added = true;
             self.schedule(viewer.index);
         }
+    }
+
+    fn on_publisher_added(&mut self, core: CoreId, stream: StreamId) {
+        if let Some((index, placed)) = self.publisher_at(core, stream) {
+            placed.on_publisher_added();
+            self.schedule(index);
+        }
+    }
+
+    /// Its log has another writer for a moment: whoever wrote there before, or a publisher that is
+    /// being removed by another worker. It is given again, but not for ever.
+    fn on_publisher_refused(&mut self, now: Time, core: CoreId, stream: StreamId) {
+        self.counters.publisher_refused += 1;
+        let Some((index, placed)) = self.publisher_at(core, stream) else {
+            return;
+        };
+        placed.on_publisher_refused(now);
+        if placed.is_hopeless(now) {
+            return self.close(now, index, Cause::Refused, true);
+        }
+        self.schedule(index);
+    }
+
+    /// Whoever publishes a stream by a session is asked by its own worker.
+    fn on_keyframe_wanted(&mut self, stream: StreamId) {
+        let publisher = self.publisher_of(stream).and_then(|p| p.placed.as_ref());
+        match publisher.map(|placed| placed.core) {
+            Some(core) => self.command(core, Command::AskKeyframe(stream)),
+            None => self.output(Output::KeyframeWanted(stream)),
+        }
+    }
+
+    /// The publisher of a stream, if it is on that worker.
+    fn publisher_at(&mut self, core: CoreId, stream: StreamId) -> Option<(u32, &mut Placed)> {
+        let viewer = self.streams.by_id(stream)?.publisher?;
+        let placed = self.table.by_viewer(viewer)?.placed.as_mut();
+        placed
+            .filter(|placed| placed.core == core)
+            .map(|placed| (viewer.index, placed))
     }
 
     fn on_lost(&mut self, now: Time, core: CoreId, viewer: ViewerId, cause: Cause) {

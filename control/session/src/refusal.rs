@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A refusal as HTTP wants it: a status, a stable name for programs, and two sentences for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WhepError {
+pub struct SignalError {
     /// HTTP status code, 400 to 503.
     pub status: u16,
     /// Stable machine-readable name, `kebab-case`.
@@ -17,7 +17,7 @@ pub struct WhepError {
     pub retry_after_secs: Option<u32>,
 }
 
-impl WhepError {
+impl SignalError {
     /// A refusal that trying again does not change.
     pub(crate) fn new(
         status: u16,
@@ -40,7 +40,7 @@ impl WhepError {
             400,
             "sdp-malformed",
             detail,
-            "Send the SDP exactly as the browser made it.",
+            "Send the SDP exactly as the browser or the encoder made it.",
         )
     }
 
@@ -60,7 +60,7 @@ impl WhepError {
     }
 }
 
-impl fmt::Display for WhepError {
+impl fmt::Display for SignalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -70,4 +70,4 @@ impl fmt::Display for WhepError {
     }
 }
 
-impl std::error::Error for WhepError {}
+impl std::error::Error for SignalError {}

@@ -1,9 +1,10 @@
-//! Owns one session, from its POST to its end: what joins ICE, DTLS and the viewer on a worker.
+//! Owns one session, from its POST to its end: what joins ICE, DTLS and what a worker has of it.
 
+use crate::description::StreamDescription;
 use crate::dtls::fingerprint::Fingerprint;
 use crate::dtls::{Dtls, EngineKind};
 use crate::ice::Ice;
-use link::command::{AddViewer, Command, TRACKS_MAX, TrackOut};
+use link::command::{AddPublisher, AddViewer, Command, TRACKS_MAX, TrackIn, TrackOut};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::SrtpKeys;
 use std::borrow::Borrow;
@@ -15,6 +16,10 @@ use zeroize::Zeroize;
 /// First wait for a worker's answer to a command before it is given again; doubled every time.
 const RESEND_FIRST: Span = Span::millis(250);
 
+/// How long a worker may go on refusing a publisher. Whoever wrote the log before it has ended long
+/// before that.
+const REFUSALS_MAX: Span = Span::secs(5);
+
 /// Longest wait. The answer itself may have been lost, and asking again is cheap.
 const RESEND_LAST: Span = Span::secs(8);
 
@@ -22,9 +27,19 @@ const RESEND_LAST: Span = Span::secs(8);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub(crate) String);
 
+/// Which way media goes in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// To the peer, which watches (WHEP).
+    Viewer,
+    /// From the peer, which publishes (WHIP).
+    Publisher,
+}
+
 /// One session.
 pub(crate) struct Session {
     pub(crate) id: SessionId,
+    /// The viewer on its worker. That of a publisher takes no tracks: it is the way back.
     pub(crate) viewer: ViewerId,
     pub(crate) stream: StreamId,
     pub(crate) created: Time,
@@ -35,24 +50,42 @@ pub(crate) struct Session {
     /// The peer wants to be the DTLS server, with one of these certificates: we open the handshake
     /// on the first valid check, and this is taken.
     pub(crate) dtls_client: Option<Vec<Fingerprint>>,
+    /// What is sent to the peer; nothing to a publisher.
     pub(crate) tracks: [TrackOut; TRACKS_MAX],
+    /// What a publisher sends; `None`: it is a viewer's session.
+    pub(crate) publishing: Option<Publishing>,
     /// Tag and kind of the first accepted media section, which stands for all of its group.
     pub(crate) section: (String, String),
     pub(crate) placed: Option<Placed>,
+}
+
+/// What makes a session a publisher's.
+pub(crate) struct Publishing {
+    pub(crate) description: StreamDescription,
+    pub(crate) tracks: [TrackIn; TRACKS_MAX],
+    /// 0: none, as in the command.
+    pub(crate) transport_cc_id: u8,
+    pub(crate) remb_bps: u64,
+    /// The log has been asked for: see `Output::PublisherReady`.
+    pub(crate) announced: bool,
 }
 
 /// What is known of a session that has keys.
 pub(crate) struct Placed {
     /// The worker that serves the viewer.
     pub(crate) core: CoreId,
-    /// Where the viewer is.
+    /// Where the peer is.
     pub(crate) peer: Peer,
     pub(crate) local: Ip,
     pub(crate) keys: SrtpKeys,
     pub(crate) rtcp_first_index: u64,
     pub(crate) engine: EngineKind,
     /// The worker has said that it serves the viewer.
-    pub(crate) acknowledged: bool,
+    pub(crate) viewer_added: bool,
+    /// The worker has not said yet that it takes what a publisher sends.
+    pub(crate) publisher_awaited: bool,
+    /// Since when it has refused the publisher.
+    refused_since: Option<Time>,
     resend_at: Time,
     resend_wait: Span,
 }
@@ -65,19 +98,36 @@ impl SessionId {
     }
 }
 
+impl Kind {
+    /// Stable machine-readable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Publisher => "publisher",
+        }
+    }
+}
+
 impl Session {
+    pub(crate) fn kind(&self) -> Kind {
+        match self.publishing {
+            None => Kind::Viewer,
+            Some(_) => Kind::Publisher,
+        }
+    }
+
     /// When this session wants to be looked at.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let handshake = self.dtls.as_ref().and_then(Dtls::deadline);
         let own = match &self.placed {
             None => Some(self.expires),
-            Some(placed) if placed.acknowledged => None,
-            Some(placed) => Some(placed.resend_at),
+            Some(placed) => placed.deadline(),
         };
         [handshake, own].into_iter().flatten().min()
     }
 
-    /// The commands that make a worker serve this viewer; none before there are keys.
+    /// The commands that make a worker serve this peer, in their order; none before there are keys.
     pub(crate) fn commands(&self) -> impl Iterator<Item = (CoreId, Command)> {
         let add = self.placed.as_ref().map(|placed| {
             let add = Command::AddViewer(AddViewer {
@@ -105,7 +155,20 @@ impl Session {
                     },
                 )
             });
-        [add, restart].into_iter().flatten()
+        let publish = self.placed.as_ref().zip(self.publishing.as_ref());
+        let publish = publish.map(|(placed, publishing)| {
+            let add = Command::AddPublisher(AddPublisher {
+                stream: self.stream,
+                viewer: Some(self.viewer),
+                peer: placed.peer,
+                keys: placed.keys,
+                tracks: publishing.tracks,
+                transport_cc_id: publishing.transport_cc_id,
+                remb_bps: publishing.remb_bps,
+            });
+            (placed.core, add)
+        });
+        [add, restart, publish].into_iter().flatten()
     }
 
     /// Everything is to be sent again by a worker that has forgotten it: from the leases on, so
@@ -117,12 +180,15 @@ impl Session {
             .iter_mut()
             .zip([(video, video_rtx), (audio, audio_rtx)])
         {
-            track.first_index = track.first_index.max(media);
-            track.rtx_first_index = track.rtx_first_index.max(rtx);
+            if track.clock_hz != 0 {
+                track.first_index = track.first_index.max(media);
+                track.rtx_first_index = track.rtx_first_index.max(rtx);
+            }
         }
+        let publishes = self.publishing.is_some();
         if let Some(placed) = &mut self.placed {
             placed.rtcp_first_index = placed.rtcp_first_index.max(rtcp);
-            placed.await_acknowledgement(now);
+            placed.await_acknowledgement(now, publishes);
         }
     }
 }
@@ -133,6 +199,7 @@ impl Placed {
         (core, peer, local): (CoreId, Peer, Ip),
         keys: SrtpKeys,
         engine: EngineKind,
+        publishes: bool,
     ) -> Self {
         Self {
             core,
@@ -142,15 +209,44 @@ impl Placed {
             // RFC 3711 section 3.4: the index is that of the next packet, and 0 before the first.
             rtcp_first_index: 1,
             engine,
-            acknowledged: false,
+            viewer_added: false,
+            publisher_awaited: publishes,
+            refused_since: None,
             resend_at: now + RESEND_FIRST,
             resend_wait: RESEND_FIRST,
         }
     }
 
+    /// The worker has said that it does all that it was asked for.
+    pub(crate) fn acknowledged(&self) -> bool {
+        self.viewer_added && !self.publisher_awaited
+    }
+
+    /// The worker takes what the publisher sends.
+    pub(crate) fn on_publisher_added(&mut self) {
+        // Both words come in the order of the commands. One of the publisher without one of this
+        // viewer is for the publisher that was there before.
+        if self.viewer_added {
+            self.publisher_awaited = false;
+            self.refused_since = None;
+        }
+    }
+
+    /// The worker does not take it, or not yet.
+    pub(crate) fn on_publisher_refused(&mut self, now: Time) {
+        if self.publisher_awaited {
+            self.refused_since.get_or_insert(now);
+        }
+    }
+
+    /// True if a worker has refused the publisher for too long.
+    pub(crate) fn is_hopeless(&self, now: Time) -> bool {
+        self.gives_up_at().is_some_and(|at| at <= now)
+    }
+
     /// True once when the worker has kept us waiting; the next wait is longer.
     pub(crate) fn resend_due(&mut self, now: Time) -> bool {
-        let due = !self.acknowledged && self.resend_at <= now;
+        let due = !self.acknowledged() && self.resend_at <= now;
         if due {
             self.resend_wait = Span(self.resend_wait.0.saturating_mul(2).min(RESEND_LAST.0));
             self.resend_at = now + self.resend_wait;
@@ -158,8 +254,19 @@ impl Placed {
         due
     }
 
-    fn await_acknowledgement(&mut self, now: Time) {
-        self.acknowledged = false;
+    fn deadline(&self) -> Option<Time> {
+        let resend_at = (!self.acknowledged()).then_some(self.resend_at);
+        [resend_at, self.gives_up_at()].into_iter().flatten().min()
+    }
+
+    fn gives_up_at(&self) -> Option<Time> {
+        self.refused_since.map(|since| since + REFUSALS_MAX)
+    }
+
+    fn await_acknowledgement(&mut self, now: Time, publishes: bool) {
+        self.viewer_added = false;
+        self.publisher_awaited = publishes;
+        self.refused_since = None;
         self.resend_wait = RESEND_FIRST;
         self.resend_at = now + RESEND_FIRST;
     }

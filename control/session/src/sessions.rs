@@ -6,7 +6,7 @@ use crate::dtls::{Context, Progress};
 use crate::ice::Pair;
 use crate::output::{Cause, Counters, Output};
 use crate::random::Random;
-use crate::session::{Placed, Session};
+use crate::session::{Kind, Placed, Session};
 use crate::streams::Streams;
 use crate::table::Table;
 use link::command::{AUDIO, Command, VIDEO};
@@ -73,7 +73,7 @@ impl Sessions {
         }
     }
 
-    /// A stream is over: its viewers are let go, and every worker forgets it.
+    /// A stream is over: its viewers and its publisher are let go, and every worker forgets it.
     pub fn stream_closed(&mut self, now: Time, id: StreamId) {
         if self.streams.by_id(id).is_none() {
             return;
@@ -116,6 +116,9 @@ impl Sessions {
         if session.placed.is_none() && session.expires <= now {
             return self.close(now, index, Cause::Expired, true);
         }
+        if session.placed.as_ref().is_some_and(|p| p.is_hopeless(now)) {
+            return self.close(now, index, Cause::Refused, true);
+        }
         let mut datagrams = Vec::new();
         let progress = match &mut session.dtls {
             Some(dtls) => dtls.handle_timeout(now, &mut datagrams),
@@ -154,10 +157,12 @@ impl Sessions {
                     // Not nominated yet: the pair on which the handshake was completed.
                     let route = session.selected_route().unwrap_or(route);
                     let (keys, engine) = (established.keys, established.engine);
-                    session.placed = Some(Placed::new(now, route, keys, engine));
+                    let publishes = session.publishing.is_some();
+                    session.placed = Some(Placed::new(now, route, keys, engine, publishes));
                     let (session, viewer) = (session.id.clone(), session.viewer);
                     self.handshakes = self.handshakes.saturating_sub(1);
                     self.counters.session_established += 1;
+                    self.counters.publisher_established += u64::from(publishes);
                     self.send_commands(index);
                     self.output(Output::Established { session, viewer });
                 }
@@ -183,21 +188,40 @@ impl Sessions {
             Some(_) => {}
             None => self.handshakes = self.handshakes.saturating_sub(1),
         }
+        let kind = session.kind();
         if let Some(stream) = self.streams.by_id_mut(session.stream) {
-            stream.viewers = stream.viewers.saturating_sub(1);
+            match kind {
+                Kind::Viewer => stream.viewers = stream.viewers.saturating_sub(1),
+                Kind::Publisher if stream.publisher == Some(session.viewer) => {
+                    stream.publisher = None;
+                }
+                Kind::Publisher => {}
+            }
         }
         self.counters.session_closed += 1;
+        self.counters.publisher_closed += u64::from(kind == Kind::Publisher);
         self.output(Output::Closed {
             session: session.id.clone(),
+            kind,
             viewer: session.viewer,
             stream: session.stream,
             cause,
         });
     }
 
-    /// Gives a session's worker what makes it serve the viewer.
+    /// Gives a session's worker what makes it serve the peer.
     pub(crate) fn send_commands(&mut self, index: u32) {
-        if let Some(session) = self.table.get(index) {
+        if let Some(session) = self.table.get_mut(index) {
+            let (stream, viewer) = (session.stream, session.viewer);
+            let publishing = session.publishing.as_mut();
+            if let Some(publishing) = publishing.filter(|p| !p.announced) {
+                publishing.announced = true;
+                self.outputs.push_back(Output::PublisherReady {
+                    session: session.id.clone(),
+                    viewer,
+                    stream,
+                });
+            }
             for (core, command) in session.commands() {
                 self.outputs.push_back(Output::Command {
                     core,
@@ -236,6 +260,14 @@ impl Sessions {
     pub(crate) fn schedule(&mut self, index: u32) {
         let due = self.table.get(index).and_then(Session::deadline);
         self.table.set_timer(index, due);
+    }
+
+    /// The session that publishes a stream.
+    pub(crate) fn publisher_of(&self, stream: StreamId) -> Option<&Session> {
+        let viewer = self.streams.by_id(stream)?.publisher?;
+        self.table
+            .get(viewer.index)
+            .filter(|session| session.viewer == viewer)
     }
 
     fn close_all(&mut self, now: Time, wanted: impl Fn(&Session) -> bool, cause: Cause) {

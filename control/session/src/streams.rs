@@ -1,7 +1,7 @@
-//! Owns the streams that can be watched: name, id, description, and how many watch.
+//! Owns the streams that can be watched: name, id, description, who publishes, how many watch.
 
 use crate::description::StreamDescription;
-use link::ids::StreamId;
+use link::ids::{StreamId, ViewerId};
 use std::collections::BTreeMap;
 
 /// One stream.
@@ -10,6 +10,8 @@ pub(crate) struct Stream {
     pub(crate) id: StreamId,
     pub(crate) description: StreamDescription,
     pub(crate) viewers: u32,
+    /// The publisher's session, if it is one of ours.
+    pub(crate) publisher: Option<ViewerId>,
 }
 
 /// All streams, by name. Their number is bounded by who opens them, with one log for each.
@@ -29,6 +31,7 @@ impl Streams {
             id,
             description: StreamDescription::default(),
             viewers: 0,
+            publisher: None,
         };
         if let Some(old) = self.by_name.insert(name.to_owned(), stream) {
             self.names.remove(&old.id.index);

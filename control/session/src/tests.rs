@@ -3,5 +3,6 @@
 mod abuse;
 mod handshake;
 mod placement;
+mod publishing;
 mod signalling;
 mod world;

@@ -2,7 +2,7 @@
 
 use crate::description::StreamDescription;
 use crate::dtls::EngineKind;
-use crate::session::{Session, SessionId};
+use crate::session::{Kind, Session, SessionId};
 use crate::sessions::Sessions;
 use link::command::VIDEO;
 use link::ids::{CoreId, StreamId, ViewerId};
@@ -17,9 +17,9 @@ pub enum SessionState {
     New,
     /// Checks are valid, keys are not there.
     Connecting,
-    /// There are keys, the worker has not confirmed the viewer.
+    /// There are keys, the worker has not confirmed the viewer or the publisher.
     Starting,
-    /// The worker serves the viewer.
+    /// The worker serves the viewer, or takes what the publisher sends.
     Live,
 }
 
@@ -28,9 +28,11 @@ pub enum SessionState {
 pub struct SessionView {
     /// Its name.
     pub id: SessionId,
+    /// Which way media goes.
+    pub kind: Kind,
     /// Its viewer: the cell with its counters.
     pub viewer: ViewerId,
-    /// What it watches.
+    /// What it watches or publishes.
     pub stream: StreamId,
     /// The name of that stream.
     pub stream_name: String,
@@ -38,7 +40,7 @@ pub struct SessionView {
     pub state: SessionState,
     /// When it was created.
     pub created: Time,
-    /// Where the viewer is, once a check was valid.
+    /// Where the peer is, once a check was valid.
     pub peer: Option<Peer>,
     /// The worker that serves it.
     pub core: Option<CoreId>,
@@ -46,10 +48,12 @@ pub struct SessionView {
     pub engine: Option<EngineKind>,
     /// What protects its media.
     pub profile: Option<Profile>,
-    /// It takes video.
+    /// It takes or sends video.
     pub video: bool,
-    /// It takes audio.
+    /// It takes or sends audio.
     pub audio: bool,
+    /// What it sends by its answer, or what it takes of its stream as that is now.
+    pub description: StreamDescription,
 }
 
 /// A stream as others see it.
@@ -61,8 +65,10 @@ pub struct StreamView {
     pub id: StreamId,
     /// What it consists of.
     pub description: StreamDescription,
-    /// Sessions that watch it, established or not.
+    /// Sessions that watch it, established or not; no publishers.
     pub viewers: u32,
+    /// The session that publishes it, established or not.
+    pub publisher: Option<SessionId>,
 }
 
 impl SessionState {
@@ -100,6 +106,9 @@ impl Sessions {
             id: stream.id,
             description: stream.description,
             viewers: stream.viewers,
+            publisher: self
+                .publisher_of(stream.id)
+                .map(|session| session.id.clone()),
         })
     }
 
@@ -121,11 +130,13 @@ impl Sessions {
         let state = match placed {
             None if route.is_none() => SessionState::New,
             None => SessionState::Connecting,
-            Some(placed) if placed.acknowledged => SessionState::Live,
+            Some(placed) if placed.acknowledged() => SessionState::Live,
             Some(_) => SessionState::Starting,
         };
+        let description = self.carried(session);
         SessionView {
             id: session.id.clone(),
+            kind: session.kind(),
             viewer: session.viewer,
             stream: session.stream,
             stream_name: self.streams.name(session.stream).unwrap_or("").to_owned(),
@@ -137,8 +148,23 @@ impl Sessions {
             core: placed.map(|placed| placed.core),
             engine: placed.map(|placed| placed.engine),
             profile: placed.map(|placed| placed.keys.profile),
-            video: session.tracks[VIDEO].clock_hz != 0,
-            audio: session.has_audio(),
+            video: session.tracks[VIDEO].clock_hz != 0 || description.video.is_some(),
+            audio: session.has_audio() || description.audio.is_some(),
+            description,
+        }
+    }
+
+    /// What goes through a session.
+    fn carried(&self, session: &Session) -> StreamDescription {
+        if let Some(publishing) = &session.publishing {
+            return publishing.description;
+        }
+        let stream = self.streams.by_id(session.stream);
+        let StreamDescription { video, audio } =
+            stream.map(|stream| stream.description).unwrap_or_default();
+        StreamDescription {
+            video: video.filter(|_| session.tracks[VIDEO].clock_hz != 0),
+            audio: audio.filter(|_| session.has_audio()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Owns the codecs of an offer and which of them fits a stream.
+//! Owns the codecs of an offer: which of them fits a stream, and which can be a stream's.
 
 use super::offer::OfferedMedia;
 use crate::description::{AudioCodec, VideoCodec};
@@ -22,6 +22,10 @@ pub struct OfferedCodec {
     pub pli: bool,
     /// `ccm fir`.
     pub fir: bool,
+    /// `transport-cc`.
+    pub transport_cc: bool,
+    /// `goog-remb`.
+    pub remb: bool,
 }
 
 impl OfferedCodec {
@@ -49,6 +53,12 @@ impl OfferedCodec {
     fn is(&self, name: &str, clock_hz: u32) -> bool {
         self.name.eq_ignore_ascii_case(name) && self.clock_hz == clock_hz
     }
+
+    /// The value of a numeric format parameter; `None` if it is there and is no such number.
+    fn number(&self, name: &str, inferred: u8) -> Option<u8> {
+        self.parameter(name)
+            .map_or(Some(inferred), |text| text.parse().ok())
+    }
 }
 
 /// The offered codec that the video of a stream is best sent as.
@@ -57,22 +67,89 @@ pub fn match_video<'a>(media: &'a OfferedMedia, codec: &VideoCodec) -> Option<&'
     match codec {
         VideoCodec::H264 { profile_level_id } => match_h264(media, *profile_level_id),
         VideoCodec::H265 { profile, .. } => match_h265(media, *profile),
+        VideoCodec::Vp8 | VideoCodec::Vp9 { .. } | VideoCodec::Av1 { .. } => media
+            .codecs
+            .iter()
+            .find(|offered| video_of(offered).as_ref() == Some(codec)),
     }
+}
+
+/// What a stream would be whose packets are those of this payload type. `None`: packets of it
+/// cannot be passed on to viewers as they are.
+#[must_use]
+pub fn video_of(codec: &OfferedCodec) -> Option<VideoCodec> {
+    if codec.clock_hz != VideoCodec::CLOCK_HZ {
+        return None;
+    }
+    match codec.name.to_ascii_uppercase().as_str() {
+        // RFC 6184 section 6.2: mode 0, also when nothing is said, has no aggregation and no
+        // fragments, so encoders differ in what they do with slices; mode 2 is interleaved.
+        "H264" if codec.parameter("packetization-mode") == Some("1") => Some(VideoCodec::H264 {
+            profile_level_id: offered_profile(codec),
+        }),
+        "H265" => h265_of(codec),
+        "VP8" => Some(VideoCodec::Vp8),
+        // RFC 9628 section 6: profile 0 when nothing is said.
+        "VP9" => Some(VideoCodec::Vp9 {
+            profile: codec.number("profile-id", 0).filter(|id| *id <= 3)?,
+        }),
+        // AV1 section 7.2.1: a profile that is not given is 0.
+        "AV1" => Some(VideoCodec::Av1 {
+            profile: codec.number("profile", 0).filter(|id| *id <= 2)?,
+        }),
+        _ => None,
+    }
+}
+
+/// The same for audio. Who does not say that it sends mono is taken to send stereo (encoders say
+/// nothing and do it): told of stereo, viewers lose nothing with a mono stream.
+#[must_use]
+pub fn audio_of(codec: &OfferedCodec) -> Option<AudioCodec> {
+    is_opus(codec).then(|| AudioCodec::Opus {
+        channels: match codec.parameter("sprop-stereo") {
+            Some("0") => 1,
+            _ => 2,
+        },
+    })
+}
+
+/// RFC 7798 section 7.1 for the inferred values. Packets with decoding order numbers or on several
+/// streams are for receivers that were told so.
+fn h265_of(codec: &OfferedCodec) -> Option<VideoCodec> {
+    let tx_mode = codec.parameter("tx-mode").unwrap_or("SRST");
+    let don = codec.number("sprop-max-don-diff", 0)?;
+    (tx_mode.eq_ignore_ascii_case("SRST") && don == 0).then_some(())?;
+    Some(VideoCodec::H265 {
+        profile: codec.number("profile-id", 1)?,
+        high_tier: codec.number("tier-flag", 0)? == 1,
+        level: codec.number("level-id", 93)?,
+    })
+}
+
+//= https://www.rfc-editor.org/rfc/rfc7587#section-7
+//# The media subtype ("opus") goes in SDP "a=rtpmap" as the encoding
+//# name.  The RTP clock rate in "a=rtpmap" MUST be 48000, and the
+//# number of channels MUST be 2.
+fn is_opus(codec: &OfferedCodec) -> bool {
+    codec.is("opus", AudioCodec::CLOCK_HZ) && codec.channels == 2
 }
 
 /// The offered codec that the audio of a stream is best sent as.
 #[must_use]
 pub fn match_audio<'a>(media: &'a OfferedMedia, codec: &AudioCodec) -> Option<&'a OfferedCodec> {
     match codec {
-        //= https://www.rfc-editor.org/rfc/rfc7587#section-7
-        //# The media subtype ("opus") goes in SDP "a=rtpmap" as the encoding
-        //# name.  The RTP clock rate in "a=rtpmap" MUST be 48000, and the
-        //# number of channels MUST be 2.
-        AudioCodec::Opus { .. } => media
-            .codecs
-            .iter()
-            .find(|c| c.is("opus", AudioCodec::CLOCK_HZ) && c.channels == 2),
+        AudioCodec::Opus { .. } => media.codecs.iter().find(|codec| is_opus(codec)),
     }
+}
+
+/// Format parameters as an `fmtp` line has them.
+pub(super) fn join<'a>(parameters: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let text = |(key, value): (&str, &str)| match value {
+        "" => key.to_owned(),
+        value => format!("{key}={value}"),
+    };
+    let parts: Vec<String> = parameters.into_iter().map(text).collect();
+    parts.join(";")
 }
 
 /// The payload type that repairs `payload_type` (RFC 4588 section 8.1), if one is offered.

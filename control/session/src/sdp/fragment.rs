@@ -1,7 +1,7 @@
 //! Owns `application/trickle-ice-sdpfrag` (RFC 8840 section 9), both ways.
 
 use super::{PWD_BYTES_MIN, UFRAG_BYTES_MIN, check_text, is_ice_string};
-use crate::refusal::WhepError;
+use crate::refusal::SignalError;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ impl Fragment {
     ///
     /// # Errors
     /// 413 if it is too large, 400 if it is not a fragment.
-    pub fn parse(text: &str) -> Result<Self, WhepError> {
+    pub fn parse(text: &str) -> Result<Self, SignalError> {
         check_text(text)?;
         let mut ufrag = None;
         let mut pwd = None;
@@ -30,7 +30,7 @@ impl Fragment {
             .filter(|line| !line.is_empty())
         {
             if !line.is_ascii() || line.as_bytes().get(1) != Some(&b'=') {
-                return Err(WhepError::malformed(
+                return Err(SignalError::malformed(
                     "A line of the fragment is not type=value.",
                 ));
             }
@@ -50,7 +50,7 @@ impl Fragment {
                 Some((ufrag.to_owned(), pwd.to_owned()))
             }
             _ => {
-                return Err(WhepError::malformed(
+                return Err(SignalError::malformed(
                     "ice-ufrag and ice-pwd do not make a pair.",
                 ));
             }
@@ -68,7 +68,7 @@ pub fn write(ufrag: &str, pwd: &str, mid: &str, kind: &str, candidates: &[Socket
     );
     for (position, candidate) in candidates.iter().enumerate() {
         let (ip, port) = (candidate.ip(), candidate.port());
-        let (foundation, priority) = (position + 1, super::answer::host_priority(position));
+        let (foundation, priority) = (position + 1, super::text::host_priority(position));
         write!(
             out,
             "a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host\r\n"

@@ -5,8 +5,13 @@ pub mod codec;
 pub mod fragment;
 pub mod offer;
 pub mod plan;
+pub mod publish;
+pub mod publish_answer;
+pub mod source;
+pub mod terms;
+pub mod text;
 
-use crate::refusal::WhepError;
+use crate::refusal::SignalError;
 
 /// Most bytes of a description: Chromium's largest offer seen has 9 KB, with candidates.
 pub const SDP_BYTES_MAX: usize = 64 * 1024;
@@ -22,7 +27,7 @@ pub const SDP_MEDIAS_MAX: usize = 16;
 
 /// Refuses what no reader after this one should have to deal with: too much of anything, and
 /// characters that could start a line of their own in a log or in an answer.
-pub(crate) fn check_text(text: &str) -> Result<(), WhepError> {
+pub(crate) fn check_text(text: &str) -> Result<(), SignalError> {
     if text.len() > SDP_BYTES_MAX {
         return Err(too_large(format!(
             "The description has {} bytes.",
@@ -40,7 +45,7 @@ pub(crate) fn check_text(text: &str) -> Result<(), WhepError> {
             return Err(too_large(format!("Line {lines} has {} bytes.", line.len())));
         }
         if line.chars().any(char::is_control) {
-            return Err(WhepError::malformed(format!(
+            return Err(SignalError::malformed(format!(
                 "Line {lines} has a control character."
             )));
         }
@@ -62,8 +67,8 @@ pub(crate) const UFRAG_BYTES_MIN: usize = 4;
 /// Fewest characters of a password.
 pub(crate) const PWD_BYTES_MIN: usize = 22;
 
-fn too_large(detail: String) -> WhepError {
-    WhepError::new(
+fn too_large(detail: String) -> SignalError {
+    SignalError::new(
         413,
         "sdp-too-large",
         detail,

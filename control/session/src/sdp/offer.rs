@@ -1,8 +1,9 @@
 //! Owns the reading of an offer: from text to what the answer needs to know, limits included.
 
 use super::codec::OfferedCodec;
+use super::source::{Source, source};
 use super::{PWD_BYTES_MIN, SDP_MEDIAS_MAX, UFRAG_BYTES_MIN, check_text, is_ice_string};
-use crate::refusal::WhepError;
+use crate::refusal::SignalError;
 use sdp_types::{Attribute, Media, Session};
 
 /// An offer, read once.
@@ -31,6 +32,10 @@ pub struct OfferedMedia {
     pub mid: Option<String>,
     /// The offerer is ready to receive (`recvonly` or `sendrecv`).
     pub receives: bool,
+    /// The offerer wants to send (`sendonly` or `sendrecv`).
+    pub sends: bool,
+    /// What it says of the packets that it sends.
+    pub source: Source,
     /// `a=rtcp-mux`.
     pub rtcp_mux: bool,
     /// `a=rtcp-rsize`.
@@ -50,10 +55,24 @@ pub struct OfferedMedia {
 pub struct Extension {
     /// The identifier on the wire.
     pub id: u16,
-    /// True when the offerer only wants to receive it.
-    pub recvonly: bool,
+    /// Which way it is offered.
+    pub direction: Direction,
     /// What it is.
     pub uri: String,
+}
+
+/// Who sends, as the offerer says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Both.
+    #[default]
+    SendRecv,
+    /// The offerer.
+    SendOnly,
+    /// We.
+    RecvOnly,
+    /// Nobody.
+    Inactive,
 }
 
 /// ICE and DTLS parameters of a media section.
@@ -70,19 +89,27 @@ pub struct Transport {
 }
 
 impl Offer {
+    /// True if a section is in the first BUNDLE group.
+    #[must_use]
+    pub fn bundles(&self, section: usize) -> bool {
+        let mid = self.medias.get(section).and_then(|m| m.mid.as_ref());
+        let tags = self.bundle.as_deref().unwrap_or_default();
+        mid.is_some_and(|mid| tags.contains(mid))
+    }
+
     /// Reads an offer.
     ///
     /// # Errors
     /// 413 for one that is too large, 400 for one that cannot be read.
-    pub fn parse(text: &str) -> Result<Self, WhepError> {
+    pub fn parse(text: &str) -> Result<Self, SignalError> {
         check_text(text)?;
         if text.lines().filter(|line| line.starts_with("m=")).count() > SDP_MEDIAS_MAX {
-            return Err(WhepError::malformed(format!(
+            return Err(SignalError::malformed(format!(
                 "More than {SDP_MEDIAS_MAX} media."
             )));
         }
         let session = Session::parse(text.as_bytes()).map_err(|error| {
-            WhepError::malformed(format!("Not a session description: {error}."))
+            SignalError::malformed(format!("Not a session description: {error}."))
         })?;
         let session_level = transport(&session.attributes, &Transport::default())?;
         let medias = session
@@ -91,7 +118,7 @@ impl Offer {
             .map(|media| OfferedMedia::read(media, &session, &session_level))
             .collect::<Result<Vec<_>, _>>()?;
         if medias.is_empty() {
-            return Err(WhepError::malformed("The offer has no media."));
+            return Err(SignalError::malformed("The offer has no media."));
         }
         check_mids(&medias)?;
         let bundle = values(&session.attributes, "group")
@@ -107,23 +134,26 @@ impl Offer {
 }
 
 impl OfferedMedia {
-    fn read(media: &Media, session: &Session, inherited: &Transport) -> Result<Self, WhepError> {
+    fn read(media: &Media, session: &Session, inherited: &Transport) -> Result<Self, SignalError> {
         let attributes = &media.attributes;
         let mid = values(attributes, "mid").next().map(str::to_owned);
         if mid.as_deref().is_some_and(|mid| !is_token(mid)) {
-            return Err(WhepError::malformed(
+            return Err(SignalError::malformed(
                 "A mid is not a token of 1 to 32 characters.",
             ));
         }
+        let direction = direction(attributes)
+            .or_else(|| direction(&session.attributes))
+            .unwrap_or_default();
         Ok(Self {
             kind: media.media.clone(),
             proto: media.proto.clone(),
             formats: media.fmt.clone(),
             disabled: media.port == 0 && !has(attributes, "bundle-only"),
             mid,
-            receives: receives(attributes)
-                .or_else(|| receives(&session.attributes))
-                .unwrap_or(true),
+            receives: matches!(direction, Direction::SendRecv | Direction::RecvOnly),
+            sends: matches!(direction, Direction::SendRecv | Direction::SendOnly),
+            source: source(attributes),
             rtcp_mux: has(attributes, "rtcp-mux"),
             rtcp_rsize: has(attributes, "rtcp-rsize"),
             rcvr_rtt: values(attributes, "rtcp-xr")
@@ -147,6 +177,29 @@ impl OfferedMedia {
             "RTP/SAVP",
         ]
         .contains(&self.proto.as_str())
+    }
+}
+
+impl Extension {
+    /// The identifier, if an extension of that kind is offered which we may use: one-byte headers
+    /// are what everybody understands, and in those 15 is reserved and 0 is padding (RFC 8285
+    /// section 4.2).
+    pub(super) fn find<'a>(all: &'a [Self], uri: &str) -> Option<(u8, &'a Self)> {
+        let found = all.iter().find(|extension| extension.uri == uri)?;
+        let id = u8::try_from(found.id).ok()?;
+        (1..=14).contains(&id).then_some((id, found))
+    }
+}
+
+impl Direction {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "sendrecv" => Some(Self::SendRecv),
+            "sendonly" => Some(Self::SendOnly),
+            "recvonly" => Some(Self::RecvOnly),
+            "inactive" => Some(Self::Inactive),
+            _ => None,
+        }
     }
 }
 
@@ -181,6 +234,8 @@ fn codecs(media: &Media) -> Vec<OfferedCodec> {
                     "nack" => codec.nack = true,
                     "nack pli" => codec.pli = true,
                     "ccm fir" => codec.fir = true,
+                    "transport-cc" => codec.transport_cc = true,
+                    "goog-remb" => codec.remb = true,
                     _ => {}
                 },
                 _ => {}
@@ -205,20 +260,18 @@ fn extension(value: &str) -> Option<Extension> {
     let mut words = value.split_ascii_whitespace();
     let (id, uri) = (words.next()?, words.next()?);
     let (id, direction) = id.split_once('/').unwrap_or((id, "sendrecv"));
-    let recvonly = direction == "recvonly";
-    let wanted = recvonly || direction == "sendrecv";
-    wanted.then_some(Extension {
+    Some(Extension {
         id: id.parse().ok()?,
-        recvonly,
+        direction: Direction::of(direction)?,
         uri: uri.to_owned(),
     })
 }
 
-fn transport(attributes: &[Attribute], inherited: &Transport) -> Result<Transport, WhepError> {
+fn transport(attributes: &[Attribute], inherited: &Transport) -> Result<Transport, SignalError> {
     let mut transport = inherited.clone();
     if let Some(ufrag) = values(attributes, "ice-ufrag").next() {
         if !is_ice_string(ufrag, UFRAG_BYTES_MIN) {
-            return Err(WhepError::malformed(
+            return Err(SignalError::malformed(
                 "ice-ufrag is not 4 to 256 ICE characters.",
             ));
         }
@@ -226,7 +279,7 @@ fn transport(attributes: &[Attribute], inherited: &Transport) -> Result<Transpor
     }
     if let Some(pwd) = values(attributes, "ice-pwd").next() {
         if !is_ice_string(pwd, PWD_BYTES_MIN) {
-            return Err(WhepError::malformed(
+            return Err(SignalError::malformed(
                 "ice-pwd is not 22 to 256 ICE characters.",
             ));
         }
@@ -243,28 +296,24 @@ fn transport(attributes: &[Attribute], inherited: &Transport) -> Result<Transpor
     Ok(transport)
 }
 
-fn check_mids(medias: &[OfferedMedia]) -> Result<(), WhepError> {
+fn check_mids(medias: &[OfferedMedia]) -> Result<(), SignalError> {
     for (position, media) in medias.iter().enumerate() {
         let taken = medias
             .iter()
             .take(position)
             .any(|other| other.mid == media.mid);
         if media.mid.is_some() && taken {
-            return Err(WhepError::malformed("Two media have the same mid."));
+            return Err(SignalError::malformed("Two media have the same mid."));
         }
     }
     Ok(())
 }
 
 /// `Some` if a direction is given at this level.
-fn receives(attributes: &[Attribute]) -> Option<bool> {
+fn direction(attributes: &[Attribute]) -> Option<Direction> {
     attributes
         .iter()
-        .find_map(|attribute| match attribute.attribute.as_str() {
-            "recvonly" | "sendrecv" => Some(true),
-            "sendonly" | "inactive" => Some(false),
-            _ => None,
-        })
+        .find_map(|attribute| Direction::of(&attribute.attribute))
 }
 
 /// RFC 8866 section 9 `token`, less the characters that would need care in other places.
@@ -281,7 +330,7 @@ fn has(attributes: &[Attribute], name: &str) -> bool {
         .any(|attribute| attribute.attribute == name)
 }
 
-fn values<'a>(attributes: &'a [Attribute], name: &str) -> impl Iterator<Item = &'a str> {
+pub(super) fn values<'a>(attributes: &'a [Attribute], name: &str) -> impl Iterator<Item = &'a str> {
     attributes
         .iter()
         .filter(move |attribute| attribute.attribute == name)

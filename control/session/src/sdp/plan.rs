@@ -1,10 +1,10 @@
-//! Owns the decision about an offer: which section carries which track, and on what terms.
+//! Owns the decision about a viewer's offer: which section carries which track, and how.
 
 use super::codec::{OfferedCodec, match_audio, match_rtx, match_video};
-use super::offer::{Offer, OfferedMedia, Transport};
+use super::offer::{Direction, Extension, Offer, OfferedMedia};
+use super::terms::Terms;
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
-use crate::dtls::fingerprint::Fingerprint;
-use crate::refusal::WhepError;
+use crate::refusal::SignalError;
 use link::command::{AUDIO, TRACKS_MAX, VIDEO};
 
 /// The playout-delay header extension.
@@ -15,12 +15,8 @@ pub const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrex
 pub struct Plan<'a> {
     /// What each track goes out as.
     pub tracks: [Option<TrackPlan<'a>>; TRACKS_MAX],
-    /// We open the DTLS handshake, because the peer wants to be the server.
-    pub dtls_client: bool,
-    /// The peer's username fragment and password.
-    pub remote_ice: (String, String),
-    /// One of these certificates is the peer's.
-    pub fingerprints: Vec<Fingerprint>,
+    /// The peer's side of the transport.
+    pub terms: Terms,
     pub(super) offer: &'a Offer,
 }
 
@@ -44,7 +40,10 @@ pub struct TrackPlan<'a> {
 ///
 /// # Errors
 /// 406 if no section fits the stream, 422 if the offer asks for what we cannot do.
-pub fn plan<'a>(offer: &'a Offer, description: &StreamDescription) -> Result<Plan<'a>, WhepError> {
+pub fn plan<'a>(
+    offer: &'a Offer,
+    description: &StreamDescription,
+) -> Result<Plan<'a>, SignalError> {
     let mut tracks = [None; TRACKS_MAX];
     let mut secure_rtp_seen = false;
     let mut receiving_seen = false;
@@ -64,15 +63,12 @@ pub fn plan<'a>(offer: &'a Offer, description: &StreamDescription) -> Result<Pla
         }
     }
     let first = tracks.iter().flatten().map(|track| track.section).min();
-    let Some(media) = first.and_then(|section| offer.medias.get(section)) else {
+    let Some(first) = first else {
         return Err(nothing_fits(secure_rtp_seen, receiving_seen, description));
     };
-    check_transport(offer, media)?;
     Ok(Plan {
         tracks,
-        dtls_client: media.transport.setup.as_deref() == Some("passive"),
-        remote_ice: remote_ice(&media.transport)?,
-        fingerprints: fingerprints(&media.transport)?,
+        terms: Terms::read(offer, first)?,
         offer,
     })
 }
@@ -112,104 +108,30 @@ fn plan_audio<'a>(
 }
 
 fn playout_delay(media: &OfferedMedia) -> Option<(u8, bool)> {
-    let found = media
-        .extensions
-        .iter()
-        .find(|extension| extension.uri == PLAYOUT_DELAY_URI)?;
-    // RFC 8285 section 4.2: 15 is reserved, 0 is padding.
-    let id = u8::try_from(found.id)
-        .ok()
-        .filter(|id| (1..=14).contains(id))?;
-    Some((id, found.recvonly))
+    let (id, offered) = Extension::find(&media.extensions, PLAYOUT_DELAY_URI)?;
+    match offered.direction {
+        Direction::SendRecv => Some((id, false)),
+        Direction::RecvOnly => Some((id, true)),
+        Direction::SendOnly | Direction::Inactive => None,
+    }
 }
 
 /// All that we send goes over one transport: that of the first BUNDLE group, or of the first
 /// section that fits when there is no group.
 fn in_first_transport(offer: &Offer, section: usize) -> bool {
-    let mid = offer
-        .medias
-        .get(section)
-        .and_then(|media| media.mid.as_ref());
-    match (&offer.bundle, mid) {
-        (None, _) => true,
-        (Some(tags), Some(mid)) => tags.contains(mid),
-        (Some(_), None) => false,
-    }
+    offer.bundle.is_none() || offer.bundles(section)
 }
 
-fn check_transport(offer: &Offer, media: &OfferedMedia) -> Result<(), WhepError> {
-    if offer.ice_lite {
-        return Err(WhepError::unacceptable(
-            "ice-lite-both",
-            "The offer is from an ICE lite agent, and so are we: nobody would send checks.",
-            "Offer with a full ICE agent.",
-        ));
-    }
-    if !media.rtcp_mux {
-        return Err(WhepError::unacceptable(
-            "rtcp-mux-missing",
-            "The offer wants RTCP on a port of its own.",
-            "Add a=rtcp-mux to every media section.",
-        ));
-    }
-    match media.transport.setup.as_deref() {
-        None | Some("actpass" | "active" | "passive") => Ok(()),
-        Some(_) => Err(WhepError::unacceptable(
-            "setup-unusable",
-            "a=setup is none of actpass, active, passive.",
-            "Offer a=setup:actpass.",
-        )),
-    }
-}
-
-fn remote_ice(transport: &Transport) -> Result<(String, String), WhepError> {
-    match (&transport.ufrag, &transport.pwd) {
-        (Some(ufrag), Some(pwd)) => Ok((ufrag.clone(), pwd.clone())),
-        _ => Err(WhepError::unacceptable(
-            "ice-credentials-missing",
-            "The offer has no ice-ufrag or no ice-pwd.",
-            "Offer with ICE.",
-        )),
-    }
-}
-
-//= https://www.rfc-editor.org/rfc/rfc8122#section-5
-//# MUST NOT use the MD2 and MD5 hash functions to calculate fingerprints
-//# or to verify received fingerprints
-fn fingerprints(transport: &Transport) -> Result<Vec<Fingerprint>, WhepError> {
-    if transport.fingerprints.is_empty() {
-        return Err(WhepError::unacceptable(
-            "fingerprint-missing",
-            "The offer has no fingerprint, so its certificate could not be told from any other.",
-            "Offer DTLS-SRTP with a=fingerprint:sha-256.",
-        ));
-    }
-    let strong: Vec<_> = transport
-        .fingerprints
-        .iter()
-        .take(8)
-        .filter_map(|text| Fingerprint::parse(text))
-        .collect();
-    if strong.is_empty() {
-        return Err(WhepError::unacceptable(
-            "fingerprint-weak",
-            "No fingerprint is a well-formed sha-256, sha-384 or sha-512.",
-            "Offer a=fingerprint:sha-256.",
-        ));
-    }
-    Ok(strong)
-}
-
-fn nothing_fits(secure: bool, receiving: bool, description: &StreamDescription) -> WhepError {
+fn nothing_fits(secure: bool, receiving: bool, description: &StreamDescription) -> SignalError {
     if !secure {
-        return WhepError::unacceptable(
+        return SignalError::unacceptable(
             "no-secure-rtp",
             "No media section of the first BUNDLE group is RTP over DTLS-SRTP.",
             "Offer video and audio as UDP/TLS/RTP/SAVPF in one BUNDLE group.",
         );
     }
     if !receiving {
-        return WhepError::unacceptable(
+        return SignalError::unacceptable(
             "direction-unusable",
             "The offer does not want to receive anything.",
             "Offer recvonly media; to publish, use another endpoint.",
@@ -218,7 +140,7 @@ fn nothing_fits(secure: bool, receiving: bool, description: &StreamDescription) 
     let name = |codec: Option<String>| codec.unwrap_or_else(|| "none".to_owned());
     let video = name(description.video.map(|codec| codec.to_string()));
     let audio = name(description.audio.map(|codec| codec.to_string()));
-    WhepError::new(
+    SignalError::new(
         406,
         "no-common-codec",
         format!("The stream has video: {video}, audio: {audio}; the offer has no section for it."),

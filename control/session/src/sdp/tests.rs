@@ -1,9 +1,10 @@
 //! Tests of offers and answers: those of browsers, and those that nobody should send.
 
-use super::answer::Local;
+use super::answer::Sending;
 use super::fragment::Fragment;
 use super::offer::Offer;
 use super::plan::{PLAYOUT_DELAY_URI, plan};
+use super::text::Local;
 use super::*;
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
 use link::command::{AUDIO, VIDEO};
@@ -43,16 +44,19 @@ fn local(candidates: &[SocketAddr]) -> Local<'_> {
         pwd: "AAAAbbbbccccddddeeeeffff",
         fingerprint: "AA:BB",
         candidates,
-        cname: "freshet",
         session_number: 7,
-        ssrcs: [[1001, 1002], [2001, 2002]],
-        playout_delay: true,
     }
 }
 
-fn answer(offer: &str, description: &StreamDescription) -> Result<String, WhepError> {
+const SENDING: Sending<'static> = Sending {
+    cname: "freshet",
+    ssrcs: [[1001, 1002], [2001, 2002]],
+    playout_delay: true,
+};
+
+fn answer(offer: &str, description: &StreamDescription) -> Result<String, SignalError> {
     let offer = Offer::parse(offer)?;
-    let text = plan(&offer, description)?.write(&local(&candidates()));
+    let text = plan(&offer, description)?.write(&local(&candidates()), &SENDING);
     check_against(&offer, &text);
     Ok(text)
 }
@@ -437,8 +441,8 @@ fn sections_that_stand_for_nothing_stay_out_of_the_plan() {
     let offer = Offer::parse(CHROMIUM).unwrap();
     let plan = plan(&offer, &h264([0x42, 0xc0, 0x1f])).unwrap();
     assert!(plan.tracks[AUDIO].is_none());
-    assert_eq!(plan.fingerprints.len(), 1);
-    assert!(!plan.dtls_client);
+    assert_eq!(plan.terms.fingerprints.len(), 1);
+    assert!(!plan.terms.dtls_client);
 }
 
 #[test]
@@ -466,6 +470,8 @@ fn fragments_are_read_and_written() {
         assert_eq!(Fragment::parse(bad).unwrap_err().status, status, "{bad:?}");
     }
 }
+
+mod publish;
 
 proptest! {
     #[test]

@@ -137,9 +137,9 @@ fn a_socket_belongs_to_the_session_that_checked_last() {
     world.run(Span::millis(100));
     assert!(world.added(second).is_some());
     let second_id = world.viewers[second].id();
-    world.sessions.whep_delete(world.now, &second_id).unwrap();
+    world.sessions.delete(world.now, &second_id).unwrap();
     let first_id = world.viewers[first].id();
-    world.sessions.whep_delete(world.now, &first_id).unwrap();
+    world.sessions.delete(world.now, &first_id).unwrap();
     assert_eq!(world.sessions.table.census(), [0; 4]);
 }
 
@@ -224,8 +224,8 @@ proptest! {
         let _refused = world.sessions.whep_post(Time(1), "live/demo", &offer);
         let created = world.sessions.whep_post(Time(1), "live/demo", CHROMIUM).unwrap();
         let body = crate::PatchBody::TrickleIce(&fragment);
-        let _patched = world.sessions.whep_patch(Time(1), created.id.as_str(), Some(&tag), body);
-        let _unknown = world.sessions.whep_patch(Time(1), &tag, Some("*"), body);
-        prop_assert!(world.sessions.whep_delete(Time(1), created.id.as_str()).is_ok());
+        let _patched = world.sessions.patch(Time(1), created.id.as_str(), Some(&tag), body);
+        let _unknown = world.sessions.patch(Time(1), &tag, Some("*"), body);
+        prop_assert!(world.sessions.delete(Time(1), created.id.as_str()).is_ok());
     }
 }

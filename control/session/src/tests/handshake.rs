@@ -276,7 +276,7 @@ fn two_thousand_handshakes_leave_nothing_behind() {
             established += usize::from(world.added(viewer).is_some());
             world.viewers[viewer].check_at = None;
             let id = world.viewers[viewer].id();
-            world.sessions.whep_delete(world.now, &id).unwrap();
+            world.sessions.delete(world.now, &id).unwrap();
         }
         world.drain();
         assert_eq!(world.sessions.table.census(), [0; 4]);

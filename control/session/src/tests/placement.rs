@@ -98,7 +98,7 @@ fn a_restarted_worker_gets_its_viewers_back_beyond_their_leases() {
     let body = PatchBody::TrickleIce(text);
     world
         .sessions
-        .whep_patch(world.now, &id, Some("*"), body)
+        .patch(world.now, &id, Some("*"), body)
         .unwrap();
     world.drain();
     let before = viewers.map(|viewer| *world.added(viewer).unwrap().1);

@@ -126,10 +126,7 @@ fn newcomers_beyond_the_bounds_are_told_to_come_back() {
         assert_eq!(world.sessions.counters().session_refused_full, 1);
         // Who watches is not hurt, and when somebody goes there is room again.
         assert_eq!(world.closed(first), None);
-        world
-            .sessions
-            .whep_delete(world.now, ids[0].as_str())
-            .unwrap();
+        world.sessions.delete(world.now, ids[0].as_str()).unwrap();
         world.run(Span::secs(3));
         assert!(
             world
@@ -160,7 +157,7 @@ fn an_index_that_is_used_again_has_another_generation() {
         generations.push((created.viewer.index, created.viewer.generation));
         world
             .sessions
-            .whep_delete(world.now, created.id.as_str())
+            .delete(world.now, created.id.as_str())
             .unwrap();
         let error = world
             .sessions
@@ -185,7 +182,7 @@ fn a_patch_says_which_ice_session_it_is_for() {
         let body = PatchBody::TrickleIce(body);
         world
             .sessions
-            .whep_patch(now, id, if_match, body)
+            .patch(now, id, if_match, body)
             .map_err(|error| error.status)
     };
     let weak = format!("W/{}", created.etag);
@@ -209,7 +206,7 @@ fn a_patch_says_which_ice_session_it_is_for() {
     assert_eq!(
         world
             .sessions
-            .whep_patch(now, "x", Some("*"), body)
+            .patch(now, "x", Some("*"), body)
             .unwrap_err()
             .status,
         404
@@ -226,10 +223,8 @@ fn a_restart_gives_new_credentials_and_keeps_the_old_until_they_work() {
     let old_etag = world.viewers[viewer].created.as_ref().unwrap().etag.clone();
     let text = restart("QiBL");
     let body = PatchBody::TrickleIce(&text);
-    let Patched::Restarted { fragment, etag } = world
-        .sessions
-        .whep_patch(now, &id, Some("\"*\""), body)
-        .unwrap()
+    let Patched::Restarted { fragment, etag } =
+        world.sessions.patch(now, &id, Some("\"*\""), body).unwrap()
     else {
         panic!("not a restart");
     };
@@ -257,15 +252,12 @@ fn a_restart_gives_new_credentials_and_keeps_the_old_until_they_work() {
     }
     // The same body again is no restart, and the old entity-tag is over.
     assert_eq!(
-        world
-            .sessions
-            .whep_patch(now, &id, Some(&etag), body)
-            .unwrap(),
+        world.sessions.patch(now, &id, Some(&etag), body).unwrap(),
         Patched::Trickled
     );
     let error = world
         .sessions
-        .whep_patch(now, &id, Some(&old_etag), body)
+        .patch(now, &id, Some(&old_etag), body)
         .unwrap_err();
     assert_eq!(error.status, 412);
     // A storm of them is braked, and does not end the session.
@@ -273,7 +265,7 @@ fn a_restart_gives_new_credentials_and_keeps_the_old_until_they_work() {
     for number in 0..100 {
         let text = restart(&format!("QiB{number}"));
         let body = PatchBody::TrickleIce(&text);
-        let result = world.sessions.whep_patch(now, &id, Some("*"), body);
+        let result = world.sessions.patch(now, &id, Some("*"), body);
         statuses.insert(result.map_or_else(|error| error.status, |_| 200));
     }
     assert_eq!(statuses, HashSet::from([429]));
@@ -292,7 +284,7 @@ fn two_restarts_leave_the_newest_two_credentials() {
         let body = PatchBody::TrickleIce(&text);
         match world
             .sessions
-            .whep_patch(world.now, &id, Some("*"), body)
+            .patch(world.now, &id, Some("*"), body)
             .unwrap()
         {
             Patched::Restarted { fragment, .. } => ices.push(ice_of(&fragment)),
@@ -316,7 +308,7 @@ fn a_deleted_session_is_gone_everywhere() {
     let viewer = world.live_viewer();
     let id = world.viewers[viewer].id();
     let closed_before = world.viewers[viewer].dtls.closed;
-    world.sessions.whep_delete(world.now, &id).unwrap();
+    world.sessions.delete(world.now, &id).unwrap();
     world.viewers[viewer].check_at = None;
     world.run(Span::millis(10));
     assert_eq!(world.closed(viewer), Some(Cause::Deleted));
@@ -330,17 +322,13 @@ fn a_deleted_session_is_gone_everywhere() {
         .any(|(core, command)| core == CoreId(1) && matches!(command, Command::RemoveViewer(_)));
     assert!(removed);
     assert_eq!(
-        world
-            .sessions
-            .whep_delete(world.now, &id)
-            .unwrap_err()
-            .status,
+        world.sessions.delete(world.now, &id).unwrap_err().status,
         404
     );
     let body = PatchBody::TrickleIce("");
     let error = world
         .sessions
-        .whep_patch(world.now, &id, Some("*"), body)
+        .patch(world.now, &id, Some("*"), body)
         .unwrap_err();
     assert_eq!(error.status, 404);
     assert_eq!(world.sessions.table.census(), [0; 4]);

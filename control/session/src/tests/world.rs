@@ -2,8 +2,11 @@
 
 use crate::dtls::fingerprint::sha256_text;
 use crate::dtls::testing::{DtlsPeer, PeerKind};
-use crate::{AudioCodec, Config, Created, Output, Sessions, StreamDescription, VideoCodec};
-use link::command::{AddViewer, Command};
+use crate::{
+    AudioCodec, Config, Created, Output, Sessions, SignalError, StreamDescription, VideoCodec,
+};
+use link::command::{AddPublisher, AddViewer, Command};
+use link::event::Event;
 use link::ids::{CoreId, StreamId};
 use link::keys::Profile;
 use rand::rngs::StdRng;
@@ -15,6 +18,11 @@ use wire::stun::{Class, Message, Request, Role};
 use wire::time::{Span, Time};
 
 pub(super) const CHROMIUM: &str = include_str!("../../../../tests/corpus/sdp/chromium_whep.sdp");
+
+pub(super) const CHROMIUM_WHIP: &str =
+    include_str!("../../../../tests/corpus/sdp/chromium_whip_h264.sdp");
+
+pub(super) const FFMPEG: &str = include_str!("../../../../tests/corpus/sdp/ffmpeg81_whip.sdp");
 
 pub(super) const STREAM: StreamId = StreamId {
     index: 3,
@@ -121,15 +129,37 @@ impl World {
 
     /// A viewer that has posted its offer and is about to check.
     pub(super) fn join(&mut self, kind: PeerKind, profiles: &[Profile]) -> usize {
+        let post =
+            |sessions: &mut Sessions, now, offer: &str| sessions.whep_post(now, "live/demo", offer);
+        self.come(kind, profiles, CHROMIUM, post).unwrap()
+    }
+
+    /// A publisher that has posted such an offer and is about to check.
+    pub(super) fn publish(
+        &mut self,
+        kind: PeerKind,
+        base: &str,
+        takeover: bool,
+    ) -> Result<usize, SignalError> {
+        self.come(kind, &ALL, base, |sessions, now, offer| {
+            let published = sessions.whip_post(now, STREAM, offer, takeover)?;
+            Ok(published.created)
+        })
+    }
+
+    fn come(
+        &mut self,
+        kind: PeerKind,
+        profiles: &[Profile],
+        base: &str,
+        post: impl FnOnce(&mut Sessions, Time, &str) -> Result<Created, SignalError>,
+    ) -> Result<usize, SignalError> {
         self.joined += 1;
         let [_, a, b, c] = self.joined.to_be_bytes();
         let peer = SocketAddr::from(([10, a, b, c], 40_000)).into();
         let dtls = DtlsPeer::new(kind, profiles, self.now);
-        let offer = offer(&dtls.certificate, kind);
-        let created = self
-            .sessions
-            .whep_post(self.now, "live/demo", &offer)
-            .unwrap();
+        let offer = offer(base, &dtls.certificate, kind);
+        let created = post(&mut self.sessions, self.now, &offer)?;
         let server_ice = ice_of(&created.answer);
         self.viewers.push(Viewer {
             peer,
@@ -142,7 +172,7 @@ impl World {
             started: false,
             kind,
         });
-        self.viewers.len() - 1
+        Ok(self.viewers.len() - 1)
     }
 
     /// Lets time pass until nothing happens any more, but for `span` at most.
@@ -276,6 +306,18 @@ impl World {
         })
     }
 
+    /// The command that made a worker take what a publisher sends, the newest of them.
+    pub(super) fn published(&self, publisher: usize) -> Option<(CoreId, &AddPublisher)> {
+        let id = self.viewers[publisher].created.as_ref()?.viewer;
+        self.outputs.iter().rev().find_map(|output| match output {
+            Output::Command { core, command } => match &**command {
+                Command::AddPublisher(add) if add.viewer == Some(id) => Some((*core, add)),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
     /// Why a viewer's session ended, if it did.
     pub(super) fn closed(&self, viewer: usize) -> Option<crate::Cause> {
         let id = self.viewers[viewer].created.as_ref()?.viewer;
@@ -306,8 +348,31 @@ impl World {
             .1
             .viewer;
         self.sessions
-            .event(self.now, self.core, link::event::Event::ViewerAdded(id));
+            .event(self.now, self.core, Event::ViewerAdded(id));
         viewer
+    }
+
+    /// A publisher with keys, on a perfect network, acknowledged by its worker.
+    pub(super) fn live_publisher(&mut self) -> usize {
+        let publisher = self
+            .publish(PeerKind::Client13, CHROMIUM_WHIP, false)
+            .unwrap();
+        self.run(Span::millis(200));
+        self.acknowledge(publisher);
+        publisher
+    }
+
+    /// The worker of this publisher says that it has both.
+    pub(super) fn acknowledge(&mut self, publisher: usize) {
+        let (core, add) = self.published(publisher).expect("a publisher with keys");
+        let events = [
+            Event::ViewerAdded(add.viewer.unwrap()),
+            Event::PublisherAdded(add.stream),
+        ];
+        for event in events {
+            self.sessions.event(self.now, core, event);
+        }
+        self.drain();
     }
 }
 
@@ -347,16 +412,15 @@ impl Viewer {
     }
 }
 
-/// Chromium's offer with another certificate, and the role the peer can play.
-pub(super) fn offer(certificate: &[u8], kind: PeerKind) -> String {
+/// An offer with another certificate, and the role the peer can play.
+pub(super) fn offer(base: &str, certificate: &[u8], kind: PeerKind) -> String {
     let fingerprint = sha256_text(certificate);
     let setup = if matches!(kind, PeerKind::Server12(_)) {
         "passive"
     } else {
         "actpass"
     };
-    CHROMIUM
-        .lines()
+    base.lines()
         .map(|line| match line.split_once(':') {
             Some(("a=fingerprint", _)) => format!("a=fingerprint:sha-256 {fingerprint}\r\n"),
             Some(("a=setup", _)) => format!("a=setup:{setup}\r\n"),

@@ -1,0 +1,292 @@
+//! Owns the decision about a publisher's offer: which section brings which track, in which codec.
+//!
+//! One codec a track is answered, so that it is known what the stream is before its first packet.
+
+use super::codec::{OfferedCodec, audio_of, match_rtx, video_of};
+use super::offer::{Direction, Extension, Offer, OfferedMedia};
+use super::terms::Terms;
+use crate::description::StreamDescription;
+use crate::refusal::SignalError;
+use link::command::{AUDIO, TRACKS_MAX, VIDEO};
+
+/// The header extension of transport-wide sequence numbers.
+pub const TRANSPORT_CC_URI: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// Most codecs that a refusal lists.
+const NAMES_MAX: usize = 16;
+
+/// What is decided about an offer to publish. Nothing has been allocated for the peer yet.
+#[derive(Clone, Debug)]
+pub struct PublishPlan<'a> {
+    /// What each track comes in as.
+    pub tracks: [Option<PublishTrack<'a>>; TRACKS_MAX],
+    /// What the stream will consist of.
+    pub description: StreamDescription,
+    /// Identifier of the transport-wide sequence numbers, 1 to 14, if a track has them.
+    pub transport_cc: Option<u8>,
+    /// The peer's side of the transport.
+    pub terms: Terms,
+    pub(super) offer: &'a Offer,
+}
+
+/// How one track is received.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishTrack<'a> {
+    /// Index of the media section.
+    pub section: usize,
+    /// The chosen codec.
+    pub codec: &'a OfferedCodec,
+    /// Payload type of retransmissions, if offered.
+    pub rtx: Option<u8>,
+    /// SSRC of the media; 0: not known before its first packet.
+    pub ssrc: u32,
+    /// SSRC of the retransmissions; 0: likewise.
+    pub rtx_ssrc: u32,
+    /// What it may be told.
+    pub feedback: Feedback,
+    /// The offerer only sends the extension of transport-wide sequence numbers.
+    pub(super) extension_sendonly: bool,
+}
+
+/// What a publisher has offered to hear, and we may say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Feedback {
+    /// Packets are missing.
+    pub nack: bool,
+    /// A keyframe is wanted.
+    pub pli: bool,
+    /// The same, by its command.
+    pub fir: bool,
+    /// When each packet came.
+    pub transport_cc: bool,
+    /// How much may be sent at most. Not for whom transport-wide feedback serves better.
+    pub remb: bool,
+}
+
+/// Decides how an offer to publish is answered.
+///
+/// # Errors
+/// 406 if a section has no codec that can be passed on, 422 if the offer asks for what we cannot
+/// do. An offer is taken as a whole or not at all (RFC 9725 section 4.4 discourages the rest).
+pub fn plan(offer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
+    let sections = sending_sections(offer)?;
+    let of = |track: usize| Some((sections[track]?, offer.medias.get(sections[track]?)?));
+    let (mut video, mut audio) = (None, None);
+    let mut description = StreamDescription::default();
+    if let Some((section, media)) = of(VIDEO) {
+        let (codec, found) = choose(media, video_of)?;
+        description.video = Some(found);
+        video = Some(track(section, media, codec));
+    }
+    if let Some((section, media)) = of(AUDIO) {
+        let (codec, found) = choose(media, audio_of)?;
+        description.audio = Some(found);
+        audio = Some(track(section, media, codec));
+    }
+    let mut tracks = [None; TRACKS_MAX];
+    (tracks[VIDEO], tracks[AUDIO]) = (video, audio);
+    check_payload_types(&tracks)?;
+    forget_shared_ssrcs(&mut tracks);
+    let transport_cc = agree_on_transport_cc(offer, &mut tracks);
+    let first = sections.iter().flatten().min().copied().unwrap_or_default();
+    Ok(PublishPlan {
+        tracks,
+        description,
+        transport_cc,
+        terms: Terms::read(offer, first)?,
+        offer,
+    })
+}
+
+/// The sections that send video and audio, by track index. There is at least one.
+fn sending_sections(offer: &Offer) -> Result<[Option<usize>; TRACKS_MAX], SignalError> {
+    let mut sections = [None; TRACKS_MAX];
+    for (section, media) in offer.medias.iter().enumerate() {
+        let track = match media.kind.as_str() {
+            "video" => VIDEO,
+            "audio" => AUDIO,
+            _ => continue,
+        };
+        if media.disabled || !media.sends {
+            continue;
+        }
+        if !media.is_secure_rtp() {
+            return Err(insecure());
+        }
+        if sections[track].replace(section).is_some() {
+            return Err(second(&media.kind));
+        }
+    }
+    match sections {
+        [None, None] => Err(nothing_sent()),
+        [Some(a), Some(b)] if !(offer.bundles(a) && offer.bundles(b)) => Err(not_bundled()),
+        _ => Ok(sections),
+    }
+}
+
+/// The first codec of the offer that packets can be passed on in, and what it makes of the stream.
+fn choose<T>(
+    media: &OfferedMedia,
+    passes: impl Fn(&OfferedCodec) -> Option<T>,
+) -> Result<(&OfferedCodec, T), SignalError> {
+    media
+        .codecs
+        .iter()
+        .filter(|codec| shares_a_port(codec.payload_type))
+        .find_map(|codec| Some((codec, passes(codec)?)))
+        .ok_or_else(|| no_common_codec(media))
+}
+
+/// With its marker bit, a payload type of 64 to 95 looks like RTCP (RFC 5761 section 4).
+fn shares_a_port(payload_type: u8) -> bool {
+    !(64..=95).contains(&payload_type)
+}
+
+fn track<'a>(section: usize, media: &OfferedMedia, codec: &'a OfferedCodec) -> PublishTrack<'a> {
+    let is_video = media.kind == "video";
+    // 0 stands for none, and no retransmissions are wanted that cannot be asked for.
+    let rtx = match_rtx(media, codec.payload_type)
+        .map(|rtx| rtx.payload_type)
+        .filter(|rtx| codec.nack && *rtx != 0 && shares_a_port(*rtx));
+    // Which of its layers a publisher sends when simulcast is not answered is for it to say.
+    let source = Some(&media.source).filter(|source| source.rids.is_empty());
+    let ssrc = source.and_then(|source| source.ssrc).unwrap_or(0);
+    let rtx_ssrc = source.and_then(|source| source.rtx_ssrc);
+    PublishTrack {
+        section,
+        codec,
+        rtx,
+        ssrc,
+        rtx_ssrc: rtx_ssrc.filter(|_| rtx.is_some()).unwrap_or(0),
+        feedback: Feedback {
+            nack: codec.nack,
+            pli: codec.pli && is_video,
+            fir: codec.fir && is_video,
+            transport_cc: codec.transport_cc,
+            remb: codec.remb,
+        },
+        extension_sendonly: false,
+    }
+}
+
+/// Packets of the one transport are told apart by payload type before anything else is known.
+fn check_payload_types(tracks: &[Option<PublishTrack<'_>>; TRACKS_MAX]) -> Result<(), SignalError> {
+    let types = |track: usize| {
+        let track = tracks[track].as_ref();
+        let media = track.map(|track| track.codec.payload_type);
+        [media, track.and_then(|track| track.rtx)]
+    };
+    let shared = types(VIDEO)
+        .into_iter()
+        .flatten()
+        .any(|payload_type| types(AUDIO).contains(&Some(payload_type)));
+    match shared {
+        true => Err(SignalError::unacceptable(
+            "payload-type-shared",
+            "Video and audio have the same payload type.",
+            "Give every codec of a BUNDLE group a payload type of its own.",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// An SSRC that stands for two things says nothing of either.
+fn forget_shared_ssrcs(tracks: &mut [Option<PublishTrack<'_>>; TRACKS_MAX]) {
+    let given = |track: &PublishTrack<'_>| [track.ssrc, track.rtx_ssrc];
+    let all: Vec<u32> = tracks.iter().flatten().flat_map(given).collect();
+    let is_shared = |ssrc: u32| all.iter().filter(|other| **other == ssrc).count() > 1;
+    for track in tracks.iter_mut().flatten() {
+        for ssrc in [&mut track.ssrc, &mut track.rtx_ssrc] {
+            if *ssrc != 0 && is_shared(*ssrc) {
+                *ssrc = 0;
+            }
+        }
+    }
+}
+
+/// One identifier for the whole transport: video's, else audio's. Without the extension there is no
+/// transport-wide feedback, and with it no REMB.
+fn agree_on_transport_cc(
+    offer: &Offer,
+    tracks: &mut [Option<PublishTrack<'_>>; TRACKS_MAX],
+) -> Option<u8> {
+    let mut agreed = None;
+    for track in tracks.iter_mut().flatten() {
+        let extensions = offer.medias.get(track.section).map(|m| &m.extensions[..]);
+        let found = extensions
+            .and_then(|extensions| Extension::find(extensions, TRANSPORT_CC_URI))
+            .filter(|_| track.feedback.transport_cc)
+            .filter(|(id, _)| agreed.is_none_or(|agreed| agreed == *id));
+        let offered = found.map(|(_, extension)| extension.direction);
+        let (usable, sendonly) = match offered {
+            Some(Direction::SendRecv) => (true, false),
+            Some(Direction::SendOnly) => (true, true),
+            Some(Direction::RecvOnly | Direction::Inactive) | None => (false, false),
+        };
+        track.feedback.transport_cc = usable;
+        track.feedback.remb &= !usable;
+        track.extension_sendonly = sendonly;
+        agreed = agreed.or(found.map(|(id, _)| id).filter(|_| usable));
+    }
+    agreed
+}
+
+fn insecure() -> SignalError {
+    SignalError::unacceptable(
+        "no-secure-rtp",
+        "A media section that sends is not RTP over DTLS-SRTP.",
+        "Offer video and audio as UDP/TLS/RTP/SAVPF.",
+    )
+}
+
+fn second(kind: &str) -> SignalError {
+    SignalError::unacceptable(
+        "track-second",
+        format!("The offer sends two tracks of {kind}; a stream has one."),
+        "Offer one video and one audio section that send, and publish the rest as other streams.",
+    )
+}
+
+fn nothing_sent() -> SignalError {
+    SignalError::unacceptable(
+        "direction-unusable",
+        "The offer does not want to send video or audio.",
+        "Offer sendonly media; to watch, use another endpoint.",
+    )
+}
+
+fn not_bundled() -> SignalError {
+    SignalError::unacceptable(
+        "bundle-missing",
+        "Video and audio are not in the first BUNDLE group.",
+        "Offer all media in one a=group:BUNDLE, with an a=mid each.",
+    )
+}
+
+fn no_common_codec(media: &OfferedMedia) -> SignalError {
+    let mut names: Vec<&str> = Vec::new();
+    for codec in &media.codecs {
+        let known = names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&codec.name));
+        if !known && names.len() < NAMES_MAX {
+            names.push(&codec.name);
+        }
+    }
+    let offered = match names.is_empty() {
+        true => "nothing".to_owned(),
+        false => names.join(", "),
+    };
+    let kind = &media.kind;
+    let taken = match kind.as_str() {
+        "video" => "H264 with packetization-mode=1, H265, VP8, VP9, AV1",
+        _ => "opus/48000/2",
+    };
+    SignalError::new(
+        406,
+        "no-common-codec",
+        format!("The offer has {offered} for {kind}; what is taken: {taken}."),
+        "Set the encoder to a codec that is taken, with a payload type outside 64 to 95.",
+    )
+}
