@@ -541,7 +541,7 @@ fn requests_that_make_no_sense_are_refused_with_a_remedy() {
     let ask = |method, path: &str| http::request(server.http, method, path, &[], b"").unwrap();
     must_refuse(&ask("PUT", "/v1/streams"), &[405]);
     must_refuse(
-        &ask("DELETE", "/whep-session/AAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        &ask("DELETE", "/session/AAAAAAAAAAAAAAAAAAAAAAAAAA"),
         &[404],
     );
     scene.nobody_noticed();

@@ -18,7 +18,7 @@ pub use load::{Override, load};
 
 use crate::control::StreamName;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// The default configuration, which is also its manual.
 pub const DEFAULT_TOML: &str = include_str!("config/default.toml");
@@ -272,6 +272,17 @@ pub enum Denied {
     Token,
 }
 
+/// Who wants to publish.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller<'a> {
+    /// Comes from this host itself.
+    pub local: bool,
+    /// Comes by SRT: there is no session unless it knows the passphrase, if the stream has one.
+    pub encrypted: bool,
+    /// The token that it gave.
+    pub token: Option<&'a str>,
+}
+
 impl Config {
     /// What holds for `name`.
     #[must_use]
@@ -291,30 +302,24 @@ impl Config {
         }
     }
 
-    /// May this address publish `name` with this token? A stream with a passphrase needs no token:
+    /// May this caller publish `name`? A stream with a passphrase needs no token:
     /// SRT has no session without the right one, so who gets here has proved to know it.
     ///
     /// # Errors
     /// Says why not.
-    pub fn may_publish(
-        &self,
-        name: &StreamName,
-        remote: IpAddr,
-        token: Option<&str>,
-    ) -> Result<(), Denied> {
+    pub fn may_publish(&self, name: &StreamName, caller: &Caller<'_>) -> Result<(), Denied> {
         let rule = self.rule(name);
         if rule.is_none() && self.streams.accept == Accept::Listed {
             return Err(Denied::NotListed);
         }
         let own = rule.and_then(|r| r.publish_token.as_ref());
-        let token_fits = token.is_some_and(|given| {
+        let token_fits = caller.token.is_some_and(|given| {
             own.into_iter()
                 .chain(&self.auth.publish_tokens)
                 .any(|known| known.matches(given))
         });
-        let proved = own.is_none() && self.stream_settings(name).passphrase.is_some();
-        let local = own.is_none() && remote.to_canonical().is_loopback();
-        if token_fits || proved || local {
+        let proved = caller.encrypted && self.stream_settings(name).passphrase.is_some();
+        if token_fits || own.is_none() && (proved || caller.local) {
             Ok(())
         } else {
             Err(Denied::Token)

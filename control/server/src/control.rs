@@ -33,8 +33,17 @@ pub enum Request {
         /// Where the answer goes.
         reply: Reply<Created>,
     },
+    /// Someone wants to publish.
+    WhipPost {
+        /// What.
+        stream: StreamName,
+        /// The SDP offer, at most the body limit of the configuration, valid UTF-8.
+        offer: String,
+        /// Where the answer goes.
+        reply: Reply<Created>,
+    },
     /// Trickle ICE or an ICE restart (RFC 9725 section 4.3).
-    WhepPatch {
+    Patch {
         /// The session.
         id: String,
         /// The `If-Match` header as it came.
@@ -44,8 +53,8 @@ pub enum Request {
         /// Where the answer goes.
         reply: Reply<Patched>,
     },
-    /// The viewer leaves.
-    WhepDelete {
+    /// The viewer or publisher leaves.
+    Delete {
         /// The session.
         id: String,
         /// Where the answer goes.
@@ -69,7 +78,7 @@ pub enum Request {
     Ready(Reply<Readiness>),
 }
 
-/// A new WHEP session.
+/// A new session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
     /// Its id, at least 128 random bits of `[A-Za-z0-9_-]`: who knows it may change the session.
@@ -108,10 +117,20 @@ impl Control {
         (Self { requests }, driver)
     }
 
-    /// Opens a session.
+    /// Opens a session that publishes.
     ///
     /// # Errors
     /// Whatever the driver refuses with; 503 if it does not answer. So do all the others.
+    pub async fn whip_post(&self, stream: StreamName, offer: String) -> Result<Created, Problem> {
+        self.ask(|reply| Request::WhipPost {
+            stream,
+            offer,
+            reply,
+        })
+        .await
+    }
+
+    /// Opens a session that watches.
     pub async fn whep_post(&self, stream: StreamName, offer: String) -> Result<Created, Problem> {
         self.ask(|reply| Request::WhepPost {
             stream,
@@ -122,13 +141,13 @@ impl Control {
     }
 
     /// Trickles candidates or restarts ICE.
-    pub async fn whep_patch(
+    pub async fn patch(
         &self,
         id: String,
         if_match: Option<String>,
         fragment: String,
     ) -> Result<Patched, Problem> {
-        self.ask(|reply| Request::WhepPatch {
+        self.ask(|reply| Request::Patch {
             id,
             if_match,
             fragment,
@@ -137,9 +156,9 @@ impl Control {
         .await
     }
 
-    /// Ends a session at its viewer's wish.
-    pub async fn whep_delete(&self, id: String) -> Result<(), Problem> {
-        self.ask(|reply| Request::WhepDelete { id, reply }).await
+    /// Ends a session at its peer's wish.
+    pub async fn delete(&self, id: String) -> Result<(), Problem> {
+        self.ask(|reply| Request::Delete { id, reply }).await
     }
 
     /// All streams.
@@ -209,8 +228,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_comes_back() {
         let (control, mut driver) = Control::channel();
-        let asked = tokio::spawn(async move { control.whep_delete("abc".into()).await });
-        let Some(Request::WhepDelete { id, reply }) = driver.recv().await else {
+        let asked = tokio::spawn(async move { control.delete("abc".into()).await });
+        let Some(Request::Delete { id, reply }) = driver.recv().await else {
             panic!("another request");
         };
         assert_eq!(id, "abc");

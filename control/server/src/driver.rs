@@ -1,26 +1,28 @@
 //! Owns the sidecar's loop: sessions, streams and the link, one thing after another.
 
+mod admission;
 mod describe;
 mod lines;
 mod requests;
 mod samples;
+mod source;
 mod stream;
 mod streams;
 mod views;
+mod whip;
 
 use crate::clock;
-use crate::config::{Config, Denied};
+use crate::config::Config;
 use crate::control::{PublisherKind, Request, StreamName};
-use crate::publisher::{Key, MESSAGES_MAX, Progress, Report, Source};
+use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
 use lines::Lines;
 use link::region::{LinkError, Region};
 use link::wake::Sleeper;
 use media::clip::Looper;
-use session::srt::{Answer, CallerId, Counters as SrtCounters, Mode, Passphrase, Reason, StreamId};
-use session::{Output, Sessions};
+use session::srt::Counters as SrtCounters;
+use session::{Kind, Output, Sessions};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use stream::Active;
@@ -197,6 +199,7 @@ impl Driver {
     }
 
     fn housekeep(&mut self, now: Time) {
+        self.streams.reclaim();
         let region = &self.region;
         if self.lines.forwarder_is_new() {
             tracing::info!("a forwarder has come: it is given all viewers");
@@ -214,6 +217,7 @@ impl Driver {
             let owner = |id| region.viewer(id).ok().and_then(|viewer| viewer.owner());
             self.sessions.audit(now, owner);
             self.streams.reap(now, &mut self.sessions);
+            self.streams.measure(now);
         }
     }
 
@@ -239,8 +243,15 @@ impl Driver {
             Output::Established { session, .. } => {
                 tracing::debug!(?session, "session established");
             }
+            Output::PublisherReady {
+                session, stream, ..
+            } => {
+                tracing::debug!(?session, stream = stream.index, "publisher ready");
+                self.streams.lend(stream, &mut self.sessions);
+            }
             Output::Closed {
                 session,
+                kind,
                 viewer,
                 cause,
                 ..
@@ -248,9 +259,13 @@ impl Driver {
                 if let Ok(cell) = self.region.viewer(viewer) {
                     cell.close();
                 }
-                tracing::debug!(?session, cause = cause.name(), "session closed");
+                if kind == Kind::Publisher {
+                    self.streams.session_closed(&session, cause);
+                }
+                let (kind, cause) = (kind.name(), cause.name());
+                tracing::debug!(?session, kind, cause, "session closed");
             }
-            // SRT publishers cannot be asked for a keyframe.
+            // Only SRT publishers are left here, and those cannot be asked for a keyframe.
             Output::KeyframeWanted(_) => {}
         }
     }
@@ -286,85 +301,6 @@ impl Driver {
         }
     }
 
-    /// Lets an SRT caller in, or says why not.
-    fn on_asks(&mut self, id: CallerId, peer: SocketAddr, wish: &StreamId, latency: Span) {
-        let order = match self.admit(id, peer, wish, latency) {
-            Ok((answer, sink)) => Order::Answer {
-                id,
-                answer,
-                sink: Some(sink),
-            },
-            Err(reason) => Order::Answer {
-                id,
-                answer: Answer::Reject(reason),
-                sink: None,
-            },
-        };
-        self.order(order);
-    }
-
-    fn admit(
-        &mut self,
-        id: CallerId,
-        peer: SocketAddr,
-        wish: &StreamId,
-        latency: Span,
-    ) -> Result<(Answer, mpsc::Sender<Vec<u8>>), Reason> {
-        let config = self.config.borrow().clone();
-        let name: StreamName = wish.name.parse().map_err(|_| Reason::BadRequest)?;
-        if wish.mode != Mode::Publish {
-            tracing::info!(stream = %name, "SRT caller refused: streams are not read by SRT here");
-            return Err(Reason::BadMode);
-        }
-        config
-            .may_publish(&name, peer.ip(), wish.token.as_deref())
-            .map_err(|denied| {
-                tracing::info!(stream = %name, %denied, "SRT publisher refused");
-                match denied {
-                    Denied::NotListed => Reason::NotFound,
-                    Denied::Token => Reason::Unauthorized,
-                }
-            })?;
-        let settings = config.stream_settings(&name);
-        let passphrase = match &settings.passphrase {
-            // Checked when the configuration was read.
-            Some(secret) => Some(Passphrase::new(secret.expose()).map_err(|_| Reason::Internal)?),
-            None => None,
-        };
-        let (sink, messages) = mpsc::channel(MESSAGES_MAX);
-        let mut active = newcomer(PublisherKind::Srt);
-        active.connection = Some(id);
-        active.remote = Some(peer);
-        active.latency = Some(latency);
-        let source = Source::Channel(messages);
-        match self
-            .streams
-            .publish(&name, active, source, &config, &mut self.sessions)
-        {
-            Ok(in_the_way) => {
-                if let Some(other) = in_the_way {
-                    tracing::info!(stream = %name, "another publisher takes over");
-                    self.order(Order::Close(other));
-                }
-                tracing::info!(stream = %name, "SRT publisher");
-                Ok((
-                    Answer::Accept {
-                        passphrase,
-                        tsbpd: false,
-                    },
-                    sink,
-                ))
-            }
-            Err(refusal) => {
-                tracing::info!(stream = %name, %refusal, "SRT publisher refused");
-                Err(match refusal {
-                    Refusal::Taken => Reason::Conflict,
-                    Refusal::Full | Refusal::NoMemory => Reason::Overload,
-                })
-            }
-        }
-    }
-
     fn order(&mut self, order: Order) {
         // As many orders fit as there can be connections; a task that takes none has died.
         if self.srt_orders.try_send(order).is_err() {
@@ -386,10 +322,12 @@ fn newcomer(kind: PublisherKind) -> Active {
         epoch: 0,
         kind,
         connection: None,
+        session: None,
         stop: None,
         remote: None,
         since: clock::now(),
         progress: Progress::default(),
+        measured: None,
         srt: None,
         latency: None,
     }

@@ -5,8 +5,10 @@ mod api;
 mod guard;
 mod openapi;
 mod page;
+mod signalling;
 mod snapshot;
 mod whep;
+mod whip;
 
 pub use accept::{bind, serve};
 
@@ -49,12 +51,15 @@ pub struct Counters {
 
 /// A path and the methods that it takes, in the words of `Allow`. The router, `Allow`, OPTIONS and
 /// the OpenAPI document agree because all are made from this or tested against it.
-pub(crate) const ROUTES: [(&str, &str); 14] = [
+pub(crate) const ROUTES: [(&str, &str); 17] = [
     ("/", "GET, HEAD"),
     ("/style.css", "GET, HEAD"),
     ("/app.js", "GET, HEAD"),
+    ("/session.js", "GET, HEAD"),
+    ("/publish.js", "GET, HEAD"),
+    ("/whip/{*stream}", "OPTIONS, GET, HEAD, POST"),
     ("/whep/{*stream}", "OPTIONS, GET, HEAD, POST"),
-    ("/whep-session/{id}", "OPTIONS, GET, HEAD, PATCH, DELETE"),
+    ("/session/{id}", "OPTIONS, GET, HEAD, PATCH, DELETE"),
     ("/v1/streams", "GET, HEAD"),
     ("/v1/streams/{*name}", "GET, HEAD"),
     ("/v1/sessions", "GET, HEAD"),
@@ -98,14 +103,20 @@ impl Site {
             "/" => routing::get(page::index),
             "/style.css" => routing::get(page::style),
             "/app.js" => routing::get(page::script),
+            "/session.js" => routing::get(page::session),
+            "/publish.js" => routing::get(page::publish),
+            "/whip/{*stream}" => routing::post(whip::post)
+                .get(whip::look)
+                .options(whip::options)
+                .layer(cors),
             "/whep/{*stream}" => routing::post(whep::post)
                 .get(whep::look)
-                .options(whep::endpoint_options)
+                .options(whep::options)
                 .layer(cors),
-            "/whep-session/{id}" => routing::patch(whep::patch)
-                .delete(whep::delete)
-                .get(whep::session_look)
-                .options(whep::session_options)
+            "/session/{id}" => routing::patch(signalling::patch)
+                .delete(signalling::delete)
+                .get(signalling::session_look)
+                .options(signalling::session_options)
                 .layer(cors),
             "/v1/streams" => routing::get(api::streams),
             "/v1/streams/{*name}" => routing::get(api::stream),
@@ -254,7 +265,7 @@ fn no_such_path() -> Problem {
         "no-such-path",
         "There is nothing here",
         "no route has this path",
-        "the page is at /, WHEP at /whep/STREAM, the API is described at /v1/openapi.json",
+        "the page is at /, WHIP at /whip/STREAM, WHEP at /whep/STREAM; /v1/openapi.json has the rest",
     )
 }
 

@@ -211,7 +211,7 @@ fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> i
     )?;
     writeln!(
         out,
-        "             WHIP is not taken yet: browsers cannot publish"
+        "             WHIP http://{http}/whip/mystream, or the page"
     )?;
     writeln!(out, "  media      udp {} for browsers", config.media.listen)?;
     writeln!(

@@ -2,6 +2,9 @@
 //
 // Tests and consoles read `window.freshet`: what is played, how far it has come, and its numbers.
 
+import { endSession, nameOk, postOffer, restartIce } from "/session.js";
+import { setUpPublishing } from "/publish.js";
+
 const $ = (id) => document.getElementById(id);
 
 /** Live state, for whoever looks from outside. */
@@ -18,10 +21,6 @@ const SILENCE_MS = 6000;
 // Browsers call a connection "disconnected" after 5 to 7 s without answers; then ICE is restarted,
 // and if that does not help within this time, everything is begun anew.
 const RESTART_MS = 6000;
-
-const nameOk = (name) =>
-  name.split("/").length <= 4 &&
-  name.split("/").every((part) => /^[A-Za-z0-9._-]{1,64}$/.test(part) && part !== "." && part !== "..");
 
 // ---------------------------------------------------------------- the player
 
@@ -64,9 +63,7 @@ class Player {
     if (pc) pc.close();
     this.video.srcObject = null;
     shown.stats = {};
-    if (session) {
-      fetch(session.url, { method: "DELETE", keepalive: true }).catch(() => {});
-    }
+    if (session) endSession(session);
     if (!quietly) showStats();
   }
 
@@ -102,21 +99,14 @@ class Player {
 
   async post(offer) {
     const epoch = this.epoch;
-    const headers = { "Content-Type": "application/sdp", Accept: "application/sdp" };
-    if (this.token) headers.Authorization = `Bearer ${this.token}`;
-    const response = await fetch(`/whep/${this.name}`, { method: "POST", headers, body: offer });
-    if (response.status !== 201) throw await refusal(response);
-    const session = {
-      url: new URL(response.headers.get("Location"), response.url || location.href).href,
-      etag: response.headers.get("ETag"),
-    };
+    const { session, answer } = await postOffer(`/whep/${this.name}`, offer, this.token);
     if (epoch === this.epoch) {
       this.session = session;
     } else {
       // Another stream was chosen meanwhile.
-      fetch(session.url, { method: "DELETE", keepalive: true }).catch(() => {});
+      endSession(session);
     }
-    return response.text();
+    return answer;
   }
 
   /** Plays muted if sound may not start by itself. */
@@ -175,17 +165,7 @@ class Player {
       if (epoch === this.epoch && pc.connectionState !== "connected") this.retry();
     }, RESTART_MS);
     try {
-      const before = pc.remoteDescription.sdp;
-      await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
-      const response = await fetch(session.url, {
-        method: "PATCH",
-        headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" },
-        body: fragmentOf(pc.localDescription.sdp),
-      });
-      if (response.status !== 200) throw await refusal(response);
-      session.etag = response.headers.get("ETag");
-      const answer = withCredentials(before, await response.text());
-      if (epoch === this.epoch) await pc.setRemoteDescription({ type: "answer", sdp: answer });
+      await restartIce(pc, session);
     } catch {
       if (epoch === this.epoch) this.retry();
     }
@@ -233,50 +213,6 @@ class Player {
       // The server does not answer; media may flow all the same. ICE will tell.
     }
   }
-}
-
-/** A refusal with what the server says about it. */
-async function refusal(response) {
-  let problem = {};
-  try {
-    problem = await response.json();
-  } catch {
-    // Not from our server: the status has to do.
-  }
-  const error = new Error(problem.detail || problem.title || `HTTP ${response.status}`);
-  error.status = response.status;
-  error.remedy = problem.remedy;
-  const seconds = Number(response.headers.get("Retry-After"));
-  error.retryAfterMs = Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : undefined;
-  return error;
-}
-
-/** The fragment of RFC 8840 section 9 with our credentials. */
-function fragmentOf(sdp) {
-  const line = (prefix) => sdp.split(/\r?\n/).find((l) => l.startsWith(prefix)) ?? "";
-  const group = line("a=group:BUNDLE");
-  const first = sdp.split(/\r?\nm=/)[1] ?? "";
-  const mid = /^a=mid:.*$/m.exec(first)?.[0] ?? "a=mid:0";
-  const media = `m=${first.split(/\r?\n/)[0]}`;
-  const lines = [group, line("a=ice-ufrag:"), line("a=ice-pwd:"), "a=ice-options:trickle", media, mid];
-  return `${lines.filter(Boolean).join("\r\n")}\r\n`;
-}
-
-/** The former answer with the credentials and candidates of a fragment. */
-function withCredentials(answer, fragment) {
-  const of = (name) => new RegExp(`^a=${name}:(\\S+)`, "m").exec(fragment)?.[1];
-  const candidates = fragment.match(/^a=candidate:.*$/gm)?.map((c) => c.trimEnd()) ?? [];
-  let sdp = answer;
-  for (const name of ["ice-ufrag", "ice-pwd"]) {
-    const value = of(name);
-    if (!value) throw new Error("the answer to the restart has no credentials");
-    sdp = sdp.replace(new RegExp(`^a=${name}:.*$`, "gm"), `a=${name}:${value}`);
-  }
-  if (candidates.length) {
-    sdp = sdp.replace(/^a=candidate:.*\r?\n/gm, "");
-    sdp = sdp.replace(/^(a=ice-pwd:.*)$/gm, `$1\r\n${candidates.join("\r\n")}`);
-  }
-  return sdp;
 }
 
 // ---------------------------------------------------------------- the numbers
@@ -617,6 +553,7 @@ function showLines() {
     "ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -tune zerolatency -bf 0 -g 60 " +
     `-c:a aac -b:a 128k -f mpegts -pes_payload_size 0 "${url}"`;
   $("line-obs").textContent = url;
+  $("line-whip").textContent = `${location.origin}/whip/${name}`;
   $("line-whep").textContent = `${location.origin}/whep/${name}`;
 }
 
@@ -688,6 +625,7 @@ addEventListener("pageshow", (event) => {
   if (event.persisted && player.name && shown.state !== "stopped") player.play(player.name);
 });
 
+setUpPublishing({ onLive: (name) => { if (!player.name) choose(name, true); } });
 showLines();
 setState("idle");
 chosenByAddress();

@@ -252,9 +252,18 @@ fn who_may_publish() {
          [[stream]]\nname = \"sealed\"\npassphrase = \"0123456789\"",
     )
     .unwrap();
-    let here = "::ffff:127.0.0.1".parse().unwrap();
-    let away = "192.0.2.1".parse().unwrap();
-    let may = |stream: &str, ip, token| config.may_publish(&name(stream), ip, token).is_ok();
+    let here = Caller {
+        local: true,
+        ..Caller::default()
+    };
+    let away = Caller {
+        encrypted: true,
+        ..Caller::default()
+    };
+    let may = |stream: &str, caller: Caller<'_>, token| {
+        let caller = Caller { token, ..caller };
+        config.may_publish(&name(stream), &caller).is_ok()
+    };
     assert!(may("any", here, None));
     assert!(!may("any", away, None));
     assert!(!may("any", away, Some("0123456789abcdeF")));
@@ -265,12 +274,17 @@ fn who_may_publish() {
     );
     assert!(may("own", away, Some("fedcba9876543210")));
     assert!(may("sealed", away, None), "the passphrase was the proof");
+    let plain = Caller::default();
+    assert!(
+        !may("sealed", plain, None),
+        "nobody asked for the passphrase"
+    );
     let listed = from_text("[streams]\naccept = \"listed\"\n[[stream]]\nname = \"a*\"").unwrap();
     assert_eq!(
-        listed.may_publish(&name("b"), here, None),
+        listed.may_publish(&name("b"), &here),
         Err(Denied::NotListed)
     );
-    assert_eq!(listed.may_publish(&name("ab"), here, None), Ok(()));
+    assert_eq!(listed.may_publish(&name("ab"), &here), Ok(()));
 }
 
 #[test]

@@ -53,6 +53,8 @@ impl StreamView {
 pub enum PublisherKind {
     /// SRT with MPEG-TS.
     Srt,
+    /// WebRTC by WHIP.
+    Whip,
     /// The built-in clip.
     Demo,
 }
@@ -85,7 +87,7 @@ pub struct PublisherView {
 /// A video track.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct VideoView {
-    /// `H264` or `H265`.
+    /// `H264`, `H265`, `VP8`, `VP9` or `AV1`.
     #[schema(example = "H264")]
     pub codec: String,
     /// Profile and level of H.264 as six hexadecimal digits (RFC 6184 section 8.1).
@@ -180,7 +182,10 @@ pub struct SessionView {
     pub id: String,
     /// How far it has come.
     pub state: SessionState,
-    /// What it watches.
+    /// `viewer` (WHEP) or `publisher` (WHIP).
+    #[schema(example = "viewer")]
+    pub kind: String,
+    /// What it watches or publishes.
     pub stream: String,
     /// Where it is; none before the first valid check.
     pub remote: Option<String>,

@@ -35,7 +35,7 @@ pub fn text(description: &StreamDescription) -> String {
 /// Puts it down for the next life of control.
 pub fn save(region: &Region, stream: StreamId, description: &Description) {
     let video = description.video.as_ref().map(|video| {
-        let (format, fmtp) = fmtp(video.profile);
+        let (format, fmtp) = fmtp(video_codec(video.profile));
         Saved {
             format,
             clock_hz: VideoCodec::CLOCK_HZ,
@@ -46,16 +46,44 @@ pub fn save(region: &Region, stream: StreamId, description: &Description) {
             fmtp,
         }
     });
-    let audio = description.audio.map(|audio| Saved {
+    let audio = description.audio.map(|audio| opus(audio.channels));
+    put(region, stream, [video, audio]);
+}
+
+/// The same for what a WebRTC publisher has negotiated.
+pub fn save_negotiated(region: &Region, stream: StreamId, description: &StreamDescription) {
+    let video = description.video.map(|codec| {
+        let (format, fmtp) = fmtp(codec);
+        Saved {
+            format,
+            clock_hz: VideoCodec::CLOCK_HZ,
+            channels: 0,
+            width: 0,
+            height: 0,
+            frame_rate_milli: 0,
+            fmtp,
+        }
+    });
+    let audio = description
+        .audio
+        .map(|AudioCodec::Opus { channels }| opus(channels));
+    put(region, stream, [video, audio]);
+}
+
+fn opus(channels: u8) -> Saved {
+    Saved {
         format: Format::Opus,
         clock_hz: AudioCodec::CLOCK_HZ,
-        channels: audio.channels,
+        channels,
         width: 0,
         height: 0,
         frame_rate_milli: 0,
         fmtp: String::new(),
-    });
-    for (track, saved) in [(VIDEO, video), (AUDIO, audio)] {
+    }
+}
+
+fn put(region: &Region, stream: StreamId, tracks: [Option<Saved>; 2]) {
+    for (track, saved) in [VIDEO, AUDIO].into_iter().zip(tracks) {
         let Some(saved) = saved else { continue };
         if let Err(error) = region.describe(stream, track, &saved) {
             tracing::warn!(%error, "a track is not described in the shared memory");
@@ -67,11 +95,7 @@ pub fn save(region: &Region, stream: StreamId, description: &Description) {
 pub fn load(region: &Region, stream: StreamId) -> StreamDescription {
     let video = region
         .description(stream, VIDEO)
-        .and_then(|saved| match saved.format {
-            Format::H264 => h264_of(&saved.fmtp),
-            Format::H265 => h265_of(&saved.fmtp),
-            Format::Opus => None,
-        });
+        .and_then(|saved| video_of(saved.format, &saved.fmtp));
     let audio = region
         .description(stream, AUDIO)
         .filter(|saved| saved.format == Format::Opus)
@@ -96,20 +120,40 @@ fn video_codec(profile: Profile) -> VideoCodec {
     }
 }
 
-fn fmtp(profile: Profile) -> (Format, String) {
-    match profile {
-        Profile::H264([idc, flags, level]) => (
+fn fmtp(codec: VideoCodec) -> (Format, String) {
+    match codec {
+        VideoCodec::H264 {
+            profile_level_id: [idc, flags, level],
+        } => (
             Format::H264,
             format!("profile-level-id={idc:02x}{flags:02x}{level:02x}"),
         ),
-        Profile::H265 {
+        VideoCodec::H265 {
             profile,
-            tier,
+            high_tier,
             level,
-        } => (
-            Format::H265,
-            format!("profile-id={profile};tier-flag={tier};level-id={level}"),
-        ),
+        } => {
+            let tier = u8::from(high_tier);
+            (
+                Format::H265,
+                format!("profile-id={profile};tier-flag={tier};level-id={level}"),
+            )
+        }
+        VideoCodec::Vp8 => (Format::Vp8, String::new()),
+        VideoCodec::Vp9 { profile } => (Format::Vp9, format!("profile-id={profile}")),
+        VideoCodec::Av1 { profile } => (Format::Av1, format!("profile={profile}")),
+    }
+}
+
+fn video_of(format: Format, fmtp: &str) -> Option<VideoCodec> {
+    let profile = |name| parameter(fmtp, name)?.parse().ok();
+    match format {
+        Format::H264 => h264_of(fmtp),
+        Format::H265 => h265_of(fmtp),
+        Format::Vp8 => Some(VideoCodec::Vp8),
+        Format::Vp9 => profile("profile-id").map(|profile| VideoCodec::Vp9 { profile }),
+        Format::Av1 => profile("profile").map(|profile| VideoCodec::Av1 { profile }),
+        Format::Opus => None,
     }
 }
 
@@ -141,29 +185,29 @@ mod tests {
 
     #[test]
     fn profiles_survive_the_shared_memory() {
-        for profile in [
-            Profile::H264([0x42, 0xc0, 0x1f]),
-            Profile::H264([0x64, 0, 0x28]),
-            Profile::H265 {
+        for codec in [
+            video_codec(Profile::H264([0x42, 0xc0, 0x1f])),
+            video_codec(Profile::H264([0x64, 0, 0x28])),
+            video_codec(Profile::H265 {
                 profile: 1,
                 tier: 0,
                 level: 93,
-            },
-            Profile::H265 {
+            }),
+            video_codec(Profile::H265 {
                 profile: 2,
                 tier: 1,
                 level: 120,
-            },
+            }),
+            VideoCodec::Vp8,
+            VideoCodec::Vp9 { profile: 2 },
+            VideoCodec::Av1 { profile: 0 },
         ] {
-            let (format, text) = fmtp(profile);
-            let read = if format == Format::H264 {
-                h264_of(&text)
-            } else {
-                h265_of(&text)
-            };
-            assert_eq!(read, Some(video_codec(profile)), "{text}");
+            let (format, text) = fmtp(codec);
+            assert_eq!(video_of(format, &text), Some(codec), "{text}");
         }
-        assert_eq!(h264_of("profile-level-id=xyz"), None);
-        assert_eq!(h265_of("profile-id=1"), None);
+        assert_eq!(video_of(Format::H264, "profile-level-id=xyz"), None);
+        assert_eq!(video_of(Format::H265, "profile-id=1"), None);
+        assert_eq!(video_of(Format::Vp9, "profile=1"), None);
+        assert_eq!(video_of(Format::Opus, ""), None);
     }
 }

@@ -149,8 +149,8 @@ impl Line {
             if self.commands.push(command).is_err() {
                 return;
             }
-            if let Some(Command::AddViewer(add)) = self.waiting.front_mut() {
-                add.keys.zeroize();
+            if let Some(sent) = self.waiting.front_mut() {
+                sent.zeroize();
             }
             self.waiting.pop_front();
         }

@@ -4,7 +4,7 @@ use super::Driver;
 use crate::clock;
 use crate::control::{Created, Page, Patched, Reply, Request, SessionPage, StreamName};
 use crate::problem::Problem;
-use session::{Cause, PatchBody, WhepError};
+use session::{Cause, PatchBody, SignalError};
 
 impl Driver {
     pub(super) fn answer(&mut self, request: Request) {
@@ -18,16 +18,24 @@ impl Driver {
                 let answer = self.whep_post(&stream, &offer);
                 give(reply, answer);
             }
-            Request::WhepPatch {
+            Request::WhipPost {
+                stream,
+                offer,
+                reply,
+            } => {
+                let answer = self.whip_post(&stream, &offer);
+                give(reply, answer);
+            }
+            Request::Patch {
                 id,
                 if_match,
                 fragment,
                 reply,
             } => {
                 let body = PatchBody::TrickleIce(&fragment);
-                let patched =
-                    self.sessions
-                        .whep_patch(clock::now(), &id, if_match.as_deref(), body);
+                let patched = self
+                    .sessions
+                    .patch(clock::now(), &id, if_match.as_deref(), body);
                 let patched = patched.map(|patched| match patched {
                     session::Patched::Trickled => Patched::Trickled,
                     session::Patched::Restarted { fragment, etag } => {
@@ -36,11 +44,11 @@ impl Driver {
                 });
                 give(reply, patched.map_err(|e| problem(&e)));
             }
-            Request::WhepDelete { id, reply } => {
+            Request::Delete { id, reply } => {
                 give(
                     reply,
                     self.sessions
-                        .whep_delete(clock::now(), &id)
+                        .delete(clock::now(), &id)
                         .map_err(|e| problem(&e)),
                 );
             }
@@ -116,11 +124,12 @@ fn give<T>(reply: Reply<T>, answer: Result<T, Problem>) {
     let _ = reply.send(answer);
 }
 
-fn problem(error: &WhepError) -> Problem {
+pub(super) fn problem(error: &SignalError) -> Problem {
     let title = match error.status {
         400 => "The request cannot be read",
         404 => "There is no such stream or session",
         406 => "The offer and the stream have nothing in common",
+        409 if error.name == "stream-taken" => "Somebody publishes this stream already",
         409 => "The stream has no media yet",
         412 => "The session has changed meanwhile",
         428 => "The request lacks a condition",

@@ -8,7 +8,7 @@ use session::srt::Counters as Srt;
 /// Name, help, value.
 type Line<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const OF_SESSIONS: [Line<Sessions>; 15] = [
+const OF_SESSIONS: [Line<Sessions>; 19] = [
     ("session_created", "Sessions created", |c| c.session_created),
     ("session_established", "Sessions that got keys", |c| {
         c.session_established
@@ -16,6 +16,26 @@ const OF_SESSIONS: [Line<Sessions>; 15] = [
     ("session_closed", "Sessions that ended", |c| {
         c.session_closed
     }),
+    (
+        "publisher_created",
+        "Publishers among the sessions created",
+        |c| c.publisher_created,
+    ),
+    (
+        "publisher_established",
+        "Publishers among the sessions that got keys",
+        |c| c.publisher_established,
+    ),
+    (
+        "publisher_closed",
+        "Publishers among the sessions that ended",
+        |c| c.publisher_closed,
+    ),
+    (
+        "publisher_refused",
+        "Publishers that a worker did not take at once",
+        |c| c.publisher_refused,
+    ),
     ("session_refused_full", "Sessions refused: too many", |c| {
         c.session_refused_full
     }),
@@ -51,9 +71,11 @@ const OF_SESSIONS: [Line<Sessions>; 15] = [
         "Datagrams dropped: neither STUN nor DTLS",
         |c| c.punt_unknown,
     ),
-    ("viewer_resent", "Viewers sent to a worker again", |c| {
-        c.viewer_resent
-    }),
+    (
+        "viewer_resent",
+        "Viewers and publishers sent to a worker again",
+        |c| c.viewer_resent,
+    ),
 ];
 
 const OF_SRT: [Line<Srt>; 7] = [

@@ -6,8 +6,10 @@ use crate::publisher::{Progress, Remains, Source};
 use link::command::{AUDIO, VIDEO};
 use link::ids::StreamId;
 use link::log::LogWriter;
+use link::stats::Intake;
 use media::{Continuation, Description, Mark};
 use session::srt::{CallerId, Stats as SrtStats};
+use session::{SessionId, StreamDescription};
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use wire::time::{Span, Time};
@@ -23,14 +25,19 @@ pub struct Active {
     pub kind: PublisherKind,
     /// Its SRT connection.
     pub connection: Option<CallerId>,
+    /// Its WebRTC session. A worker writes the log then.
+    pub session: Option<SessionId>,
     /// Dropped to end a source that has no connection.
     pub stop: Option<mpsc::Sender<()>>,
     /// Its address.
     pub remote: Option<SocketAddr>,
     /// When it came.
     pub since: Time,
-    /// What has gone into the log.
+    /// What has gone into the log. Of a WebRTC publisher only what is measured over the last
+    /// second: the rest is counted by its worker.
     pub progress: Progress,
+    /// What its worker had taken in when that was measured.
+    pub measured: Option<(Time, Intake)>,
     /// What SRT says of it.
     pub srt: Option<SrtStats>,
     /// The latency that both ends agreed on.
@@ -43,8 +50,10 @@ pub struct Stream {
     pub id: StreamId,
     /// Who publishes now.
     pub active: Option<Active>,
-    /// What it consists of.
+    /// What it consists of, by its MPEG-TS.
     pub description: Description,
+    /// What it consists of, as a WebRTC publisher has negotiated it; then the other is empty.
+    pub negotiated: StreamDescription,
     /// What its publisher should know.
     pub notices: Vec<NoticeView>,
     /// Packets and bytes of the publishers before this one.
@@ -53,6 +62,8 @@ pub struct Stream {
     pub session_opened: u64,
     /// The writing end of the log while nobody publishes.
     pub(super) remains: Option<Remains>,
+    /// The writing end of the log is a worker's, or was a moment ago.
+    pub(super) lent: bool,
     /// Who waits for the one before to end.
     pub(super) next: Option<(Active, Source, StreamSettings)>,
     pub(super) described: bool,
@@ -61,19 +72,30 @@ pub struct Stream {
 
 impl Stream {
     /// A stream whose log has just been opened, or adopted.
-    pub(super) fn new(now: Time, id: StreamId, remains: Remains) -> Self {
+    pub(super) fn new(now: Time, id: StreamId, remains: Option<Remains>) -> Self {
         Self {
             id,
             active: None,
             description: Description::default(),
+            negotiated: StreamDescription::default(),
             notices: Vec::new(),
             before: [0; 2],
             session_opened: 0,
-            remains: Some(remains),
+            lent: remains.is_none(),
+            remains,
             next: None,
             described: false,
             idle_since: now,
         }
+    }
+
+    /// Makes room for what a new publisher says of itself.
+    pub(super) fn start(&mut self, active: Active) {
+        self.description = Description::default();
+        self.negotiated = StreamDescription::default();
+        self.described = false;
+        self.notices.clear();
+        self.active = Some(active);
     }
 
     /// Its publisher has ended; the next one goes on with `remains`.
@@ -113,7 +135,7 @@ impl Stream {
 }
 
 /// Where the timestamps of a log stopped, for a writer that has not written them itself.
-pub(super) fn continuation(writer: &LogWriter) -> Continuation {
+fn continuation(writer: &LogWriter) -> Continuation {
     let mark = |track| {
         writer.newest(track).map(|record| Mark {
             timestamp: record.timestamp,
@@ -123,6 +145,17 @@ pub(super) fn continuation(writer: &LogWriter) -> Continuation {
     };
     Continuation {
         tracks: [mark(VIDEO), mark(AUDIO)],
+    }
+}
+
+impl Remains {
+    /// Of a log that somebody else may have written.
+    pub(super) fn of(writer: LogWriter) -> Self {
+        let continuation = continuation(&writer);
+        Self {
+            writer,
+            continuation,
+        }
     }
 }
 

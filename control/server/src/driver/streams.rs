@@ -1,20 +1,19 @@
 //! Owns the streams of the node: who publishes each, its log, and what is known of it.
 
 use crate::clock;
-use crate::config::{Config, Takeover};
+use crate::config::{Config, StreamSettings, Takeover};
 use crate::control::StreamName;
 use crate::publisher::{Key, Publisher, Remains, Report, Source};
 use link::ids::StreamId;
 use link::region::{LinkError, Region};
-use media::{Continuation, Description};
 use session::srt::{CallerId, Stats as SrtStats};
-use session::{Sessions, StreamDescription};
+use session::{SessionId, Sessions, StreamDescription};
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 use wire::time::{Span, Time};
 
 use super::describe;
-use super::stream::{Active, Stream, continuation, media_config};
+use super::stream::{Active, Stream, media_config};
 
 /// A stream without publisher and viewers is kept for this long: an encoder that restarts finds its
 /// viewers' player still asking for it, and its timestamps go on.
@@ -37,10 +36,19 @@ pub enum Refusal {
     NoMemory,
 }
 
+/// Who has to go for a newcomer.
+#[derive(Debug, Default)]
+pub struct InTheWay {
+    /// An SRT connection.
+    pub connection: Option<CallerId>,
+    /// A WebRTC session.
+    pub session: Option<SessionId>,
+}
+
 /// All streams.
 pub struct Streams {
-    region: Region,
-    table: BTreeMap<StreamName, Stream>,
+    pub(super) region: Region,
+    pub(super) table: BTreeMap<StreamName, Stream>,
     reports: mpsc::Sender<(Key, Report)>,
     epochs: u64,
     /// Streams whose log is still held by somebody.
@@ -63,20 +71,13 @@ impl Streams {
         };
         let now = clock::now();
         for (id, name) in streams.region.streams() {
-            let writer = streams.region.log_writer(id);
-            let (Ok(name), Ok(writer)) = (name.parse::<StreamName>(), writer) else {
+            let Ok(name) = name.parse::<StreamName>() else {
                 streams.closing.push(id);
                 continue;
             };
-            let continuation = continuation(&writer);
-            let mut stream = Stream::new(
-                now,
-                id,
-                Remains {
-                    writer,
-                    continuation,
-                },
-            );
+            // A worker goes on writing it if its publisher came by WebRTC.
+            let writer = streams.region.log_writer(id).ok();
+            let mut stream = Stream::new(now, id, writer.map(Remains::of));
             let known = describe::load(&streams.region, id);
             sessions.stream_opened(name.as_str(), id);
             if !known.is_empty() {
@@ -92,7 +93,7 @@ impl Streams {
     /// Lets a publisher in. Its bytes may come at once; they wait for the one before it to end.
     ///
     /// # Errors
-    /// Taken, or no room. The connection that has to go for it comes with the answer.
+    /// Taken, or no room. Who has to go for it comes with the answer.
     pub fn publish(
         &mut self,
         name: &StreamName,
@@ -100,30 +101,39 @@ impl Streams {
         source: Source,
         config: &Config,
         sessions: &mut Sessions,
-    ) -> Result<Option<CallerId>, Refusal> {
+    ) -> Result<InTheWay, Refusal> {
         let settings = config.stream_settings(name);
+        active.epoch = self.next_epoch();
+        let stream = self.vacate(name, &settings, sessions)?;
+        let in_the_way = stream.active.as_mut().map(in_the_way).unwrap_or_default();
+        stream.next = Some((active, source, settings));
+        self.begin(name);
+        Ok(in_the_way)
+    }
+
+    /// The stream of this name, opened if it is new, for a newcomer who may publish it.
+    pub(super) fn vacate(
+        &mut self,
+        name: &StreamName,
+        settings: &StreamSettings,
+        sessions: &mut Sessions,
+    ) -> Result<&mut Stream, Refusal> {
         if !self.table.contains_key(name) {
             let stream = self.open(name)?;
             sessions.stream_opened(name.as_str(), stream.id);
             self.table.insert(name.clone(), stream);
         }
+        let stream = self.table.get_mut(name).ok_or(Refusal::NoMemory)?;
+        let taken = stream.active.is_some() && settings.takeover == Takeover::Refuse;
+        if taken || stream.next.is_some() {
+            return Err(Refusal::Taken);
+        }
+        Ok(stream)
+    }
+
+    pub(super) fn next_epoch(&mut self) -> u64 {
         self.epochs += 1;
-        active.epoch = self.epochs;
-        let Some(stream) = self.table.get_mut(name) else {
-            return Err(Refusal::NoMemory);
-        };
-        let in_the_way = match &mut stream.active {
-            _ if stream.next.is_some() => return Err(Refusal::Taken),
-            Some(_) if settings.takeover == Takeover::Refuse => return Err(Refusal::Taken),
-            Some(active) => {
-                active.stop = None;
-                active.connection
-            }
-            None => None,
-        };
-        stream.next = Some((active, source, settings));
-        self.begin(name);
-        Ok(in_the_way)
+        self.epochs
     }
 
     /// Takes a report of a publisher's task. Gives back the connection that policy wants closed.
@@ -136,6 +146,14 @@ impl Streams {
         let now = clock::now();
         let (name, stream) = self.table.iter_mut().find(|(_, s)| s.id == key.stream)?;
         let name = name.clone();
+        let is_past = stream
+            .active
+            .as_ref()
+            .is_some_and(|active| active.epoch != key.epoch);
+        if is_past {
+            // A WebRTC publisher has taken over; the writing end, dropped here, is for its worker.
+            return None;
+        }
         match report {
             Report::Described(description) => {
                 stream.description = description;
@@ -161,16 +179,7 @@ impl Streams {
                 tracing::error!(stream = %name, "its ingest has panicked: publisher dropped");
                 let connection = stream.active.as_ref().and_then(|active| active.connection);
                 match self.region.log_writer(key.stream) {
-                    Ok(writer) => {
-                        let continuation = continuation(&writer);
-                        stream.end(
-                            now,
-                            Remains {
-                                writer,
-                                continuation,
-                            },
-                        );
-                    }
+                    Ok(writer) => stream.end(now, Remains::of(writer)),
                     Err(error) => tracing::error!(stream = %name, %error, "its log is lost"),
                 }
                 self.begin(&name);
@@ -261,15 +270,7 @@ impl Streams {
             match self.region.open_stream(index, name.as_str()) {
                 Ok(id) => {
                     let writer = self.region.log_writer(id).map_err(|_| Refusal::NoMemory)?;
-                    let continuation = Continuation::default();
-                    return Ok(Stream::new(
-                        clock::now(),
-                        id,
-                        Remains {
-                            writer,
-                            continuation,
-                        },
-                    ));
+                    return Ok(Stream::new(clock::now(), id, Some(Remains::of(writer))));
                 }
                 Err(LinkError::Busy) => {}
                 Err(error) => {
@@ -282,7 +283,7 @@ impl Streams {
     }
 
     /// Starts whoever waits, if the one before has ended.
-    fn begin(&mut self, name: &StreamName) {
+    pub(super) fn begin(&mut self, name: &StreamName) {
         let Some(stream) = self.table.get_mut(name) else {
             return;
         };
@@ -300,10 +301,7 @@ impl Streams {
             stream: stream.id,
             epoch: active.epoch,
         };
-        stream.description = Description::default();
-        stream.described = false;
-        stream.notices.clear();
-        stream.active = Some(active);
+        stream.start(active);
         let publisher = Publisher::new(key, media_config(&settings), remains, self.reports.clone());
         let reports = self.reports.clone();
         tokio::spawn(async move {
@@ -312,5 +310,14 @@ impl Streams {
                 let _ = reports.send((key, Report::Died)).await;
             }
         });
+    }
+}
+
+/// Tells an active publisher to end, as far as that can be done from here.
+pub(super) fn in_the_way(active: &mut Active) -> InTheWay {
+    active.stop = None;
+    InTheWay {
+        connection: active.connection,
+        session: active.session.clone(),
     }
 }

@@ -1,18 +1,18 @@
 //! Owns what is shown of streams, sessions and the node.
 
 use super::Driver;
-use super::stream::{Active, Stream};
+use super::source::{audio, video};
+use super::stream::Stream;
+use super::whip::{intake, is_fed};
 use crate::clock;
 use crate::control::{
-    AudioView, BackendView, CoreCounters, CoreView, ListenView, MemoryView, MetricsSnapshot,
-    NodeView, ProcessesView, PublisherView, Readiness, ReadyCheck, Sample, SessionState,
-    SessionView, StreamCounters, StreamName, StreamState, StreamView, VideoView,
+    BackendView, CoreCounters, CoreView, ListenView, MemoryView, MetricsSnapshot, NodeView,
+    ProcessesView, Readiness, ReadyCheck, Sample, SessionState, SessionView, StreamCounters,
+    StreamName, StreamState, StreamView,
 };
-use link::command::{AUDIO, VIDEO};
 use link::ids::{CoreId, StreamId};
 use link::region::{Region, Role};
-use link::stats::{COUNTERS, Kind};
-use media::{AudioSource, Profile, VideoCodec};
+use link::stats::{COUNTERS, Intake, Kind};
 use session::EngineKind;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -80,56 +80,43 @@ impl Driver {
             .as_ref()
             .map(|active| active.progress)
             .unwrap_or_default();
+        let intake = intake(&self.region, stream.id);
         StreamView {
             name: name.to_string(),
             state: match &stream.active {
                 Some(_) if stream.described => StreamState::Live,
                 Some(_) => StreamState::Waiting,
+                // One that an earlier life of control has let in.
+                None if is_fed(clock::now(), &intake) => StreamState::Live,
                 None => StreamState::Offline,
             },
-            publisher: stream.active.as_ref().map(publisher_view),
-            video: stream.description.video.as_ref().map(|video| VideoView {
-                codec: match video.codec {
-                    VideoCodec::H264 => "H264".to_owned(),
-                    VideoCodec::H265 => "H265".to_owned(),
-                },
-                profile_level_id: match video.profile {
-                    Profile::H264([a, b, c]) => Some(format!("{a:02x}{b:02x}{c:02x}")),
-                    Profile::H265 { .. } => None,
-                },
-                width: (video.width > 0).then_some(video.width),
-                height: (video.height > 0).then_some(video.height),
-                fps: fps(video.frames_per_1000_s, progress.fps),
-                bitrate_bps: Some(progress.bitrate_bps[VIDEO]),
-                gop_ms: (progress.gop_ms > 0).then_some(progress.gop_ms),
-            }),
-            audio: stream.description.audio.map(|audio| AudioView {
-                codec: "opus".to_owned(),
-                source_codec: match audio.source {
-                    AudioSource::Aac => "aac",
-                    AudioSource::HeAac => "he-aac",
-                    AudioSource::Opus => "opus",
-                }
-                .to_owned(),
-                sample_rate_hz: Some(audio.source_rate),
-                channels: Some(audio.source_channels),
-                bitrate_bps: Some(progress.bitrate_bps[AUDIO]),
-            }),
+            publisher: stream
+                .active
+                .as_ref()
+                .map(|active| self.publisher_view(active, &intake)),
+            video: video(stream, &progress),
+            audio: audio(stream, &progress),
             viewers,
             notices: stream.notices.clone(),
-            counters: self.stream_counters(stream),
+            counters: self.stream_counters(stream, &intake),
         }
     }
 
-    fn stream_counters(&self, stream: &Stream) -> StreamCounters {
+    fn stream_counters(&self, stream: &Stream, intake: &Intake) -> StreamCounters {
         let progress = stream
             .active
             .as_ref()
             .map(|active| active.progress)
             .unwrap_or_default();
         let mut counters = StreamCounters {
-            packet_received: stream.before[0] + progress.packets.iter().sum::<u64>(),
-            byte_received: stream.before[1] + progress.bytes.iter().sum::<u64>(),
+            packet_received: [&progress.packets, &intake.packets]
+                .into_iter()
+                .flatten()
+                .fold(stream.before[0], |sum, packets| sum + packets),
+            byte_received: [&progress.bytes, &intake.bytes]
+                .into_iter()
+                .flatten()
+                .fold(stream.before[1], |sum, bytes| sum + bytes),
             session_opened: stream.session_opened,
             ..StreamCounters::default()
         };
@@ -159,6 +146,7 @@ impl Driver {
         SessionView {
             id: view.id.as_str().to_owned(),
             state,
+            kind: view.kind.name().to_owned(),
             stream: view.stream_name.clone(),
             remote: view
                 .peer
@@ -304,23 +292,6 @@ fn engine_version(engine: EngineKind) -> &'static str {
     }
 }
 
-fn publisher_view(active: &Active) -> PublisherView {
-    let srt = active.srt.unwrap_or_default();
-    PublisherView {
-        kind: active.kind,
-        remote: active.remote.map(|remote| remote.to_string()),
-        since_unix_ms: clock::unix_ms(active.since),
-        bytes: srt.bytes,
-        packets: srt.packets,
-        loss: srt.skipped,
-        retransmissions: srt.retransmitted,
-        rtt_ms: (srt.rtt > Span::ZERO).then(|| millis(srt.rtt)),
-        latency_ms: active
-            .latency
-            .and_then(|latency| u32::try_from(latency.as_millis()).ok()),
-    }
-}
-
 fn memory_view(region: &Region) -> MemoryView {
     let Ok(sum) = region.limits().memory() else {
         return MemoryView::default();
@@ -333,19 +304,6 @@ fn memory_view(region: &Region) -> MemoryView {
             .map(|(name, bytes)| ((*name).to_owned(), *bytes))
             .collect(),
     }
-}
-
-fn fps(per_1000_s: Option<u32>, measured: f64) -> Option<f64> {
-    let told = per_1000_s.map(|rate| f64::from(rate) / 1000.0);
-    told.or((measured > 0.0).then_some(measured))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "microseconds of a round trip are few"
-)]
-fn millis(span: Span) -> f64 {
-    span.as_micros() as f64 / 1000.0
 }
 
 fn profile_name(profile: SrtpProfile) -> &'static str {

@@ -1,6 +1,6 @@
 //! Owns the REST API, the health checks and the metrics over HTTP.
 
-use super::whep::{session_id, stream_name};
+use super::signalling::{session_id, stream_name};
 use super::{Remote, Site, guard};
 use crate::control::{NodeView, Page, Readiness, SessionPage, SessionView, StreamView};
 use crate::metrics;

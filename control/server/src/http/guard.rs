@@ -60,7 +60,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// From this very host? Not if a proxy stands between, nor if a page of another site makes the
 /// browser ask, be it under a name of its own that it has bound to 127.0.0.1 (DNS rebinding).
-fn is_local(headers: &HeaderMap, remote: Option<Remote>) -> bool {
+pub(super) fn is_local(headers: &HeaderMap, remote: Option<Remote>) -> bool {
     let loopback = remote.is_some_and(|Remote(at)| at.ip().to_canonical().is_loopback());
     let proxied = PROXY_HEADERS.iter().any(|name| headers.contains_key(*name));
     let foreign = headers

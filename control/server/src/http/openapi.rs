@@ -1,6 +1,6 @@
 //! Owns the description of the API, made from the handlers themselves.
 
-use super::{api, whep};
+use super::{api, signalling, whep, whip};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -8,17 +8,21 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "Freshet",
-        description = "Live video: SRT in, WebRTC out. Errors are problem details (RFC 9457) with \
-                       a remedy. Operators ask from the host itself or with a bearer token."
+        description = "Live video: SRT and WebRTC in, WebRTC out. Errors are problem details \
+                       (RFC 9457) with a remedy. Operators ask from the host itself or with a \
+                       bearer token."
     ),
     paths(
+        whip::post,
+        whip::look,
+        whip::options,
         whep::post,
         whep::look,
-        whep::endpoint_options,
-        whep::patch,
-        whep::delete,
-        whep::session_look,
-        whep::session_options,
+        whep::options,
+        signalling::patch,
+        signalling::delete,
+        signalling::session_look,
+        signalling::session_options,
         api::streams,
         api::stream,
         api::sessions,
@@ -30,9 +34,10 @@ use utoipa::OpenApi;
         api::readyz,
     ),
     tags(
+        (name = "whip", description = "Publish: RFC 9725"),
         (name = "whep", description = "Watch: RFC 9725 and draft-ietf-wish-whep-03"),
         (name = "streams", description = "What is on air"),
-        (name = "sessions", description = "Who watches"),
+        (name = "sessions", description = "Who publishes and who watches"),
         (name = "node", description = "This server"),
     )
 )]

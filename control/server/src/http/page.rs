@@ -1,4 +1,4 @@
-//! Owns the web page: three files inside the program, and what a browser may do with them.
+//! Owns the web page: its files inside the program, and what a browser may do with them.
 
 use super::Site;
 use axum::extract::State;
@@ -34,6 +34,22 @@ pub(super) async fn script() -> Response {
     asset(
         "text/javascript; charset=utf-8",
         include_str!("../../assets/page/app.js"),
+    )
+}
+
+/// What watching and publishing have in common.
+pub(super) async fn session() -> Response {
+    asset(
+        "text/javascript; charset=utf-8",
+        include_str!("../../assets/page/session.js"),
+    )
+}
+
+/// Publishing.
+pub(super) async fn publish() -> Response {
+    asset(
+        "text/javascript; charset=utf-8",
+        include_str!("../../assets/page/publish.js"),
     )
 }
 

@@ -39,6 +39,7 @@ fn session_view() -> SessionView {
     SessionView {
         id: ID.into(),
         state: SessionState::Connected,
+        kind: "viewer".into(),
         stream: "demo".into(),
         remote: Some("192.0.2.8:5".into()),
         created_unix_ms: 1,
@@ -75,6 +76,14 @@ fn whep_post(stream: &str, offer: &str) -> Result<Created, Problem> {
     }
 }
 
+/// Stream `taken` has a publisher.
+fn whip_post(stream: &str, offer: &str) -> Result<Created, Problem> {
+    match stream {
+        "taken" => Err(problem(409, "stream-taken")),
+        _ => whep_post("demo", offer),
+    }
+}
+
 fn whep_patch(if_match: Option<&str>, fragment: &str) -> Result<Patched, Problem> {
     match if_match {
         None => Err(problem(428, "if-match-missing")),
@@ -99,6 +108,13 @@ fn answer(request: Request) {
     let unknown = || problem(404, "stream-unknown");
     // Whoever has stopped waiting is not an error of the driver.
     match request {
+        Request::WhipPost {
+            stream,
+            offer,
+            reply,
+        } => {
+            let _ = reply.send(whip_post(stream.as_str(), &offer));
+        }
         Request::WhepPost {
             stream,
             offer,
@@ -107,7 +123,7 @@ fn answer(request: Request) {
         } => {
             let _ = reply.send(whep_post(stream.as_str(), &offer));
         }
-        Request::WhepPatch {
+        Request::Patch {
             id,
             if_match,
             fragment,
@@ -116,7 +132,7 @@ fn answer(request: Request) {
             let patched = whep_patch(if_match.as_deref(), &fragment);
             let _ = reply.send(known(&id, ()).and(patched));
         }
-        Request::WhepDelete { id, reply } | Request::CloseSession(id, reply) => {
+        Request::Delete { id, reply } | Request::CloseSession(id, reply) => {
             let _ = reply.send(known(&id, ()));
         }
         Request::Streams(reply) => {
@@ -242,7 +258,7 @@ async fn an_offer_is_answered_as_rfc_9725_wants() {
     assert_eq!(answer.body, "v=0 answer");
     for (name, value) in [
         ("content-type", "application/sdp"),
-        ("location", "/whep-session/abcdefghijklmnopqrstuvwxyz"),
+        ("location", "/session/abcdefghijklmnopqrstuvwxyz"),
         ("etag", "\"tag\""),
         ("accept-patch", "application/trickle-ice-sdpfrag"),
         ("access-control-allow-origin", "*"),
@@ -340,28 +356,10 @@ async fn every_refusal_has_its_status_and_a_remedy() {
         ),
         ("GET /whep/nobody", &[], "", 404, "stream-unknown"),
         ("GET /whep", &[], "", 404, "no-such-path"),
-        (
-            "POST /whep-session/x",
-            &[SDP],
-            OFFER,
-            405,
-            "method-not-allowed",
-        ),
-        (
-            "DELETE /whep-session/nobody",
-            &[],
-            "",
-            404,
-            "session-unknown",
-        ),
-        (
-            "DELETE /whep-session/%2e%2e",
-            &[],
-            "",
-            404,
-            "session-unknown",
-        ),
-        ("GET /whep-session/nobody", &[], "", 404, "session-unknown"),
+        ("POST /session/x", &[SDP], OFFER, 405, "method-not-allowed"),
+        ("DELETE /session/nobody", &[], "", 404, "session-unknown"),
+        ("DELETE /session/%2e%2e", &[], "", 404, "session-unknown"),
+        ("GET /session/nobody", &[], "", 404, "session-unknown"),
         ("GET /etc/passwd", &[], "", 404, "no-such-path"),
     ];
     for (line, headers, body, status, name) in cases {
@@ -423,14 +421,14 @@ async fn get_and_head_discover_the_endpoint() {
         let answer = ask(&format!("{method} /whep/demo"), &[], "").await;
         assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{method}");
         assert_eq!(answer.header("content-type"), "application/sdp", "{method}");
-        let answer = ask(&format!("{method} /whep-session/{ID}"), &[], "").await;
+        let answer = ask(&format!("{method} /session/{ID}"), &[], "").await;
         assert_eq!((answer.status, answer.body.as_str()), (204, ""), "{method}");
     }
 }
 
 #[tokio::test]
 async fn patch_trickles_restarts_and_insists_on_if_match() {
-    let line = format!("PATCH /whep-session/{ID}");
+    let line = format!("PATCH /session/{ID}");
     let cases: [(Headers<'_>, &str, u16); 6] = [
         (&[FRAGMENT, ("if-match", "\"tag\"")], "a=candidate", 204),
         (&[FRAGMENT, ("if-match", "*")], "a=ice-ufrag:x", 200),
@@ -459,7 +457,7 @@ async fn patch_trickles_restarts_and_insists_on_if_match() {
 
 #[tokio::test]
 async fn delete_ends_a_session_whatever_the_tag() {
-    let line = format!("DELETE /whep-session/{ID}");
+    let line = format!("DELETE /session/{ID}");
     assert_eq!(ask(&line, &[("if-match", "\"old\"")], "").await.status, 204);
 }
 
@@ -484,7 +482,7 @@ async fn a_preflight_is_answered_and_the_api_is_not_shared() {
             .header("access-control-allow-headers")
             .contains("If-Match")
     );
-    let answer = ask(&format!("OPTIONS /whep-session/{ID}"), &preflight, "").await;
+    let answer = ask(&format!("OPTIONS /session/{ID}"), &preflight, "").await;
     assert!(
         answer
             .header("access-control-allow-methods")
@@ -531,4 +529,62 @@ async fn a_stream_may_want_a_token() {
     )
     .await;
     assert_eq!(with.status, 201);
+}
+
+#[tokio::test]
+async fn publishing_is_for_this_host_and_for_those_with_a_token() {
+    let site = site_with("[auth]\npublish_tokens = [\"0123456789abcdef\"]");
+    let post = |path: &str, from: &'static str, headers: Headers<'_>| {
+        let request = request(&format!("POST /whip/{path}"), headers, OFFER);
+        let site = site.clone();
+        async move { send(&site, from, request).await }
+    };
+    let local = [SDP, ("host", "localhost:8080")];
+    let here = post("new/one", HERE, &local).await;
+    assert_eq!((here.status, here.body.as_str()), (201, "v=0 answer"));
+    assert_eq!(
+        here.header("location"),
+        "/session/abcdefghijklmnopqrstuvwxyz"
+    );
+    assert_eq!(here.header("etag"), "\"tag\"");
+    assert_eq!(post("taken", HERE, &local).await.status, 409);
+
+    let away = post("new", AWAY, &local).await;
+    assert_eq!(away.status, 401);
+    assert!(away.header("www-authenticate").starts_with("Bearer"));
+    let token = |value| [SDP, ("authorization", value)];
+    let right = post("new", AWAY, &token("Bearer 0123456789abcdef")).await;
+    assert_eq!(right.status, 201);
+    let wrong = post("new", AWAY, &token("Bearer 0123456789abcdeF")).await;
+    assert_eq!(wrong.status, 401);
+
+    // A page of another site must not make somebody's browser publish.
+    let foreign = [SDP, local[1], ("sec-fetch-site", "cross-site")];
+    assert_eq!(post("new", HERE, &foreign).await.status, 401);
+
+    let listed = site_with("[streams]\naccept = \"listed\"\n[[stream]]\nname = \"a\"");
+    let refused = send(&listed, HERE, request("POST /whip/b", &local, OFFER)).await;
+    assert_eq!(refused.status, 404);
+    assert_eq!(
+        refused.json()["type"],
+        "urn:freshet:problem:stream-not-listed"
+    );
+}
+
+#[tokio::test]
+async fn a_publishing_endpoint_says_what_it_takes() {
+    let look = ask("GET /whip/anything", &[], "").await;
+    assert_eq!((look.status, look.body.as_str()), (200, ""));
+    assert_eq!(look.header("accept-post"), "application/sdp");
+    let options = ask(
+        "OPTIONS /whip/anything",
+        &[("origin", "https://x.example")],
+        "",
+    )
+    .await;
+    assert_eq!(options.status, 204);
+    assert_eq!(options.header("access-control-allow-origin"), "*");
+    assert_eq!(ask("GET /whip/..", &[], "").await.status, 400);
+    let not_sdp = ask("POST /whip/x", &[("host", "localhost")], OFFER).await;
+    assert_eq!(not_sdp.status, 415);
 }

@@ -1,0 +1,78 @@
+// What watching and publishing have in common: names, refusals, and the SDP of an ICE restart.
+
+export const nameOk = (name) =>
+  name.split("/").length <= 4 &&
+  name.split("/").every((part) => /^[A-Za-z0-9._-]{1,64}$/.test(part) && part !== "." && part !== "..");
+
+/** A refusal with what the server says about it. */
+export async function refusal(response) {
+  let problem = {};
+  try {
+    problem = await response.json();
+  } catch {
+    // Not from our server: the status has to do.
+  }
+  const error = new Error(problem.detail || problem.title || `HTTP ${response.status}`);
+  error.status = response.status;
+  error.remedy = problem.remedy;
+  const seconds = Number(response.headers.get("Retry-After"));
+  error.retryAfterMs = Number.isFinite(seconds) && seconds > 0 ? seconds * 1000 : undefined;
+  return error;
+}
+
+/** The fragment of RFC 8840 section 9 with our credentials. */
+export function fragmentOf(sdp) {
+  const line = (prefix) => sdp.split(/\r?\n/).find((l) => l.startsWith(prefix)) ?? "";
+  const group = line("a=group:BUNDLE");
+  const first = sdp.split(/\r?\nm=/)[1] ?? "";
+  const mid = /^a=mid:.*$/m.exec(first)?.[0] ?? "a=mid:0";
+  const media = `m=${first.split(/\r?\n/)[0]}`;
+  const lines = [group, line("a=ice-ufrag:"), line("a=ice-pwd:"), "a=ice-options:trickle", media, mid];
+  return `${lines.filter(Boolean).join("\r\n")}\r\n`;
+}
+
+/** The former answer with the credentials and candidates of a fragment. */
+export function withCredentials(answer, fragment) {
+  const of = (name) => new RegExp(`^a=${name}:(\\S+)`, "m").exec(fragment)?.[1];
+  const candidates = fragment.match(/^a=candidate:.*$/gm)?.map((c) => c.trimEnd()) ?? [];
+  let sdp = answer;
+  for (const name of ["ice-ufrag", "ice-pwd"]) {
+    const value = of(name);
+    if (!value) throw new Error("the answer to the restart has no credentials");
+    sdp = sdp.replace(new RegExp(`^a=${name}:.*$`, "gm"), `a=${name}:${value}`);
+  }
+  if (candidates.length) {
+    sdp = sdp.replace(/^a=candidate:.*\r?\n/gm, "");
+    sdp = sdp.replace(/^(a=ice-pwd:.*)$/gm, `$1\r\n${candidates.join("\r\n")}`);
+  }
+  return sdp;
+}
+
+/** Restarts ICE by PATCH (RFC 9725 section 4.3.3): keys and picture stay. */
+export async function restartIce(pc, session) {
+  const before = pc.remoteDescription.sdp;
+  await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+  const response = await fetch(session.url, {
+    method: "PATCH",
+    headers: { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*" },
+    body: fragmentOf(pc.localDescription.sdp),
+  });
+  if (response.status !== 200) throw await refusal(response);
+  session.etag = response.headers.get("ETag");
+  await pc.setRemoteDescription({ type: "answer", sdp: withCredentials(before, await response.text()) });
+}
+
+/** Posts an offer; the session that it makes, and the answer. */
+export async function postOffer(path, offer, token) {
+  const headers = { "Content-Type": "application/sdp", Accept: "application/sdp" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  const response = await fetch(path, { method: "POST", headers, body: offer });
+  if (response.status !== 201) throw await refusal(response);
+  const url = new URL(response.headers.get("Location"), response.url || location.href).href;
+  return { session: { url, etag: response.headers.get("ETag") }, answer: await response.text() };
+}
+
+/** Ends a session; nobody waits for the answer. */
+export function endSession(session) {
+  fetch(session.url, { method: "DELETE", keepalive: true }).catch(() => {});
+}

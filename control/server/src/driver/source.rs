@@ -1,0 +1,147 @@
+//! Owns what is shown of where a stream comes from: its publisher and its tracks.
+
+use super::Driver;
+use super::stream::{Active, Stream};
+use crate::clock;
+use crate::control::{AudioView, PublisherView, VideoView};
+use crate::publisher::Progress;
+use link::command::{AUDIO, VIDEO};
+use link::stats::Intake;
+use media::{AudioSource, Profile, VideoCodec};
+use wire::time::Span;
+
+impl Driver {
+    pub(super) fn publisher_view(&self, active: &Active, intake: &Intake) -> PublisherView {
+        match &active.session {
+            None => publisher_view(active),
+            Some(session) => PublisherView {
+                remote: self
+                    .sessions
+                    .session_view(session.as_str())
+                    .and_then(|view| view.peer)
+                    .map(|peer| std::net::SocketAddr::from(peer).to_string()),
+                bytes: intake.bytes.iter().sum(),
+                packets: intake.packets.iter().sum(),
+                loss: intake.lost,
+                retransmissions: intake.recovered,
+                rtt_ms: (intake.rtt_us > 0).then(|| millis(Span::micros(intake.rtt_us))),
+                ..publisher_view(active)
+            },
+        }
+    }
+}
+
+/// Its video, as a WebRTC publisher has negotiated it or as it was found in MPEG-TS.
+pub(super) fn video(stream: &Stream, progress: &Progress) -> Option<VideoView> {
+    let found = || {
+        let video = stream.description.video.as_ref()?;
+        Some(VideoView {
+            codec: match video.codec {
+                VideoCodec::H264 => "H264".to_owned(),
+                VideoCodec::H265 => "H265".to_owned(),
+            },
+            profile_level_id: match video.profile {
+                Profile::H264(level) => Some(hex(level)),
+                Profile::H265 { .. } => None,
+            },
+            width: (video.width > 0).then_some(video.width),
+            height: (video.height > 0).then_some(video.height),
+            fps: fps(video.frames_per_1000_s, progress.fps),
+            bitrate_bps: Some(progress.bitrate_bps[VIDEO]),
+            gop_ms: (progress.gop_ms > 0).then_some(progress.gop_ms),
+        })
+    };
+    negotiated_video(stream, progress).or_else(found)
+}
+
+/// Its audio, likewise.
+pub(super) fn audio(stream: &Stream, progress: &Progress) -> Option<AudioView> {
+    let found = || {
+        let audio = stream.description.audio?;
+        Some(AudioView {
+            codec: "opus".to_owned(),
+            source_codec: match audio.source {
+                AudioSource::Aac => "aac",
+                AudioSource::HeAac => "he-aac",
+                AudioSource::Opus => "opus",
+            }
+            .to_owned(),
+            sample_rate_hz: Some(audio.source_rate),
+            channels: Some(audio.source_channels),
+            bitrate_bps: Some(progress.bitrate_bps[AUDIO]),
+        })
+    };
+    negotiated_audio(stream, progress).or_else(found)
+}
+
+/// The video of a WebRTC publisher: its size is in the pictures, which nobody reads here.
+fn negotiated_video(stream: &Stream, progress: &Progress) -> Option<VideoView> {
+    let codec = stream.negotiated.video?;
+    Some(VideoView {
+        codec: match codec {
+            session::VideoCodec::H264 { .. } => "H264",
+            session::VideoCodec::H265 { .. } => "H265",
+            session::VideoCodec::Vp8 => "VP8",
+            session::VideoCodec::Vp9 { .. } => "VP9",
+            session::VideoCodec::Av1 { .. } => "AV1",
+        }
+        .to_owned(),
+        profile_level_id: match codec {
+            session::VideoCodec::H264 {
+                profile_level_id: level,
+            } => Some(hex(level)),
+            _ => None,
+        },
+        width: None,
+        height: None,
+        fps: fps(None, progress.fps),
+        bitrate_bps: Some(progress.bitrate_bps[VIDEO]),
+        gop_ms: None,
+    })
+}
+
+fn negotiated_audio(stream: &Stream, progress: &Progress) -> Option<AudioView> {
+    let session::AudioCodec::Opus { channels } = stream.negotiated.audio?;
+    Some(AudioView {
+        codec: "opus".to_owned(),
+        source_codec: "opus".to_owned(),
+        sample_rate_hz: Some(session::AudioCodec::CLOCK_HZ),
+        channels: Some(channels),
+        bitrate_bps: Some(progress.bitrate_bps[AUDIO]),
+    })
+}
+
+pub(super) fn publisher_view(active: &Active) -> PublisherView {
+    let srt = active.srt.unwrap_or_default();
+    PublisherView {
+        kind: active.kind,
+        remote: active.remote.map(|remote| remote.to_string()),
+        since_unix_ms: clock::unix_ms(active.since),
+        bytes: srt.bytes,
+        packets: srt.packets,
+        loss: srt.skipped,
+        retransmissions: srt.retransmitted,
+        rtt_ms: (srt.rtt > Span::ZERO).then(|| millis(srt.rtt)),
+        latency_ms: active
+            .latency
+            .and_then(|latency| u32::try_from(latency.as_millis()).ok()),
+    }
+}
+
+/// Profile and level as SDP has them.
+fn hex([a, b, c]: [u8; 3]) -> String {
+    format!("{a:02x}{b:02x}{c:02x}")
+}
+
+fn fps(per_1000_s: Option<u32>, measured: f64) -> Option<f64> {
+    let told = per_1000_s.map(|rate| f64::from(rate) / 1000.0);
+    told.or((measured > 0.0).then_some(measured))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds of a round trip are few"
+)]
+fn millis(span: Span) -> f64 {
+    span.as_micros() as f64 / 1000.0
+}

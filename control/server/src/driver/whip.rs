@@ -1,0 +1,233 @@
+//! Owns publishers that come by WebRTC: who writes a stream's log, and what is known of them.
+//!
+//! Such a publisher's packets are opened into the log by the worker that they come to. The writing
+//! end of the log, which is here while nobody publishes, is given up for that, and taken again when
+//! the worker has let go of it.
+
+use super::Driver;
+use super::describe;
+use super::stream::Active;
+use super::streams::{InTheWay, Refusal, Streams, in_the_way};
+use crate::clock;
+use crate::config::Config;
+use crate::control::{Created, PublisherKind, StreamName};
+use crate::problem::Problem;
+use crate::publisher::Remains;
+use link::command::{AUDIO, VIDEO};
+use link::ids::{CoreId, StreamId};
+use link::region::Region;
+use link::stats::Intake;
+use session::{Cause, SessionId, Sessions};
+use wire::time::{Span, Time};
+
+/// How often the rates of a publisher are measured.
+const MEASURE_INTERVAL: Span = Span::secs(1);
+
+/// A stream whose last packet is older than this is not live.
+const SILENT_AFTER: Span = Span::secs(2);
+
+impl Driver {
+    pub(super) fn whip_post(&mut self, name: &StreamName, offer: &str) -> Result<Created, Problem> {
+        let config = self.config.borrow().clone();
+        let (created, in_the_way) =
+            self.streams
+                .publish_session(name, offer, &config, &mut self.sessions)?;
+        self.clear(name, in_the_way);
+        tracing::info!(stream = %name, "WHIP publisher");
+        Ok(created)
+    }
+
+    /// Ends whom a newcomer replaces.
+    pub(super) fn clear(&mut self, name: &StreamName, in_the_way: InTheWay) {
+        let InTheWay {
+            connection,
+            session,
+        } = in_the_way;
+        if connection.is_some() || session.is_some() {
+            tracing::info!(stream = %name, "another publisher takes over");
+        }
+        if let Some(connection) = connection {
+            self.order(crate::srt::Order::Close(connection));
+        }
+        if let Some(session) = session {
+            // Gone by itself in this moment: as well.
+            let _ = self
+                .sessions
+                .close_session(clock::now(), session.as_str(), Cause::TakenOver);
+        }
+    }
+}
+
+impl Streams {
+    /// Lets a WebRTC publisher in.
+    fn publish_session(
+        &mut self,
+        name: &StreamName,
+        offer: &str,
+        config: &Config,
+        sessions: &mut Sessions,
+    ) -> Result<(Created, InTheWay), Problem> {
+        let now = clock::now();
+        // A bad offer opens no stream.
+        sessions
+            .whip_check(offer)
+            .map_err(|error| super::requests::problem(&error))?;
+        let epoch = self.next_epoch();
+        let settings = config.stream_settings(name);
+        let stream = self
+            .vacate(name, &settings, sessions)
+            .map_err(|refusal| refused(name, refusal))?;
+        let published = sessions
+            .whip_post(now, stream.id, offer, true)
+            .map_err(|error| super::requests::problem(&error))?;
+        let mut in_the_way = stream.active.as_mut().map(in_the_way).unwrap_or_default();
+        // One that came by WebRTC as well has been closed by the newcomer already.
+        in_the_way.session = None;
+        let created = published.created;
+        stream.start(Active {
+            epoch,
+            session: Some(created.id.clone()),
+            ..super::newcomer(PublisherKind::Whip)
+        });
+        stream.negotiated = published.description;
+        let created = Created {
+            id: created.id.as_str().to_owned(),
+            answer: created.answer,
+            etag: created.etag,
+        };
+        Ok((created, in_the_way))
+    }
+
+    /// The publisher of this stream has keys: its worker is about to ask for the log.
+    pub(super) fn lend(&mut self, stream: StreamId, sessions: &mut Sessions) {
+        let found = self.table.iter_mut().find(|(_, s)| s.id == stream);
+        let Some((name, stream)) = found else {
+            return;
+        };
+        stream.remains = None;
+        stream.lent = true;
+        stream.described = true;
+        let told = stream.negotiated;
+        sessions.stream_described(clock::now(), stream.id, told);
+        describe::save_negotiated(&self.region, stream.id, &told);
+        tracing::info!(stream = %name, tracks = %describe::text(&told), "can be watched");
+    }
+
+    /// A session that published is over.
+    pub(super) fn session_closed(&mut self, session: &SessionId, cause: Cause) {
+        let now = clock::now();
+        let is_its = |active: &Active| active.session.as_ref() == Some(session);
+        let mut all = self.table.iter_mut();
+        let Some((name, stream)) = all.find(|(_, s)| s.active.as_ref().is_some_and(is_its)) else {
+            return;
+        };
+        stream.active = None;
+        stream.idle_since = now;
+        tracing::info!(stream = %name, cause = cause.name(), "publisher gone");
+        let name = name.clone();
+        self.begin(&name);
+    }
+
+    /// Takes the writing ends that workers have let go of.
+    pub(super) fn reclaim(&mut self) {
+        let mut free = Vec::new();
+        for (name, stream) in &mut self.table {
+            if !stream.lent || stream.active.is_some() {
+                continue;
+            }
+            if let Ok(writer) = self.region.log_writer(stream.id) {
+                stream.lent = false;
+                stream.remains = Some(Remains::of(writer));
+                free.push(name.clone());
+            }
+        }
+        for name in free {
+            self.begin(&name);
+        }
+    }
+
+    /// Measures the rates of what comes in by WebRTC.
+    pub(super) fn measure(&mut self, now: Time) {
+        for stream in self.table.values_mut() {
+            let intake = intake(&self.region, stream.id);
+            let Some(active) = &mut stream.active else {
+                continue;
+            };
+            if active.session.is_none() {
+                continue;
+            }
+            let (at, before) = *active.measured.get_or_insert((now, intake));
+            if now.since(at) >= MEASURE_INTERVAL {
+                rates(active, now.since(at), before, intake);
+                active.measured = Some((now, intake));
+            }
+        }
+    }
+}
+
+/// What has been taken in of a stream, whichever workers had its publishers.
+pub(super) fn intake(region: &Region, stream: StreamId) -> Intake {
+    let cores = (0..region.limits().cores).map(CoreId);
+    let lines = cores.filter_map(|core| region.stream_stats(stream, core).ok());
+    lines.fold(Intake::default(), |sum, line| {
+        let line = line.intake();
+        let newer = if line.arrival > sum.arrival {
+            line
+        } else {
+            sum
+        };
+        Intake {
+            packets: both(sum.packets, line.packets),
+            bytes: both(sum.bytes, line.bytes),
+            frames: sum.frames + line.frames,
+            keyframes: sum.keyframes + line.keyframes,
+            lost: sum.lost + line.lost,
+            recovered: sum.recovered + line.recovered,
+            arrival: newer.arrival,
+            rtt_us: newer.rtt_us,
+        }
+    })
+}
+
+fn both(one: [u64; 2], other: [u64; 2]) -> [u64; 2] {
+    [one[0] + other[0], one[1] + other[1]]
+}
+
+/// True if packets of a WebRTC publisher come in now.
+pub(super) fn is_fed(now: Time, intake: &Intake) -> bool {
+    intake.arrival > Time::ZERO && now.since(intake.arrival) < SILENT_AFTER
+}
+
+#[expect(clippy::cast_precision_loss, reason = "frames of some seconds are few")]
+fn rates(active: &mut Active, span: Span, before: Intake, now: Intake) {
+    let progress = &mut active.progress;
+    let ns = span.0.max(1);
+    for track in [VIDEO, AUDIO] {
+        let bits = now.bytes[track].saturating_sub(before.bytes[track]) * 8;
+        progress.bitrate_bps[track] = bits.saturating_mul(1_000_000_000) / ns;
+    }
+    progress.fps = now.frames.saturating_sub(before.frames) as f64 * 1e9 / ns as f64;
+}
+
+fn refused(name: &StreamName, refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Taken => Problem::new(
+            409,
+            "stream-taken",
+            "Somebody publishes this stream",
+            format!("{name} has a publisher, and it is not to be replaced"),
+            "choose another name, or let the operator set takeover = \"replace\" for it",
+        ),
+        Refusal::Full | Refusal::NoMemory => Problem::new(
+            503,
+            "streams-full",
+            "No room for another stream",
+            refusal.to_string(),
+            "try again later or elsewhere; an operator may raise limits.streams_max",
+        )
+        .retry_after(STREAM_RETRY_AFTER_SECS),
+    }
+}
+
+/// Streams come and go by the minute.
+const STREAM_RETRY_AFTER_SECS: u32 = 30;
