@@ -5,9 +5,10 @@ use core::fmt;
 use core::ops::RangeInclusive;
 
 /// Slots of a log are this many bytes: one cache line of description and the packet.
-pub const SLOT_BYTES: usize = 1408;
+pub const SLOT_BYTES: usize = 1472;
 
-/// Most bytes of one RTP payload in the log.
+/// Most bytes of one RTP payload in the log. GStreamer's payloaders send 1,388 by default, and
+/// what a viewer's packet has around it leaves room for these in an Ethernet frame.
 pub const PAYLOAD_MAX: usize = SLOT_BYTES - 64;
 
 /// Most workers. Bound of the per-reader arrays in shared memory.
@@ -52,7 +53,7 @@ pub const LOG_PACKETS_MIN: u32 = 64;
 /// Most packets of a log: 1.4 GiB, ten minutes of 10 Mbit/s.
 pub const LOG_PACKETS_MAX: u32 = 1 << 20;
 
-/// Most streams: 4,096 logs of the default size are 90 GiB already.
+/// Most streams: 4,096 logs of the default size are 92 GiB already.
 pub const STREAMS_MAX: u32 = 4096;
 
 /// Most messages of a ring.

@@ -69,6 +69,8 @@ pub struct Piece<'a> {
     pub marker: bool,
     /// It is the first of a keyframe.
     pub starts_key: bool,
+    /// The last byte of the payload is padding.
+    pub padded: bool,
 }
 
 impl<'a> Piece<'a> {
@@ -88,6 +90,7 @@ impl<'a> Piece<'a> {
             // A marker on audio means that a talkspurt begins, which nobody tells us.
             marker: record.flags.has(Flags::LAST) && usize::from(record.track) == VIDEO,
             starts_key: record.flags.starts_keyframe(),
+            padded: record.flags.has(Flags::PADDED),
         })
     }
 

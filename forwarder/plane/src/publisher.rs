@@ -272,7 +272,7 @@ impl Publisher {
         }
         let Self { tracks, writer, .. } = self;
         let track = &mut tracks[lane];
-        let flags = match track.judge(header, payload) {
+        let mut flags = match track.judge(header, payload) {
             Ok(flags) => flags,
             Err(Useless { begins_frame }) => {
                 if begins_frame {
@@ -282,6 +282,11 @@ impl Publisher {
                 return Verdict::Unusable;
             }
         };
+        let mut padding: &[u8] = &[];
+        if track.is_padded(flags, payload.len()) {
+            flags |= Flags::PADDED;
+            padding = &[1];
+        }
         let capture = track.captured(now, header.timestamp);
         let timestamp = track.mapped(header.timestamp, capture, || {
             // What was appended in this turn counts as well.
@@ -296,7 +301,7 @@ impl Publisher {
             arrival: now,
             ..Record::default()
         };
-        match writer.append(&record, &[payload]) {
+        match writer.append(&record, &[payload, padding]) {
             Ok(_) => {
                 self.count(lane, flags, payload.len());
                 Verdict::Ingested

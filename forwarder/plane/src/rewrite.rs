@@ -2,7 +2,7 @@
 //! stream, and the header made of them. Hot.
 
 use link::command::{EXT_BYTES_MAX, TrackOut};
-use wire::rtp::{HEADER_BYTES, Header};
+use wire::rtp::{HEADER_BYTES, Header, PADDING};
 use wire::seq::newer32;
 use wire::time::Time;
 
@@ -133,17 +133,20 @@ impl OutTrack {
             self.newest_frame = piece.frame;
         }
         self.packets = self.packets.wrapping_add(1);
+        // RFC 3550 section 6.4.1: without header and padding.
+        let padding = usize::from(piece.padded);
+        let octets = piece.payload.len().saturating_sub(padding);
         self.octets = self
             .octets
-            .wrapping_add(u32::try_from(piece.payload.len()).unwrap_or_default());
-        self.header(index, timestamp, piece.marker)
+            .wrapping_add(u32::try_from(octets).unwrap_or_default());
+        self.header(index, timestamp, piece)
     }
 
     /// The header that a packet had when it was sent under `index`.
     pub fn stamp_again(&self, index: u64, piece: &Piece<'_>) -> Option<Stamped> {
         let segment = self.history.find(index)?;
         let timestamp = self.timestamp(segment, piece);
-        Some(self.header(index, timestamp, piece.marker))
+        Some(self.header(index, timestamp, piece))
     }
 
     /// The header of a retransmission (RFC 4588 section 4) of what was sent under `index`.
@@ -159,7 +162,7 @@ impl OutTrack {
             timestamp,
             ssrc: self.out.rtx_ssrc,
         };
-        Some(self.write(rtx_index, &header))
+        Some(self.write(rtx_index, &header, piece.padded))
     }
 
     /// The packet of the track that left under `index`, if it can be sent again.
@@ -200,22 +203,25 @@ impl OutTrack {
     }
 
     #[inline]
-    fn header(&self, index: u64, timestamp: u32, marker: bool) -> Stamped {
+    fn header(&self, index: u64, timestamp: u32, piece: &Piece<'_>) -> Stamped {
         let header = Header {
-            marker,
+            marker: piece.marker,
             payload_type: self.out.payload_type,
             sequence: low(index),
             timestamp,
             ssrc: self.out.ssrc,
         };
-        self.write(index, &header)
+        self.write(index, &header, piece.padded)
     }
 
     #[inline]
-    fn write(&self, index: u64, header: &Header) -> Stamped {
+    fn write(&self, index: u64, header: &Header, padded: bool) -> Stamped {
         let mut bytes = [0; HEADER_BYTES_MAX];
         let ext = self.out.ext.get(..usize::from(self.out.ext_bytes));
         let used = header.write(ext.unwrap_or_default(), &mut bytes);
+        if padded {
+            bytes[0] |= PADDING;
+        }
         Stamped { index, bytes, used }
     }
 }

@@ -2,6 +2,7 @@
 //! captured, and what its timestamps are in the log. Hot.
 
 use link::command::{TrackIn, Wants};
+use link::limits::PAYLOAD_MAX;
 use link::log::{Flags, Record};
 use wire::rtp::Header;
 use wire::seq::diff32;
@@ -109,6 +110,8 @@ pub struct InTrack {
     anchor: Option<(u32, Time)>,
     /// Added to timestamps for the log; `None`: nothing of this source is there yet.
     offset: Option<u32>,
+    /// Bytes of the packets of this frame, padding included; 0: none yet.
+    body_bytes: usize,
 }
 
 impl InTrack {
@@ -127,6 +130,7 @@ impl InTrack {
             is_video,
             anchor: None,
             offset: None,
+            body_bytes: 0,
         }
     }
 
@@ -294,6 +298,25 @@ impl InTrack {
         Ok(flags)
     }
 
+    /// True if a byte of padding is to be added to this packet, so that the packets of its frame
+    /// are of one size and each viewer gets them by one send: browsers cut a frame into packets of
+    /// two sizes that differ by one byte, the smaller ones first.
+    #[inline]
+    pub fn is_padded(&mut self, flags: Flags, payload_bytes: usize) -> bool {
+        if !self.is_video {
+            return false;
+        }
+        if flags.has(Flags::FIRST) {
+            self.body_bytes = 0;
+        }
+        // What is shorter, or alone, is the last of a run anyway.
+        let is_new = payload_bytes > self.body_bytes && !flags.has(Flags::LAST);
+        if is_new {
+            self.body_bytes = payload_bytes + 1;
+        }
+        payload_bytes + 1 == self.body_bytes && payload_bytes < PAYLOAD_MAX
+    }
+
     /// A report says when a timestamp was captured.
     pub fn set_anchor(&mut self, timestamp: u32, captured: Time) {
         self.anchor = Some((timestamp, captured));
@@ -362,6 +385,35 @@ mod tests {
         assert_eq!(after(Span::secs(1 << 30)), (1 << 30) - 1);
         assert_eq!(continued(&last, Time::ZERO, 90_000), 0);
         assert_eq!(continued(&last, Time::FAR, u32::MAX), (1 << 30) - 1);
+    }
+
+    #[test]
+    fn packets_of_a_frame_get_one_size() {
+        let mut track = InTrack::new(Time::ZERO, &TrackIn::default(), true);
+        let mut sizes = |frame: &[usize]| {
+            let last = frame.len() - 1;
+            let packet = |(at, &bytes): (usize, &usize)| {
+                let mut flags = Flags::NONE;
+                if at == 0 {
+                    flags |= Flags::FIRST;
+                }
+                if at == last {
+                    flags |= Flags::LAST;
+                }
+                bytes + usize::from(track.is_padded(flags, bytes))
+            };
+            frame.iter().enumerate().map(packet).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[1103, 1104, 1104, 1104]), [1104; 4]);
+        assert_eq!(sizes(&[1150, 1150, 1151]), [1151; 3]);
+        assert_eq!(sizes(&[1200, 1200, 700]), [1201, 1201, 700]);
+        assert_eq!(sizes(&[900]), [900]);
+        // Parameter sets before a keyframe are a run of their own.
+        assert_eq!(sizes(&[24, 1103, 1104, 1104]), [25, 1104, 1104, 1104]);
+        let mut longest = InTrack::new(Time::ZERO, &TrackIn::default(), true);
+        assert!(!longest.is_padded(Flags::FIRST, PAYLOAD_MAX));
+        let mut audio = InTrack::new(Time::ZERO, &TrackIn::default(), false);
+        assert!(!audio.is_padded(Flags::FIRST, 100));
     }
 
     #[test]

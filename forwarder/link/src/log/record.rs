@@ -23,6 +23,9 @@ impl Flags {
     pub const KEY: Self = Self(4);
     /// Nothing depends on this frame.
     pub const DISCARDABLE: Self = Self(8);
+    /// The last byte of the payload is RTP padding and says so: its value is 1 (RFC 3550 section
+    /// 5.1). Whoever sends the packet, once or again, sets the padding bit.
+    pub const PADDED: Self = Self(16);
 
     /// True if all flags of `other` are set here.
     #[must_use]

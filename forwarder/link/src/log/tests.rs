@@ -268,6 +268,18 @@ fn a_reader_that_holds_stalls_the_writer_after_the_slack_and_not_longer() {
 }
 
 #[test]
+fn the_packets_of_gstreamer_fit() {
+    // The payloaders' MTU of 1,400 less the header of RTP.
+    let (region, stream) = log();
+    let mut writer = region.log_writer(stream).unwrap();
+    let payload = vec![7; 1388];
+    assert_eq!(
+        writer.append(&record(VIDEO, Flags::FIRST), &[&payload]),
+        Ok(0)
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_refused_and_counts_for_nothing() {
     let (region, stream) = log();
     let mut writer = region.log_writer(stream).unwrap();
@@ -284,7 +296,7 @@ fn what_does_not_fit_is_refused_and_counts_for_nothing() {
     assert_eq!(writer.append_in_place(|_| None), Ok(None));
     let boast = |_: &mut [u8]| {
         Some(Record {
-            payload_bytes: 1345,
+            payload_bytes: 1409,
             ..video
         })
     };
@@ -295,7 +307,7 @@ fn what_does_not_fit_is_refused_and_counts_for_nothing() {
     let newest = writer.newest(VIDEO).unwrap();
     assert_eq!(
         (newest.track_seq, newest.frame, newest.payload_bytes),
-        (0, 1, 1344)
+        (0, 1, 1408)
     );
 }
 

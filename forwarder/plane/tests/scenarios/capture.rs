@@ -7,6 +7,7 @@ use link::ids::{CoreId, StreamId};
 use link::keys::{MasterKey, SrtpKeys};
 use link::stats::Counter;
 use seal::{Opener, Profile, Secret};
+use wire::datagram::RxMeta;
 use wire::demux::{Class, classify};
 use wire::rtp::Packet;
 use wire::time::{Span, Time};
@@ -114,20 +115,12 @@ fn browser(world: &mut World, stream: StreamId, master: MasterKey) -> Peer {
     })
 }
 
-#[test]
-fn all_that_a_browser_sent_is_in_the_log() {
-    let (datagrams, master) = (datagrams(), key());
-    let expected = expected(&datagrams, &master);
-    assert!(expected[VIDEO].len() > 400 && expected[AUDIO].len() > 200);
-    let mut world = World::new();
-    let stream = world.region.open_stream(0, "live/browser").unwrap();
-    let mut peer = browser(&mut world, stream, master);
-    let watcher = world.join(stream);
-    let at = world.viewers[peer.viewer].at;
+/// Sends what was captured at its time: how many packets of RTP and of RTCP.
+fn play(world: &mut World, at: RxMeta, datagrams: &[(Span, Vec<u8>)]) -> (usize, u64) {
     let began = world.now;
     let first = datagrams[0].0;
     let (mut rtp, mut rtcp) = (0, 0);
-    for (when, datagram) in &datagrams {
+    for (when, datagram) in datagrams {
         match classify(datagram) {
             Class::Rtp => rtp += 1,
             Class::Rtcp => rtcp += 1,
@@ -140,6 +133,20 @@ fn all_that_a_browser_sent_is_in_the_log() {
         world.now = Time(due.0.max(world.now.0));
         world.send(0, at, datagram);
     }
+    (rtp, rtcp)
+}
+
+#[test]
+fn all_that_a_browser_sent_is_in_the_log() {
+    let (datagrams, master) = (datagrams(), key());
+    let expected = expected(&datagrams, &master);
+    assert!(expected[VIDEO].len() > 400 && expected[AUDIO].len() > 200);
+    let mut world = World::new();
+    let stream = world.region.open_stream(0, "live/browser").unwrap();
+    let mut peer = browser(&mut world, stream, master);
+    let watcher = world.join(stream);
+    let at = world.viewers[peer.viewer].at;
+    let (rtp, rtcp) = play(&mut world, at, &datagrams);
     world.run(300, 1);
     let viewer = &world.viewers[watcher];
     viewer.assert_continuous();
@@ -162,6 +169,15 @@ fn all_that_a_browser_sent_is_in_the_log() {
     );
     assert!(intake.keyframes >= 1 && intake.frames > 100, "{intake:?}");
     assert_eq!((intake.lost, world.count(Counter::RtpUnknownSsrc)), (0, 0));
+    // A frame leaves as one run, although the browser cuts it into packets of two sizes.
+    let sound = expected[AUDIO].len() as u64;
+    let told: usize = world.viewers.iter().map(|viewer| viewer.rtcp.len()).sum();
+    let runs = world.count(Counter::RunSent) - sound - told as u64;
+    assert!(
+        runs <= intake.frames * 23 / 20,
+        "{runs} runs for {} frames",
+        intake.frames
+    );
     // It probed with padding and with repairs of what had come.
     assert_eq!(world.count(Counter::RtpPadding), 6);
     assert_eq!(world.count(Counter::RtpDuplicate), 6);
