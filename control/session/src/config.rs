@@ -3,7 +3,6 @@
 use crate::dtls::SetupError;
 use link::limits::CORES_MAX;
 use std::net::SocketAddr;
-use wire::rtp_ext::PlayoutDelay;
 use wire::time::Span;
 
 /// Our username fragments carry 24 bits of the viewer's index.
@@ -31,9 +30,6 @@ pub struct Config {
     pub handshake_timeout: Span,
     /// Canonical name of all tracks, also in RTCP; a token without blanks.
     pub cname: String,
-    /// Bounds of the viewers' jitter buffers, sent where the viewer offers the extension. `None`
-    /// leaves it to the browser.
-    pub playout_delay: Option<PlayoutDelay>,
     /// What a publisher is told that it may send at most, in bits a second, if it listens to REMB
     /// (draft-alvestrand-rmcat-remb-03); 0: it is not told.
     pub publisher_bitrate_max_bps: u64,
@@ -106,7 +102,6 @@ impl Default for Config {
             check_timeout: Span::secs(10),
             handshake_timeout: Span::secs(30),
             cname: "freshet".to_owned(),
-            playout_delay: None,
             publisher_bitrate_max_bps: 20_000_000,
             prefer_dtls13: false,
         }

@@ -31,7 +31,8 @@ impl Sessions {
         let offer = Offer::parse(offer).inspect_err(|_| *refused += 1)?;
         let plan = plan(&offer, &stream.description).inspect_err(|_| *refused += 1)?;
         let viewer = self.admit(now)?;
-        let tracks = self.tracks(&plan);
+        let playout_delay = stream.playout_delay;
+        let tracks = self.tracks(&plan, playout_delay);
         let newcomer = Newcomer {
             viewer,
             stream: stream.id,
@@ -46,7 +47,7 @@ impl Sessions {
                 &Sending {
                     cname: &config.cname,
                     ssrcs: tracks.map(|track| [track.ssrc, track.rtx_ssrc]),
-                    playout_delay: config.playout_delay.is_some(),
+                    playout_delay: playout_delay.is_some(),
                 },
             )
         });
@@ -56,7 +57,11 @@ impl Sessions {
         Ok(created)
     }
 
-    fn tracks(&mut self, plan: &Plan<'_>) -> [TrackOut; TRACKS_MAX] {
+    fn tracks(
+        &mut self,
+        plan: &Plan<'_>,
+        playout_delay: Option<PlayoutDelay>,
+    ) -> [TrackOut; TRACKS_MAX] {
         let [video, video_rtx, audio, audio_rtx] = self.random.ssrcs();
         let mut tracks = [TrackOut::default(); TRACKS_MAX];
         for (index, [ssrc, rtx_ssrc]) in [(VIDEO, [video, video_rtx]), (AUDIO, [audio, audio_rtx])]
@@ -74,7 +79,7 @@ impl Sessions {
                 rtx_first_index: self.random.first_index(),
                 ..TrackOut::default()
             };
-            if let Some((delay, (id, _))) = self.config.playout_delay.zip(plan.playout_delay) {
+            if let Some((delay, (id, _))) = playout_delay.zip(plan.playout_delay) {
                 set_extension(&mut track, id, delay);
             }
             tracks[index] = track;

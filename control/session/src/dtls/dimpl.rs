@@ -1,8 +1,17 @@
-//! Owns DTLS 1.3 by dimpl: sans-IO already, so this is a translation of times and outputs.
+//! Owns DTLS by dimpl: sans-IO already, so this is a translation of times and outputs.
+//!
+//! It speaks 1.3 with those who can, and 1.2 with the few whose certificate OpenSSL refuses: as a
+//! server that wants each curve of a certificate to be named in the ClientHello, although what is
+//! named there bounds the server's choice, not the client's (RFC 8422 section 5.1).
 
-use super::MTU_BYTES;
 use super::engine::{Secrets, Step};
-use dimpl::{Config, DtlsCertificate, Error, Output, SrtpProfile};
+use super::{EngineKind, MTU_BYTES};
+use dimpl::crypto::{CryptoProvider, HashAlgorithm, SignatureAlgorithm, SignatureVerifier};
+use dimpl::{Config, ConfigBuilder, CryptoError, DtlsCertificate, Error, Output, SrtpProfile};
+use openssl::hash::MessageDigest;
+use openssl::pkey::Id;
+use openssl::sign::Verifier;
+use openssl::x509::X509;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::srtp::Profile;
@@ -27,7 +36,8 @@ const NEVER: Span = Span::secs(24 * 3600);
 
 /// What all associations share.
 pub(super) struct Shared {
-    config: Arc<Config>,
+    dtls13: Arc<Config>,
+    dtls12: Arc<Config>,
     certificate: DtlsCertificate,
     /// What [`Time::ZERO`] is called in the library's notion of time. Not a clock: only spans
     /// that were passed in are ever added to it.
@@ -36,6 +46,7 @@ pub(super) struct Shared {
 
 /// One association, the server side.
 pub(super) struct Engine {
+    kind: EngineKind,
     dtls: dimpl::Dtls,
     origin: Instant,
     deadline: Option<Time>,
@@ -47,20 +58,20 @@ pub(super) struct Engine {
 
 impl Shared {
     pub(super) fn new(certificate: DtlsCertificate) -> Result<Self, Error> {
-        let config = Config::builder()
-            .mtu(MTU_BYTES)
-            .use_server_cookie(false) // the ICE check has proved the address
-            .require_client_certificate(true)
-            .flight_start_rto(RTO)
-            .flight_retries(RETRIES)
-            .build()?;
+        let dtls13 = settings().build()?;
+        let any_curve = CryptoProvider {
+            signature_verification: &AnyCurve,
+            ..dtls13.crypto_provider().clone()
+        };
+        let dtls12 = settings().with_crypto_provider(any_curve).build()?;
         #[expect(
             clippy::disallowed_methods,
             reason = "there is no other way to name an Instant"
         )]
         let origin = Instant::now();
         Ok(Self {
-            config: Arc::new(config),
+            dtls13: Arc::new(dtls13),
+            dtls12: Arc::new(dtls12),
             certificate,
             origin,
         })
@@ -69,10 +80,22 @@ impl Shared {
 
 impl Engine {
     pub(super) fn server(shared: &Shared, now: Time) -> Self {
-        let certificate = shared.certificate.clone();
-        let instant = at(shared.origin, now);
+        let (config, instant) = (Arc::clone(&shared.dtls13), at(shared.origin, now));
+        let dtls = dimpl::Dtls::new_13(config, shared.certificate.clone(), instant);
+        Self::new(shared, EngineKind::Dtls13, dtls)
+    }
+
+    /// With DTLS 1.2, for a client with an ECDSA certificate on any curve.
+    pub(super) fn server12(shared: &Shared, now: Time) -> Self {
+        let (config, instant) = (Arc::clone(&shared.dtls12), at(shared.origin, now));
+        let dtls = dimpl::Dtls::new_12(config, shared.certificate.clone(), instant);
+        Self::new(shared, EngineKind::Dtls12, dtls)
+    }
+
+    fn new(shared: &Shared, kind: EngineKind, dtls: dimpl::Dtls) -> Self {
         Self {
-            dtls: dimpl::Dtls::new_13(Arc::clone(&shared.config), certificate, instant),
+            kind,
+            dtls,
             origin: shared.origin,
             deadline: None,
             certificate: Vec::new(),
@@ -80,6 +103,10 @@ impl Engine {
             told: false,
             material: None,
         }
+    }
+
+    pub(super) fn kind(&self) -> EngineKind {
+        self.kind
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -153,6 +180,50 @@ impl Engine {
                 })
             }
             None => Step::Failed,
+        }
+    }
+}
+
+fn settings() -> ConfigBuilder {
+    Config::builder()
+        .mtu(MTU_BYTES)
+        .use_server_cookie(false) // the ICE check has proved the address
+        .require_client_certificate(true)
+        .flight_start_rto(RTO)
+        .flight_retries(RETRIES)
+}
+
+/// Verifies what a client of DTLS 1.2 has signed, whatever curve its key is on.
+#[derive(Debug)]
+struct AnyCurve;
+
+impl SignatureVerifier for AnyCurve {
+    fn verify_signature(
+        &self,
+        certificate: &[u8],
+        data: &[u8],
+        signature: &[u8],
+        hash: HashAlgorithm,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<(), CryptoError> {
+        let digest = match (algorithm, hash) {
+            (SignatureAlgorithm::ECDSA, HashAlgorithm::SHA256) => MessageDigest::sha256(),
+            (SignatureAlgorithm::ECDSA, HashAlgorithm::SHA384) => MessageDigest::sha384(),
+            (signature, hash) => {
+                return Err(CryptoError::UnsupportedSignaturePair { signature, hash });
+            }
+        };
+        let key = X509::from_der(certificate)
+            .and_then(|certificate| certificate.public_key())
+            .map_err(|_| CryptoError::CertificateParseFailed)?;
+        if key.id() != Id::EC {
+            return Err(CryptoError::UnsupportedPublicKeyAlgorithm);
+        }
+        let verified = Verifier::new(digest, &key)
+            .and_then(|mut verifier| verifier.verify_oneshot(signature, data));
+        match verified {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(CryptoError::InvalidSignatureFormat),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Secrets {
 impl Engine {
     pub(super) fn kind(&self) -> EngineKind {
         match self {
-            Self::Dimpl(_) => EngineKind::Dtls13,
+            Self::Dimpl(engine) => engine.kind(),
             Self::OpenSsl(_) => EngineKind::Dtls12,
         }
     }

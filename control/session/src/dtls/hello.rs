@@ -13,10 +13,13 @@ const RECORD_HEADER_BYTES: usize = 13;
 const MESSAGE_HEADER_BYTES: usize = 12;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const SUPPORTED_GROUPS: u16 = 10;
 const USE_SRTP: u16 = 14;
 const SUPPORTED_VERSIONS: u16 = 43;
 const DTLS_1_2: u16 = 0xfefd;
 const DTLS_1_3: u16 = 0xfefc;
+const SECP224R1: u16 = 21;
+const FFDHE2048: u16 = 256;
 
 /// Datagrams of a ClientHello that is not complete.
 #[derive(Debug, Default)]
@@ -37,6 +40,18 @@ pub struct Hello {
     pub dtls12: bool,
     /// SRTP profiles that we know, in the client's order.
     pub profiles: Vec<Profile>,
+    /// Finite fields are among the groups, and P-224 is not: the client is GnuTLS.
+    pub gnutls_groups: bool,
+}
+
+impl Hello {
+    /// True for FFmpeg with GnuTLS, which takes part with a certificate on P-224, a curve that it
+    /// does not name here.
+    #[must_use]
+    pub fn hides_its_curve(&self) -> bool {
+        let by_ffmpeg = self.profiles == [Profile::Aes128CmSha1_80];
+        by_ffmpeg && self.gnutls_groups && !self.dtls13
+    }
 }
 
 /// A record of a datagram.
@@ -166,6 +181,11 @@ fn read(body: &[u8]) -> Option<Hello> {
         let (value, after) = vector16(extensions.get(2..)?)?;
         extensions = after;
         match kind {
+            SUPPORTED_GROUPS => {
+                let groups = vector16(value)?.0;
+                let names = |group| groups.chunks_exact(2).any(|named| be16(named) == group);
+                hello.gnutls_groups = names(FFDHE2048) && !names(SECP224R1);
+            }
             USE_SRTP => {
                 let ids = vector16(value)?.0.chunks_exact(2).map(be16);
                 hello.profiles = ids.filter_map(Profile::from_id).take(8).collect();

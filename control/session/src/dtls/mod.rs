@@ -39,7 +39,7 @@ pub struct Context {
 pub enum EngineKind {
     /// DTLS 1.3 by dimpl.
     Dtls13,
-    /// DTLS 1.2 by OpenSSL.
+    /// DTLS 1.2 by OpenSSL, or by dimpl for those whom OpenSSL refuses.
     Dtls12,
 }
 
@@ -202,6 +202,9 @@ impl Dtls {
         let mut engine = match choose(hello, context.prefer_dtls13)? {
             EngineKind::Dtls13 => {
                 Engine::Dimpl(Box::new(dimpl::Engine::server(&context.dimpl, now)))
+            }
+            EngineKind::Dtls12 if hello.hides_its_curve() => {
+                Engine::Dimpl(Box::new(dimpl::Engine::server12(&context.dimpl, now)))
             }
             EngineKind::Dtls12 => Engine::OpenSsl(
                 openssl::Engine::server(&context.openssl).map_err(|_| Failure::Handshake)?,

@@ -117,6 +117,25 @@ fn every_kind_of_client_gets_the_same_keys_as_we_do() {
 }
 
 #[test]
+fn a_certificate_on_a_curve_that_the_hello_does_not_name_is_taken() {
+    let context = Context::new(false).unwrap();
+    for certificate in [CertificateKind::P224, CertificateKind::P256] {
+        let now = Time(5);
+        let mut peer = DtlsPeer::new(PeerKind::Client12(certificate), &ALL[2..], now);
+        let mut dtls = Dtls::server(fingerprint_of(&peer));
+        let engine = dimpl::Engine::server12(&context.dimpl, now);
+        dtls.state = State::Running(Engine::Dimpl(Box::new(engine)));
+        let progress = talk(&context, &mut dtls, &mut peer, now);
+        let [Progress::Established(established)] = &progress[..] else {
+            panic!("{certificate:?}: {progress:?}");
+        };
+        assert_eq!(established.engine, EngineKind::Dtls12);
+        assert_eq!(established.keys.profile, Aes128CmSha1_80);
+        assert!(same_keys(&established.keys, peer.keys.as_ref().unwrap()));
+    }
+}
+
+#[test]
 fn we_are_the_client_where_the_peer_wants_it() {
     let context = Context::new(false).unwrap();
     for certificate in [
@@ -350,6 +369,7 @@ fn the_engine_is_the_one_with_the_cheaper_profile() {
         dtls13,
         dtls12,
         profiles: profiles.to_vec(),
+        ..Hello::default()
     };
     let chromium = [Aes128CmSha1_80, AeadAes256Gcm, AeadAes128Gcm];
     let firefox = [

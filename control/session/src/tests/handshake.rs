@@ -1,6 +1,6 @@
 //! From the POST to keys: every kind of viewer, every kind of network.
 
-use super::world::{ALL, Network, World, config};
+use super::world::{ALL, Network, STREAM, World, config};
 use crate::dtls::testing::{CertificateKind, PeerKind};
 use crate::{Cause, Config, EngineKind, Failure, Output, SessionState};
 use link::command::{AUDIO, Command, VIDEO};
@@ -20,7 +20,7 @@ fn a_viewer_gets_what_its_answer_said() {
     assert_eq!(core, world.core);
     assert_eq!(add.peer, world.viewers[viewer].peer);
     assert_eq!(add.local, super::world::local());
-    assert_eq!(add.stream, super::world::STREAM);
+    assert_eq!(add.stream, STREAM);
     let [video, audio] = [add.tracks[VIDEO], add.tracks[AUDIO]];
     assert_eq!(
         (video.payload_type, video.rtx_payload_type, video.clock_hz),
@@ -293,13 +293,8 @@ fn two_thousand_handshakes_leave_nothing_behind() {
 #[test]
 fn playout_delay_goes_into_the_answer_and_onto_the_packets() {
     let delay = wire::rtp_ext::PlayoutDelay::from_ms(0, 100);
-    let mut world = World::with(
-        Config {
-            playout_delay: Some(delay),
-            ..config()
-        },
-        6,
-    );
+    let mut world = World::new(6);
+    world.sessions.stream_paced(STREAM, Some(delay));
     let viewer = world.join(PeerKind::Client13, &ALL);
     world.run(Span::millis(200));
     let answer = &world.viewers[viewer].created.as_ref().unwrap().answer;

@@ -17,6 +17,7 @@ fn chromium() -> Hello {
             Profile::AeadAes256Gcm,
             Profile::AeadAes128Gcm,
         ],
+        gnutls_groups: false,
     }
 }
 
@@ -56,6 +57,23 @@ fn both_orders_of_the_fragments_will_do() {
         assert_eq!(hello, chromium());
         assert_eq!(datagrams, [CHROMIUM[order[0]], CHROMIUM[order[1]]]);
     }
+}
+
+#[test]
+fn ffmpeg_with_gnutls_hides_the_curve_of_its_certificate() {
+    let ffmpeg =
+        include_bytes!("../../../../../tests/corpus/dtls/ffmpeg81_gnutls_client_hello.bin");
+    let (hello, _) = Assembly::default().push(ffmpeg).unwrap();
+    assert!(hello.dtls12 && !hello.dtls13);
+    assert_eq!(hello.profiles, [Profile::Aes128CmSha1_80]);
+    assert!(hello.hides_its_curve());
+    assert!(!chromium().hides_its_curve());
+    // Another program with GnuTLS has a certificate that anybody takes.
+    let other = Hello {
+        profiles: vec![Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80],
+        ..hello
+    };
+    assert!(!other.hides_its_curve());
 }
 
 #[test]
