@@ -1,8 +1,10 @@
 //! Owns publishers: the programs with which people send live video, and what they send.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::netns::Namespace;
 use crate::process::{Process, command};
+use crate::wait::skip;
 
 /// What ffmpeg makes and sends.
 #[derive(Clone, Copy, Debug)]
@@ -109,4 +111,60 @@ pub fn live_transmit(url: &str, ts: &Path, port: u16, folder: &Path) -> (Process
         tool,
         Process::start("ffmpeg-udp", folder, &command("ffmpeg", &arguments)),
     )
+}
+
+/// FFmpeg's own WHIP muxer, with these arguments of `publish/whip_av.py`; it says "live" and, when
+/// it was asked to stop, "ended". Wants [`have_ffmpeg_whip`].
+#[must_use]
+pub fn ffmpeg_whip(url: &str, more: &[&str], folder: &Path) -> Process {
+    let script = script("whip_av.py");
+    let arguments = [&[script.as_str(), url][..], more].concat();
+    Process::start("ffmpeg-whip", folder, &command(av_python(), &arguments))
+}
+
+/// GStreamer's webrtcbin in a namespace: libnice binds its sockets to devices, and never gets from
+/// there to 127.0.0.1. With these arguments of `publish/webrtc_gst.py`. Wants [`have_webrtcbin`].
+#[must_use]
+pub fn webrtcbin(from: &Namespace, url: &str, more: &[&str], folder: &Path) -> Process {
+    let script = script("webrtc_gst.py");
+    let inside = ["netns", "exec", from.name(), PYTHON, &script, url];
+    let arguments = [&inside[..], more].concat();
+    Process::start("webrtcbin", folder, &command("ip", &arguments))
+}
+
+/// True if FFmpeg's libraries with the WHIP muxer are there, which `tests/run tools` puts into the
+/// target folder: Debian's are too old.
+///
+/// # Panics
+/// When they are missing and skipping is forbidden.
+#[must_use]
+pub fn have_ffmpeg_whip() -> bool {
+    let python = av_python();
+    python.is_file() || skip(&format!("{} not found: tests/run tools", python.display()))
+}
+
+/// True if GStreamer can be had from Python, with webrtcbin.
+///
+/// # Panics
+/// When it is missing and skipping is forbidden.
+#[must_use]
+pub fn have_webrtcbin() -> bool {
+    let script = script("webrtc_gst.py");
+    let imports = command(PYTHON, &[&script, "--help"]).output();
+    let is_there = imports.is_ok_and(|output| output.status.success());
+    is_there || skip("GStreamer's webrtcbin and its bindings to Python not found: tests/run tools")
+}
+
+/// Debian's bindings belong to Debian's Python, whichever comes first in the path.
+const PYTHON: &str = "/usr/bin/python3";
+
+fn script(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/publish");
+    folder.join(name).to_string_lossy().into_owned()
+}
+
+fn av_python() -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its path");
+    let target = own.ancestors().nth(3).expect("target/PROFILE/deps/test");
+    target.join("tools/av/bin/python")
 }

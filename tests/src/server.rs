@@ -292,7 +292,11 @@ impl Drop for Server {
 }
 
 /// The binary under test: `FRESHET_BIN`, or built now from this tree with the profile of the tests.
-fn binary() -> &'static Path {
+///
+/// # Panics
+/// When it does not build.
+#[must_use]
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(path) = std::env::var_os("FRESHET_BIN") {

@@ -270,6 +270,37 @@ fn buffered_ms(browser: &mut Chromium) -> f64 {
     told.as_f64().unwrap_or_else(|| panic!("{told}"))
 }
 
+#[test]
+fn a_stream_of_lowest_latency_waits_for_no_late_sound() {
+    let _turn = alone();
+    if !ready(&["ffmpeg"]) {
+        return;
+    }
+    let toml = "[[stream]]\nname = \"now\"\nlatency = \"lowest\"\n";
+    let server = Server::start(Setup {
+        toml: toml.to_owned(),
+        ..Setup::default()
+    });
+    // Sound comes 200 ms late, as by ffmpeg's default.
+    let mut held = Vec::new();
+    for stream in ["now", "smooth"] {
+        let _publisher = Ffmpeg::default().to(&server.srt_url(stream, ""), server.folder());
+        server.wait_live(stream);
+        let mut browser = Chromium::start();
+        browser.open(&server.url(BLANK)).unwrap();
+        play(&mut browser, &server, stream);
+        sleep(Duration::from_secs(12));
+        held.push(buffered_ms(&mut browser));
+        browser.must_show_a_moving_picture();
+    }
+    println!(
+        "pictures wait {:.1} ms, and {:.1} ms without the setting",
+        held[0], held[1]
+    );
+    assert!(held[0] < 30.0 && held[0] < held[1], "{held:?}");
+    server.must_be_unharmed();
+}
+
 /// Waits for a picture that the page has not shown yet.
 const NEXT_FRAME: &str = "
     const video = document.querySelector('video');

@@ -1,6 +1,7 @@
 //! Owns the command line.
 
 use crate::config::Override;
+use crate::conform::Protocol;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -27,6 +28,8 @@ Examples:
   freshet config > freshet.toml       start a configuration; every key is explained in it
   freshet doctor                      does this host let it run well?
   freshet tune --check                what could be tuned (changes nothing)
+  freshet conform whep http://127.0.0.1:8080/whep/demo
+                                      does a server keep to its standard? (any server)
 
 Publish, for example:
   ffmpeg -re -i in.mp4 -c:v libx264 -bf 0 -g 60 -tune zerolatency -c:a aac -f mpegts \\
@@ -65,7 +68,26 @@ Examples:
   sudo freshet tune --apply           sets what --check shows; remembers what was there
   sudo freshet tune --undo            puts back what was there")]
     Tune(TuneArgs),
+    /// Check a WHIP or WHEP server, this one or any other, against its standard.
+    ///
+    /// Sends requests and offers as clients do, but no media, and prints for each rule whether it
+    /// is kept. Every session that is made is deleted again. WHEP: somebody must publish the
+    /// stream. WHIP: nobody should; the stream is published a few times, for a moment each.
+    ///
+    /// Exit code 0: no rule that must be kept is broken; 1: one is; 2: nothing can be said.
+    #[command(after_help = CONFORM_EXAMPLES)]
+    Conform(ConformArgs),
 }
+
+const CONFORM_EXAMPLES: &str = "\
+Examples:
+  freshet conform whep http://127.0.0.1:8080/whep/demo
+  freshet conform whip http://127.0.0.1:8080/whip/conform
+  freshet conform whip http://media.example:8889/mystream/whip --token SECRET
+  freshet conform whep http://127.0.0.1:8080/whep/demo --json | jq '.[] | select(.verdict==\"fail\")'
+
+PASS kept, FAIL broken (must), WARN broken (should), INFO how this server does it, SKIP not checked.
+https is not checked by this build: give the http address behind the proxy that speaks TLS.";
 
 /// How to serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -167,6 +189,34 @@ pub struct TuneArgs {
     pub undo: bool,
 }
 
+/// Which server to check, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ConformArgs {
+    /// What the server is to be.
+    pub protocol: Protocol,
+    /// The endpoint, where offers are posted: http://HOST[:PORT]/PATH.
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Bearer token to send; that it is needed is checked as well.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "CONFORM_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// Origin of the page that we seem to be; for servers that let in only some.
+    #[arg(long, value_name = "URL", default_value = "https://player.example")]
+    pub origin: String,
+    /// Seconds to wait for each answer.
+    #[arg(long = "timeout", value_name = "SECS", default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=120))]
+    pub timeout_secs: u64,
+    /// Print JSON: an array of objects, one a rule.
+    #[arg(long)]
+    pub json: bool,
+}
+
 impl Cli {
     /// The command, `serve` if none was given.
     #[must_use]
@@ -238,6 +288,17 @@ mod tests {
         }
         assert_eq!(overrides.len(), 7);
         assert_eq!(overrides[2].value, "c,d");
+    }
+
+    #[test]
+    fn a_server_to_check_has_a_protocol() {
+        let Command::Conform(args) = parse("conform whep http://h/whep/a --json").unwrap() else {
+            panic!("another command");
+        };
+        assert_eq!(args.protocol, Protocol::Whep);
+        assert!(args.json && args.timeout_secs == 5);
+        assert!(parse("conform http://h/whep/a").is_err());
+        assert!(parse("conform whip http://h/a --timeout 0").is_err());
     }
 
     #[test]

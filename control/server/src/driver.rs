@@ -18,6 +18,7 @@ use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
 use lines::Lines;
 use link::region::{LinkError, Region};
+use link::stats::Intake;
 use link::wake::Sleeper;
 use media::clip::Looper;
 use session::srt::Counters as SrtCounters;
@@ -327,6 +328,7 @@ fn newcomer(kind: PublisherKind) -> Active {
         remote: None,
         since: clock::now(),
         progress: Progress::default(),
+        taken_before: Intake::default(),
         measured: None,
         srt: None,
         latency: None,

@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod config;
+mod conform;
 mod control;
 mod doctor;
 mod driver;
@@ -71,6 +72,7 @@ fn run(command: Command) -> io::Result<ExitCode> {
             Ok(doctor::doctor(&args, &config, more))
         }
         Command::Tune(args) => Ok(doctor::tune(&args, &Config::default())),
+        Command::Conform(args) => block_on(1, async move { Ok(conform::run(&args).await) }),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Owns the defaults as code and the ranges of all keys.
 
 use super::{
-    Accept, Backend, Bframes, Config, Http, Idle, Limits, Listen, Log, LogFormat, Media, Secret,
-    Srt, StreamRule, Streams, Takeover, addresses,
+    Accept, Backend, Bframes, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat, Media,
+    Secret, Srt, StreamRule, Streams, Takeover, addresses,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -313,6 +313,7 @@ impl Default for Streams {
             accept: Accept::Any,
             takeover: Takeover::Refuse,
             bframes: Bframes::Report,
+            latency: Latency::Smooth,
             opus_bitrate_bps: 128_000,
         }
     }

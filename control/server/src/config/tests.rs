@@ -1,6 +1,7 @@
 //! Configuration: what is taken, what is refused, and what is said about it.
 
 use super::*;
+use crate::control::StreamName;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -62,7 +63,7 @@ fn the_example_of_a_stream_is_right_and_complete() {
     // Every optional key is there: none is None.
     let named = example.lines().filter(|line| line.contains(" = ")).count();
     assert_eq!(all.len(), named);
-    assert_eq!(all.len(), 7);
+    assert_eq!(all.len(), 8);
 }
 
 #[test]
@@ -75,6 +76,7 @@ fn every_key_can_be_set_by_the_environment() {
             ("streams.accept", _) => "listed",
             ("streams.takeover", _) => "replace",
             ("streams.bframes", _) => "refuse",
+            ("streams.latency", _) => "lowest",
             ("log.format", _) => "json",
             ("limits.log_packets", _) => "32768",
             ("http.allowed_origins", _) => "https://a.example,https://b.example",

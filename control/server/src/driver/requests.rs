@@ -81,6 +81,10 @@ impl Driver {
     }
 
     fn whep_post(&mut self, name: &StreamName, offer: &str) -> Result<Created, Problem> {
+        if let Some(stream) = self.streams.id(name) {
+            let latency = self.config.borrow().stream_settings(name).latency;
+            self.sessions.stream_paced(stream, latency.playout_delay());
+        }
         let created = self.sessions.whep_post(clock::now(), name.as_str(), offer);
         let created = created.map_err(|e| problem(&e))?;
         self.streams.count_session(name);

@@ -20,10 +20,12 @@ impl Driver {
                     .session_view(session.as_str())
                     .and_then(|view| view.peer)
                     .map(|peer| std::net::SocketAddr::from(peer).to_string()),
-                bytes: intake.bytes.iter().sum(),
-                packets: intake.packets.iter().sum(),
-                loss: intake.lost,
-                retransmissions: intake.recovered,
+                bytes: since(intake.bytes, active.taken_before.bytes),
+                packets: since(intake.packets, active.taken_before.packets),
+                loss: intake.lost.saturating_sub(active.taken_before.lost),
+                retransmissions: intake
+                    .recovered
+                    .saturating_sub(active.taken_before.recovered),
                 rtt_ms: (intake.rtt_us > 0).then(|| millis(Span::micros(intake.rtt_us))),
                 ..publisher_view(active)
             },
@@ -126,6 +128,12 @@ pub(super) fn publisher_view(active: &Active) -> PublisherView {
             .latency
             .and_then(|latency| u32::try_from(latency.as_millis()).ok()),
     }
+}
+
+/// What has come of both tracks since there had been so much.
+fn since(now: [u64; 2], before: [u64; 2]) -> u64 {
+    let tracks = now.iter().zip(before);
+    tracks.map(|(now, before)| now.saturating_sub(before)).sum()
 }
 
 /// Profile and level as SDP has them.

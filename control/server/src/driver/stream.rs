@@ -36,6 +36,8 @@ pub struct Active {
     /// What has gone into the log. Of a WebRTC publisher only what is measured over the last
     /// second: the rest is counted by its worker.
     pub progress: Progress,
+    /// What workers had taken in of the stream before it came.
+    pub taken_before: Intake,
     /// What its worker had taken in when that was measured.
     pub measured: Option<(Time, Intake)>,
     /// What SRT says of it.

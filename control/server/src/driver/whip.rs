@@ -74,6 +74,7 @@ impl Streams {
             .map_err(|error| super::requests::problem(&error))?;
         let epoch = self.next_epoch();
         let settings = config.stream_settings(name);
+        let region = self.region.clone();
         let stream = self
             .vacate(name, &settings, sessions)
             .map_err(|refusal| refused(name, refusal))?;
@@ -87,6 +88,7 @@ impl Streams {
         stream.start(Active {
             epoch,
             session: Some(created.id.clone()),
+            taken_before: intake(&region, stream.id),
             ..super::newcomer(PublisherKind::Whip)
         });
         stream.negotiated = published.description;
