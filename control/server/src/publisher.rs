@@ -273,7 +273,7 @@ fn record(packet: &Packet<'_>, now: Time) -> Record {
         }
     }
     Record {
-        track: if packet.track == Track::Video { 0 } else { 1 },
+        lane: if packet.track == Track::Video { 0 } else { 1 },
         flags,
         timestamp: packet.timestamp,
         capture: packet.capture,

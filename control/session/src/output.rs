@@ -176,7 +176,8 @@ impl fmt::Debug for Output {
                     Command::RestartIce { .. } => "RestartIce",
                     Command::AddPublisher(_) => "AddPublisher",
                     Command::RemovePublisher(_) => "RemovePublisher",
-                    Command::AskKeyframe(_) => "AskKeyframe",
+                    Command::AskKeyframe(..) => "AskKeyframe",
+                    Command::ChooseLayer(..) => "ChooseLayer",
                     Command::CloseStream(_) => "CloseStream",
                 };
                 write!(f, "Command({core:?}, {name})")

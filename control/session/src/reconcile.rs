@@ -7,6 +7,7 @@ use crate::sessions::Sessions;
 use link::command::Command;
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
+use link::lanes::Lanes;
 use wire::time::Time;
 
 impl Sessions {
@@ -33,7 +34,7 @@ impl Sessions {
                 let forgotten = session.ice.on_moved(now, peer, core);
                 self.table.bind(peer, viewer.index, forgotten);
             }
-            Event::KeyframeWanted(stream) => self.on_keyframe_wanted(stream),
+            Event::KeyframeWanted(stream, lanes) => self.on_keyframe_wanted(stream, lanes),
             Event::PublisherAdded(stream) => self.on_publisher_added(core, stream),
             Event::PublisherRefused(stream) => self.on_publisher_refused(now, core, stream),
         }
@@ -117,10 +118,10 @@ impl Sessions {
     }
 
     /// Whoever publishes a stream by a session is asked by its own worker.
-    fn on_keyframe_wanted(&mut self, stream: StreamId) {
+    fn on_keyframe_wanted(&mut self, stream: StreamId, lanes: Lanes) {
         let publisher = self.publisher_of(stream).and_then(|p| p.placed.as_ref());
         match publisher.map(|placed| placed.core) {
-            Some(core) => self.command(core, Command::AskKeyframe(stream)),
+            Some(core) => self.command(core, Command::AskKeyframe(stream, lanes)),
             None => self.output(Output::KeyframeWanted(stream)),
         }
     }

@@ -7,6 +7,7 @@ use crate::ice::Ice;
 use link::command::{AddPublisher, AddViewer, Command, TRACKS_MAX, TrackIn, TrackOut};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::SrtpKeys;
+use link::lanes::LANES_MAX;
 use std::borrow::Borrow;
 use std::fmt;
 use wire::peer::{Ip, Peer};
@@ -62,8 +63,11 @@ pub(crate) struct Session {
 /// What makes a session a publisher's.
 pub(crate) struct Publishing {
     pub(crate) description: StreamDescription,
-    pub(crate) tracks: [TrackIn; TRACKS_MAX],
+    /// By lane: several of video if it sends several encodings.
+    pub(crate) lanes: [TrackIn; LANES_MAX],
     /// 0: none, as in the command.
+    pub(crate) rid_id: u8,
+    pub(crate) repaired_rid_id: u8,
     pub(crate) transport_cc_id: u8,
     pub(crate) remb_bps: u64,
     /// The log has been asked for: see `Output::PublisherReady`.
@@ -162,7 +166,9 @@ impl Session {
                 viewer: Some(self.viewer),
                 peer: placed.peer,
                 keys: placed.keys,
-                tracks: publishing.tracks,
+                lanes: publishing.lanes,
+                rid_id: publishing.rid_id,
+                repaired_rid_id: publishing.repaired_rid_id,
                 transport_cc_id: publishing.transport_cc_id,
                 remb_bps: publishing.remb_bps,
             });

@@ -7,6 +7,8 @@ use crate::sdp::plan::{Plan, plan};
 use crate::sessions::Sessions;
 use crate::signalling::{Created, Newcomer, section_of};
 use link::command::{AUDIO, TRACKS_MAX, TrackOut, VIDEO};
+use link::ids::StreamId;
+use link::lanes::LAYERS;
 use wire::rtp_ext::{Block, PlayoutDelay};
 use wire::time::Time;
 
@@ -32,7 +34,8 @@ impl Sessions {
         let plan = plan(&offer, &stream.description).inspect_err(|_| *refused += 1)?;
         let viewer = self.admit(now)?;
         let playout_delay = stream.playout_delay;
-        let tracks = self.tracks(&plan, playout_delay);
+        let layered = self.is_layered(stream.id);
+        let tracks = self.tracks(&plan, playout_delay, layered);
         let newcomer = Newcomer {
             viewer,
             stream: stream.id,
@@ -48,6 +51,7 @@ impl Sessions {
                     cname: &config.cname,
                     ssrcs: tracks.map(|track| [track.ssrc, track.rtx_ssrc]),
                     playout_delay: playout_delay.is_some(),
+                    layered,
                 },
             )
         });
@@ -57,10 +61,22 @@ impl Sessions {
         Ok(created)
     }
 
+    /// Whether the publisher of a stream sends several encodings.
+    fn is_layered(&self, stream: StreamId) -> bool {
+        let publishing = self
+            .publisher_of(stream)
+            .and_then(|session| session.publishing.as_ref());
+        publishing.is_some_and(|publishing| {
+            let is_there = |lane: &usize| publishing.lanes[*lane].clock_hz != 0;
+            LAYERS.iter().filter(|lane| is_there(lane)).count() > 1
+        })
+    }
+
     fn tracks(
         &mut self,
         plan: &Plan<'_>,
         playout_delay: Option<PlayoutDelay>,
+        layered: bool,
     ) -> [TrackOut; TRACKS_MAX] {
         let [video, video_rtx, audio, audio_rtx] = self.random.ssrcs();
         let mut tracks = [TrackOut::default(); TRACKS_MAX];
@@ -79,18 +95,22 @@ impl Sessions {
                 rtx_first_index: self.random.first_index(),
                 ..TrackOut::default()
             };
+            let mut block = Block::new();
             if let Some((delay, (id, _))) = playout_delay.zip(plan.playout_delay) {
-                set_extension(&mut track, id, delay);
+                block.push(id, &delay.to_bytes());
             }
+            if let Some((id, _)) = plan.transport_cc.filter(|_| layered) {
+                let at = block.push(id, &[0; 2]).unwrap_or(0);
+                track.transport_cc_at = u8::try_from(at).unwrap_or(0);
+            }
+            set_extension(&mut track, &block);
             tracks[index] = track;
         }
         tracks
     }
 }
 
-fn set_extension(track: &mut TrackOut, id: u8, delay: PlayoutDelay) {
-    let mut block = Block::new();
-    block.push(id, &delay.to_bytes());
+fn set_extension(track: &mut TrackOut, block: &Block) {
     let bytes = block.as_bytes();
     if let (Some(place), Ok(len)) = (track.ext.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
         place.copy_from_slice(bytes);

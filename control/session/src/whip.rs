@@ -8,8 +8,9 @@ use crate::sdp::publish::{Feedback, PublishPlan, plan};
 use crate::session::Publishing;
 use crate::sessions::Sessions;
 use crate::signalling::{Created, Newcomer, section_of};
-use link::command::{Codec, TRACKS_MAX, TrackIn, TrackOut, Wants};
+use link::command::{Codec, Rid, TRACKS_MAX, TrackIn, TrackOut, VIDEO, Wants};
 use link::ids::StreamId;
+use link::lanes::{LANES_MAX, LAYERS};
 use wire::time::Time;
 
 /// A session that publishes, and what its stream will consist of.
@@ -87,14 +88,14 @@ fn publishing(plan: &PublishPlan<'_>, bitrate_max_bps: u64) -> Publishing {
         audio.map_or(0, |_| AudioCodec::CLOCK_HZ),
     ];
     let codecs = [video.map_or(Codec::Unknown, keyframes_of), Codec::Unknown];
-    let mut tracks = [TrackIn::default(); TRACKS_MAX];
+    let mut lanes = [TrackIn::default(); LANES_MAX];
     let mut listens_to_remb = false;
-    for (index, track) in tracks.iter_mut().enumerate() {
+    for (index, lane) in lanes.iter_mut().take(TRACKS_MAX).enumerate() {
         let Some(plan) = plan.tracks[index] else {
             continue;
         };
         listens_to_remb |= plan.feedback.remb;
-        *track = TrackIn {
+        *lane = TrackIn {
             ssrc: plan.ssrc,
             rtx_ssrc: plan.rtx_ssrc,
             clock_hz: clocks[index],
@@ -102,11 +103,24 @@ fn publishing(plan: &PublishPlan<'_>, bitrate_max_bps: u64) -> Publishing {
             rtx_payload_type: plan.rtx.unwrap_or(0),
             codec: codecs[index],
             wants: wants(plan.feedback),
+            rid: Rid::default(),
+        };
+    }
+    let simulcast = plan.simulcast.as_ref();
+    let rids = simulcast.map_or(&[][..], |simulcast| &simulcast.rids);
+    for (lane, (_, rid)) in LAYERS.into_iter().zip(rids) {
+        lanes[lane] = TrackIn {
+            rid: *rid,
+            ..lanes[VIDEO]
         };
     }
     Publishing {
         description: plan.description,
-        tracks,
+        lanes,
+        rid_id: simulcast.map_or(0, |simulcast| simulcast.rid_id),
+        repaired_rid_id: simulcast
+            .and_then(|simulcast| simulcast.repaired_rid_id)
+            .unwrap_or(0),
         transport_cc_id: plan.transport_cc.unwrap_or(0),
         remb_bps: if listens_to_remb { bitrate_max_bps } else { 0 },
         announced: false,

@@ -6,16 +6,17 @@ pub use encoding::COMMAND_BYTES;
 
 use crate::ids::{StreamId, ViewerId};
 use crate::keys::SrtpKeys;
+use crate::lanes::{LANES_MAX, Lanes};
 use wire::peer::{Ip, Peer};
 use zeroize::Zeroize;
 
-/// Tracks of a stream that a viewer can be sent: at most one video and one audio for now.
+/// Tracks of a stream that a viewer can be sent: at most one video and one audio.
 pub const TRACKS_MAX: usize = 2;
 
-/// Index of the video track in every per-track array.
+/// Index of the video track in every per-track array, and of the lowest layer among the lanes.
 pub const VIDEO: usize = 0;
 
-/// Index of the audio track in every per-track array.
+/// Index of the audio track in every per-track array, and among the lanes.
 pub const AUDIO: usize = 1;
 
 /// Most bytes of the fixed header-extension block of a track.
@@ -53,8 +54,10 @@ pub struct TrackOut {
     pub rtx_payload_type: u8,
     /// Bytes used of `ext`, a multiple of 4; 0: no header extension.
     pub ext_bytes: u8,
-    /// Always zero.
-    pub reserved: u8,
+    /// Where in `ext` the two bytes of the transport-wide sequence number are, which count the
+    /// packets to this viewer (draft-holmer-rmcat-transport-wide-cc-extensions-01); 0: nowhere.
+    /// Only where there is an RTX stream: what is sent again as it was cannot have a new number.
+    pub transport_cc_at: u8,
     /// The whole extension block put on each packet (profile, length, elements, padding).
     pub ext: [u8; EXT_BYTES_MAX],
     /// SRTP index (ROC << 16 | sequence number) of the first media packet. After a restart of the
@@ -87,14 +90,14 @@ pub struct AddViewer {
     pub rtcp_first_index: u64,
 }
 
-/// How a publisher sends one track.
+/// How a publisher sends one lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrackIn {
     /// SSRC of the media; 0: it is learnt from the first packet of this payload type.
     pub ssrc: u32,
     /// SSRC of the retransmissions (RFC 4588); 0: it is learnt likewise.
     pub rtx_ssrc: u32,
-    /// RTP clock in Hz; 0: there is no such track.
+    /// RTP clock in Hz; 0: there is no such lane.
     pub clock_hz: u32,
     /// Payload type of the media, 1 to 127; 0: whatever has the SSRC.
     pub payload_type: u8,
@@ -104,6 +107,43 @@ pub struct TrackIn {
     pub codec: Codec,
     /// What the publisher may be asked for.
     pub wants: Wants,
+    /// The name of this encoding if there are several (RFC 8851): its sources are told by it, as
+    /// they have the payload type in common.
+    pub rid: Rid,
+}
+
+/// Most characters of the name of an encoding. Browsers take what the page gives them, which is
+/// one letter or a word; RFC 8852 allows 255.
+pub const RID_BYTES_MAX: usize = 16;
+
+/// The name of an encoding (RFC 8852 section 3), zeros after it; all zeros: it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rid(pub [u8; RID_BYTES_MAX]);
+
+impl Rid {
+    /// `None`: it is empty, or too long.
+    #[must_use]
+    pub fn new(name: &[u8]) -> Option<Self> {
+        if name.is_empty() || name.contains(&0) {
+            return None;
+        }
+        let mut rid = [0; RID_BYTES_MAX];
+        rid.get_mut(..name.len())?.copy_from_slice(name);
+        Some(Self(rid))
+    }
+
+    /// True if there is no name.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0[0] == 0
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        &self.0[..end.unwrap_or(RID_BYTES_MAX)]
+    }
 }
 
 /// What may be asked of a publisher of one track, one bit each.
@@ -147,8 +187,13 @@ pub struct AddPublisher {
     pub peer: Peer,
     /// SRTP keys; only `receive` is used.
     pub keys: SrtpKeys,
-    /// What it sends, by track index.
-    pub tracks: [TrackIn; TRACKS_MAX],
+    /// What it sends, by lane. Layers of video are in ascending order: see [`crate::lanes`].
+    pub lanes: [TrackIn; LANES_MAX],
+    /// Identifiers of the header extensions that name an encoding and what a repair is of
+    /// (RFC 8852), 1 to 14; 0: not negotiated.
+    pub rid_id: u8,
+    /// See `rid_id`.
+    pub repaired_rid_id: u8,
     /// Identifier of the transport-wide sequence number extension
     /// (draft-holmer-rmcat-transport-wide-cc-extensions-01), 1 to 14; 0: not negotiated.
     pub transport_cc_id: u8,
@@ -175,6 +220,26 @@ pub enum Codec {
     Av1 = 5,
 }
 
+/// What a viewer may be sent of the video of a stream that has layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// This lane; `None`: the best that its path carries.
+    pub lane: Option<u8>,
+    /// No spatial layer above this one within the lane; 255: all.
+    pub spatial_max: u8,
+    /// No temporal layer above this one; 255: all.
+    pub temporal_max: u8,
+}
+
+impl Pin {
+    /// The best that the path carries.
+    pub const NONE: Self = Self {
+        lane: None,
+        spatial_max: u8::MAX,
+        temporal_max: u8::MAX,
+    };
+}
+
 /// What control asks of a worker. Every command may be given twice without harm.
 #[derive(Clone, Copy)]
 pub enum Command {
@@ -197,8 +262,11 @@ pub enum Command {
     AddPublisher(AddPublisher),
     /// Forget the publisher of this stream, whichever it is; its viewer stays.
     RemovePublisher(StreamId),
-    /// Ask the publisher of this stream for a keyframe: viewers of another core want one.
-    AskKeyframe(StreamId),
+    /// Ask the publisher of this stream for a keyframe of these lanes: viewers of another core want
+    /// one.
+    AskKeyframe(StreamId, Lanes),
+    /// Let this viewer have one layer, or choose for it.
+    ChooseLayer(ViewerId, Pin),
     /// The log of this stream is about to be reused: forget its viewers, publisher and readers.
     CloseStream(StreamId),
 }
@@ -215,7 +283,8 @@ impl Zeroize for Command {
             Self::AddPublisher(add) => add.keys.zeroize(),
             Self::RemoveViewer(_)
             | Self::RemovePublisher(_)
-            | Self::AskKeyframe(_)
+            | Self::AskKeyframe(..)
+            | Self::ChooseLayer(..)
             | Self::CloseStream(_) => {}
         }
     }

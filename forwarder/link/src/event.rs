@@ -1,8 +1,11 @@
 //! Owns what a worker tells control. Hints: when the ring is full they are counted and lost.
 
 use crate::codec::{Put, Take};
-use crate::command::encoding::{put_id, put_peer, put_stream, take_id, take_peer, take_stream};
+use crate::command::encoding::{
+    put_id, put_peer, put_stream, take_id, take_lanes, take_peer, take_stream,
+};
 use crate::ids::{StreamId, ViewerId};
+use crate::lanes::Lanes;
 use wire::peer::Peer;
 
 /// Why a viewer was let go.
@@ -28,9 +31,9 @@ pub enum Event {
     ViewerGone(ViewerId, Gone),
     /// A valid check has moved this viewer to another address (RFC 8445 section 2.4).
     ViewerMoved(ViewerId, Peer),
-    /// A viewer wants a keyframe and the log has none: ask the publisher, if it can be asked. Not
+    /// Viewers want a keyframe of these lanes and the log has none: ask the publisher, if it can be asked. Not
     /// told by the worker that has the publisher: it asks by itself.
-    KeyframeWanted(StreamId),
+    KeyframeWanted(StreamId, Lanes),
     /// The worker feeds this stream from its publisher now.
     PublisherAdded(StreamId),
     /// The worker could not take the publisher of this stream: its log has another writer, its keys
@@ -64,7 +67,10 @@ impl Event {
                 put_id(put.u32(VIEWER_MOVED), *viewer);
                 put_peer(&mut put, *peer);
             }
-            Self::KeyframeWanted(stream) => put_stream(put.u32(KEYFRAME_WANTED), *stream),
+            Self::KeyframeWanted(stream, lanes) => {
+                put_stream(put.u32(KEYFRAME_WANTED), *stream);
+                put.u8(lanes.0);
+            }
             Self::PublisherAdded(stream) => put_stream(put.u32(PUBLISHER_ADDED), *stream),
             Self::PublisherRefused(stream) => put_stream(put.u32(PUBLISHER_REFUSED), *stream),
         }
@@ -79,7 +85,9 @@ impl Event {
             VIEWER_REFUSED => Self::ViewerRefused(take_id(&mut take)?),
             VIEWER_GONE => Self::ViewerGone(take_id(&mut take)?, Gone::from_id(take.u32()?)?),
             VIEWER_MOVED => Self::ViewerMoved(take_id(&mut take)?, take_peer(&mut take)?),
-            KEYFRAME_WANTED => Self::KeyframeWanted(take_stream(&mut take)?),
+            KEYFRAME_WANTED => {
+                Self::KeyframeWanted(take_stream(&mut take)?, take_lanes(&mut take)?)
+            }
             PUBLISHER_ADDED => Self::PublisherAdded(take_stream(&mut take)?),
             PUBLISHER_REFUSED => Self::PublisherRefused(take_stream(&mut take)?),
             _ => return None,

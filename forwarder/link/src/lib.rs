@@ -22,6 +22,7 @@ pub mod ids;
 #[cfg(not(loom))]
 pub mod keeper;
 pub mod keys;
+pub mod lanes;
 mod life;
 pub mod limits;
 pub mod log;

@@ -1,7 +1,7 @@
 //! Owns the counters: one block for each worker and one line for each stream and worker. One
 //! writer each. Hot.
 
-use crate::command::TRACKS_MAX;
+use crate::lanes::LANES_MAX;
 use crate::sync::Shared;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use wire::time::Time;
@@ -220,18 +220,21 @@ pub(crate) struct StreamLine {
     intake: [AtomicU64; INTAKE_WORDS],
 }
 
-/// Words of an [`Intake`]: with them a line of the table is two cache lines.
-const INTAKE_WORDS: usize = 10;
+/// Words of an [`Intake`]: with them a line of the table is three cache lines.
+const INTAKE_WORDS: usize = 3 * LANES_MAX + 6;
 
 /// What the worker that has a stream's publisher has taken in, over all publishers of this
 /// generation of the stream, and what is known of the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intake {
-    /// Media packets appended to the log, by track.
-    pub packets: [u64; TRACKS_MAX],
+    /// Media packets appended to the log, by lane.
+    pub packets: [u64; LANES_MAX],
     /// Payload bytes of them.
-    pub bytes: [u64; TRACKS_MAX],
-    /// Frames of video that began.
+    pub bytes: [u64; LANES_MAX],
+    /// Width and height of the newest keyframe by lane, in pixels, where the packets tell; 0: not
+    /// known.
+    pub sizes: [(u16, u16); LANES_MAX],
+    /// Frames of video that began, of all layers.
     pub frames: u64,
     /// Keyframes among them.
     pub keyframes: u64,
@@ -312,38 +315,35 @@ impl StreamStats {
 
 impl Intake {
     fn words(&self) -> [u64; INTAKE_WORDS] {
-        let [video, audio] = self.packets;
-        let [video_bytes, audio_bytes] = self.bytes;
-        [
-            video,
-            audio,
-            video_bytes,
-            audio_bytes,
+        let mut words = [0; INTAKE_WORDS];
+        for lane in 0..LANES_MAX {
+            let (width, height) = self.sizes[lane];
+            words[3 * lane] = self.packets[lane];
+            words[3 * lane + 1] = self.bytes[lane];
+            words[3 * lane + 2] = u64::from(width) << 16 | u64::from(height);
+        }
+        words[3 * LANES_MAX..].copy_from_slice(&[
             self.frames,
             self.keyframes,
             self.lost,
             self.recovered,
             self.arrival.0,
             self.rtt_us,
-        ]
+        ]);
+        words
     }
 
     fn of_words(words: [u64; INTAKE_WORDS]) -> Self {
-        let [
-            video,
-            audio,
-            video_bytes,
-            audio_bytes,
-            frames,
-            keyframes,
-            lost,
-            recovered,
-            arrival,
-            rtt_us,
-        ] = words;
+        let (lanes, rest) = words.split_at(3 * LANES_MAX);
+        let &[frames, keyframes, lost, recovered, arrival, rtt_us] = rest else {
+            return Self::default();
+        };
+        let side = |word: u64| u16::try_from(word & 0xffff).unwrap_or(0);
+        let of = |word: usize| core::array::from_fn(|lane| lanes[3 * lane + word]);
         Self {
-            packets: [video, audio],
-            bytes: [video_bytes, audio_bytes],
+            packets: of(0),
+            bytes: of(1),
+            sizes: of(2).map(|word| (side(word >> 16), side(word))),
             frames,
             keyframes,
             lost,

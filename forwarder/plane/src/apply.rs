@@ -1,10 +1,9 @@
 //! Owns commands: what control asks becomes entries in the tables. Every command may come twice.
 
-use link::command::{
-    AddPublisher, AddViewer, Command, IceCredentials, TRACKS_MAX, TrackOut, VIDEO,
-};
+use link::command::{AddPublisher, AddViewer, Command, IceCredentials, Pin, TRACKS_MAX, TrackOut};
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
+use link::lanes::Lanes;
 use link::stats::Counter;
 use wire::datagram::RxMeta;
 use wire::time::Time;
@@ -13,6 +12,7 @@ use crate::Plane;
 use crate::flow::Target;
 use crate::keyframe::{begin, restart};
 use crate::publishers::Home;
+use crate::rewrite::Cap;
 use crate::viewer::{Phase, Viewer};
 
 /// The last generation that fits an SRTP index (48 bits), and an SRTCP one (31 bits).
@@ -31,7 +31,8 @@ impl Plane {
             Command::RemovePublisher(stream) => {
                 self.publishers.remove(*stream, &mut self.flows);
             }
-            Command::AskKeyframe(stream) => self.ask_keyframe(*stream),
+            Command::AskKeyframe(stream, lanes) => self.ask_keyframe(*stream, *lanes),
+            Command::ChooseLayer(viewer, pin) => self.choose_layer(*viewer, *pin),
             Command::CloseStream(stream) => self.close_stream(*stream),
         }
     }
@@ -70,7 +71,7 @@ impl Plane {
         let slot = tables.viewers.insert(stream, viewer)?;
         let viewer = tables.viewers.at_mut(slot)?;
         if !viewer.is_publisher {
-            stream.wants_key |= begin(self.now, viewer, stream);
+            stream.wants_key = stream.wants_key.or(begin(self.now, viewer, stream));
             if viewer.phase == Phase::CatchUp {
                 tables.lists.join(slot, viewer);
             }
@@ -121,24 +122,37 @@ impl Plane {
         taken.then_some(())
     }
 
-    fn ask_keyframe(&mut self, id: StreamId) {
+    fn ask_keyframe(&mut self, id: StreamId, lanes: Lanes) {
         let stream = self.tables.streams.at(id.index);
         let is_ours = stream.is_some_and(|stream| stream.id == id);
-        if !is_ours || !self.publishers.wish(id.index) {
+        if !is_ours || !self.publishers.wish(id.index, lanes) {
             self.outlets.stats.add(Counter::CommandStale, 1);
         }
+    }
+
+    fn choose_layer(&mut self, viewer: ViewerId, pin: Pin) {
+        let slot = self.tables.viewers.slot_of(viewer);
+        let Some(viewer) = slot.and_then(|slot| self.tables.viewers.at_mut(slot)) else {
+            self.outlets.stats.add(Counter::CommandStale, 1);
+            return;
+        };
+        viewer.cold.pin = pin;
+        viewer.next_cap = Cap {
+            spatial: pin.spatial_max,
+            temporal: pin.temporal_max,
+        };
     }
 
     fn update_viewer(&mut self, slot: u32, add: &AddViewer) {
         let Some(viewer) = self.tables.viewers.at_mut(slot) else {
             return;
         };
-        let had_video = viewer.taken.has(VIDEO);
+        let had_video = viewer.takes_video;
         viewer.renegotiate(add);
-        if had_video != viewer.taken.has(VIDEO)
+        if had_video != viewer.takes_video
             && let Some(stream) = self.tables.streams.at_mut(viewer.stream)
         {
-            stream.wants_key |= restart(viewer, stream);
+            stream.wants_key = stream.wants_key.or(restart(self.now, viewer, stream));
             if viewer.phase == Phase::CatchUp {
                 self.tables.lists.join(slot, viewer);
             }

@@ -1,14 +1,16 @@
 //! Owns how a burst is cut into runs of equal segments, once for all viewers. Hot.
 //!
 //! A run is a stretch of the log that every viewer can be sent by one GSO send: packets of one
-//! track with payloads of one size, and at its end at most one that is shorter: the last of a
+//! lane with payloads of one size, and at its end at most one that is shorter: the last of a
 //! frame, or audio that came in between. Tracks have sequence numbers of their own, so that audio
-//! may change places with video; packets of one track never change places.
+//! may change places with video; packets of one lane never change places. Where there are several
+//! layers of video a burst is cut once for each of them.
 
 use core::ops::Range;
 
 use arrayvec::ArrayVec;
-use link::command::{EXT_BYTES_MAX, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, EXT_BYTES_MAX};
+use link::lanes::{LANES_MAX, Lanes};
 use link::log::{Flags, Pinned};
 use wire::datagram::{RUN_BYTES_MAX, SEGMENTS_MAX};
 use wire::rtp::HEADER_BYTES;
@@ -19,58 +21,25 @@ pub const PIECES_MAX: usize = SEGMENTS_MAX as usize;
 /// Most bytes that header and tag add to a payload: fixed header, extension, a tag of 16.
 const OVERHEAD_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX + 16;
 
-/// A set of tracks, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tracks(pub u8);
-
-impl Tracks {
-    /// Every track.
-    pub const ALL: Self = Self((1 << TRACKS_MAX) - 1);
-
-    /// This track alone.
-    #[inline]
-    pub const fn only(track: usize) -> Self {
-        Self(1 << track)
-    }
-
-    /// True if `track` is among them.
-    #[inline]
-    pub const fn has(self, track: usize) -> bool {
-        self.0 >> track & 1 == 1
-    }
-
-    /// These and `track`.
-    #[inline]
-    pub const fn with(self, track: usize) -> Self {
-        Self(self.0 | 1 << track)
-    }
-
-    /// These without `track`.
-    #[inline]
-    pub const fn without(self, track: usize) -> Self {
-        Self(self.0 & !(1 << track))
-    }
-}
-
 /// What fan-out needs to know of one packet of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<'a> {
     /// The RTP payload.
     pub payload: &'a [u8],
-    /// Its number within the track.
+    /// Its number within the lane.
     pub seq: u64,
     /// Its RTP timestamp in the stream's own count.
     pub timestamp: u32,
-    /// Its frame's number within the track.
+    /// Its frame's number within the lane.
     pub frame: u32,
-    /// Its track, below [`TRACKS_MAX`].
-    pub track: u8,
-    /// The marker bit.
-    pub marker: bool,
-    /// It is the first of a keyframe.
-    pub starts_key: bool,
-    /// The last byte of the payload is padding.
-    pub padded: bool,
+    /// Its lane, below [`LANES_MAX`].
+    pub lane: u8,
+    /// Its spatial layer within the lane.
+    pub spatial: u8,
+    /// Its temporal layer within the lane.
+    pub temporal: u8,
+    /// What the log says of it.
+    pub flags: Flags,
 }
 
 impl<'a> Piece<'a> {
@@ -78,26 +47,46 @@ impl<'a> Piece<'a> {
     #[inline]
     pub fn read(log: &'a Pinned<'_>, position: u64) -> Option<Self> {
         let record = log.record(position)?;
-        if usize::from(record.track) >= TRACKS_MAX {
+        if usize::from(record.lane) >= LANES_MAX {
             return None;
         }
         Some(Self {
             payload: log.payload(position),
-            seq: record.track_seq,
+            seq: record.lane_seq,
             timestamp: record.timestamp,
             frame: record.frame,
-            track: record.track,
-            // A marker on audio means that a talkspurt begins, which nobody tells us.
-            marker: record.flags.has(Flags::LAST) && usize::from(record.track) == VIDEO,
-            starts_key: record.flags.starts_keyframe(),
-            padded: record.flags.has(Flags::PADDED),
+            lane: record.lane,
+            spatial: record.spatial,
+            temporal: record.temporal,
+            flags: record.flags,
         })
     }
 
-    /// The track as an index.
+    /// The lane as an index.
     #[inline]
     pub fn lane(&self) -> usize {
-        usize::from(self.track)
+        usize::from(self.lane)
+    }
+
+    /// It is the first of a keyframe.
+    #[inline]
+    pub fn starts_key(&self) -> bool {
+        self.flags.starts_keyframe() && self.lane() != AUDIO
+    }
+
+    /// The marker bit of a viewer that gets no spatial layer above `spatial_max`. On audio it
+    /// would mean that a talkspurt begins, which nobody tells us.
+    #[inline]
+    pub fn marker(&self, spatial_max: u8) -> bool {
+        let is_last = self.flags.has(Flags::LAST)
+            || self.spatial == spatial_max && self.flags.has(Flags::ENDS_LAYER);
+        is_last && self.lane() != AUDIO
+    }
+
+    /// The last byte of the payload is padding.
+    #[inline]
+    pub fn is_padded(&self) -> bool {
+        self.flags.has(Flags::PADDED)
     }
 }
 
@@ -107,10 +96,10 @@ pub struct Run {
     /// Its packets among the burst's, in the order in which they are sent.
     from: u8,
     to: u8,
-    /// Packets by track.
-    pub packets: [u8; TRACKS_MAX],
-    /// Payload bytes by track.
-    pub payload_bytes: [u32; TRACKS_MAX],
+    /// Packets by lane.
+    pub packets: [u8; LANES_MAX],
+    /// Payload bytes by lane.
+    pub payload_bytes: [u32; LANES_MAX],
     /// Position in the log after the run.
     pub end: u64,
 }
@@ -122,28 +111,34 @@ pub struct Burst<'a> {
     runs: ArrayVec<Run, PIECES_MAX>,
     /// Positions in the log that the burst covers.
     pub range: Range<u64>,
-    /// Where the newest keyframe within the burst starts.
-    pub key: Option<u64>,
+    /// Where the newest keyframe of each lane within the burst starts.
+    pub keys: [Option<u64>; LANES_MAX],
+    /// The lanes that have packets in the range, whether they were cut or not.
+    pub lanes: Lanes,
+    /// Some packets are of a layer above the lowest of their lane.
+    pub is_layered: bool,
 }
 
 /// The run that is being cut.
 #[derive(Clone, Copy)]
 struct Shape {
-    body_track: u8,
+    body_lane: u8,
     body_bytes: usize,
-    /// Track of the shorter last packet, if there is one already.
+    /// Lane of the shorter last packet, if there is one already.
     tail: Option<u8>,
     bytes: usize,
 }
 
 impl<'a> Burst<'a> {
-    /// Cuts as much of `range` as one burst holds, skipping what is not of `tracks`.
-    pub fn cut(log: &'a Pinned<'_>, range: Range<u64>, tracks: Tracks, segments_max: u8) -> Self {
+    /// Cuts as much of `range` as one burst holds, skipping what is not of `lanes`.
+    pub fn cut(log: &'a Pinned<'_>, range: Range<u64>, lanes: Lanes, segments_max: u8) -> Self {
         let mut burst = Self {
             pieces: ArrayVec::new(),
             runs: ArrayVec::new(),
             range: range.start..range.start,
-            key: None,
+            keys: [None; LANES_MAX],
+            lanes: Lanes::default(),
+            is_layered: false,
         };
         let segments_max = segments_max.clamp(1, SEGMENTS_MAX);
         let mut shape = None;
@@ -152,10 +147,13 @@ impl<'a> Burst<'a> {
                 break;
             }
             if let Some(piece) = Piece::read(log, position) {
-                if piece.starts_key && piece.lane() == VIDEO {
-                    burst.key = Some(position);
+                let lane = piece.lane();
+                burst.lanes = burst.lanes.with(lane);
+                burst.is_layered |= piece.spatial | piece.temporal != 0;
+                if piece.starts_key() {
+                    burst.keys[lane] = Some(position);
                 }
-                if tracks.has(piece.lane()) {
+                if lanes.has(lane) {
                     burst.push(&mut shape, piece, segments_max);
                 }
             }
@@ -185,18 +183,15 @@ impl<'a> Burst<'a> {
         self.range.is_empty()
     }
 
-    /// Payload bytes of all packets.
-    pub fn payload_bytes(&self) -> u64 {
-        self.runs()
-            .iter()
-            .map(|run| {
-                run.payload_bytes
-                    .iter()
-                    .copied()
-                    .map(u64::from)
-                    .sum::<u64>()
-            })
-            .sum()
+    /// Payload bytes of all packets by lane.
+    pub fn payload_bytes(&self) -> [u64; LANES_MAX] {
+        let mut sums = [0; LANES_MAX];
+        for run in self.runs() {
+            for (sum, bytes) in sums.iter_mut().zip(run.payload_bytes) {
+                *sum += u64::from(bytes);
+            }
+        }
+        sums
     }
 
     fn push(&mut self, shape: &mut Option<Shape>, piece: Piece<'a>, segments_max: u8) {
@@ -234,7 +229,7 @@ impl<'a> Burst<'a> {
 impl Shape {
     fn starting(piece: &Piece<'_>) -> Self {
         Self {
-            body_track: piece.track,
+            body_lane: piece.lane,
             body_bytes: piece.payload.len(),
             tail: None,
             bytes: piece.payload.len() + OVERHEAD_MAX,
@@ -249,8 +244,8 @@ impl Shape {
         if bytes > RUN_BYTES_MAX {
             return None;
         }
-        let is_body = piece.track == self.body_track;
-        // Another track may have a longer extension: it has to fit for every viewer.
+        let is_body = piece.lane == self.body_lane;
+        // Another lane may have a longer extension: it has to fit for every viewer.
         let fits_last = if is_body {
             payload_bytes < self.body_bytes
         } else {
@@ -259,22 +254,20 @@ impl Shape {
         let before_tail = match self.tail {
             None if is_body && payload_bytes == self.body_bytes => false,
             None if fits_last => {
-                self.tail = Some(piece.track);
+                self.tail = Some(piece.lane);
                 false
             }
-            // One short packet of another track, then a longer one: the short one goes last.
+            // One short packet of another lane, then a longer one: the short one goes last.
             None if !is_body
                 && self.bytes == self.body_bytes + OVERHEAD_MAX
                 && self.body_bytes + EXT_BYTES_MAX <= payload_bytes =>
             {
-                self.tail = Some(self.body_track);
-                self.body_track = piece.track;
+                self.tail = Some(self.body_lane);
+                self.body_lane = piece.lane;
                 self.body_bytes = payload_bytes;
                 true
             }
-            Some(tail) if is_body && tail != piece.track && payload_bytes == self.body_bytes => {
-                true
-            }
+            Some(tail) if is_body && tail != piece.lane && payload_bytes == self.body_bytes => true,
             _ => return None,
         };
         self.bytes = bytes;

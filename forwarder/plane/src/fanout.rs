@@ -4,15 +4,20 @@
 //! the new bursts for all, and at last those who catch up, so that a crowd of newcomers waits
 //! behind the viewers who watch.
 
-use link::command::VIDEO;
+use core::ops::Range;
+
+use arrayvec::ArrayVec;
+use link::command::{AUDIO, TRACKS_MAX, VIDEO};
+use link::lanes::{LAYERS, LAYERS_MAX, Lanes, track_of};
 use link::limits::Limits;
 use link::log::Pinned;
 use wire::datagram::{Egress, RunMeta};
 use wire::time::{Span, Time};
 
-use crate::burst::{Burst, Run, Tracks};
+use crate::burst::{Burst, PIECES_MAX, Piece, Run};
 use crate::keyframe::rejoin;
 use crate::nack::Repairs;
+use crate::rewrite::Cap;
 use crate::stream::{Stream, Streams};
 use crate::viewer::{Phase, Viewer};
 use crate::viewers::{NONE, Viewers};
@@ -185,11 +190,12 @@ fn live_stream<E: Egress>(
     let mut from = stream.seen.clamp(range.start, range.end);
     let before = turn.done;
     for _ in 0..BURSTS_PER_TURN {
-        let burst = Burst::cut(&log, from..range.end, Tracks::ALL, turn.segments_max);
+        let bursts = Bursts::cut(&log, from..range.end, turn.segments_max);
+        let burst = &bursts.whole;
         if burst.is_empty() {
             break;
         }
-        stream.rate.add(turn.now, burst.payload_bytes());
+        stream.hearing.note(turn.now, burst.payload_bytes());
         from = burst.range.end;
         let mut slot = stream.first_viewer;
         for _ in 0..stream.viewers {
@@ -197,7 +203,7 @@ fn live_stream<E: Egress>(
                 break;
             };
             let next = viewer.next;
-            live_viewer(turn, slot, viewer, &burst, lists);
+            live_viewer(turn, slot, viewer, bursts.of(viewer), lists);
             slot = next;
         }
     }
@@ -226,6 +232,12 @@ fn live_viewer<E: Egress>(
         if viewer.cursor < burst.range.start && !viewer.is_worn {
             lists.block(slot, viewer);
         }
+        return;
+    }
+    let next_lane = usize::from(viewer.next_lane);
+    if viewer.next_lane != viewer.lane && burst.keys[next_lane].is_some() {
+        // It changes its lane in the midst of the burst: in the next turn, by itself.
+        lists.block(slot, viewer);
         return;
     }
     match send_burst(turn, viewer, burst) {
@@ -267,8 +279,8 @@ fn send_burst<E: Egress>(
 #[inline]
 fn start_at_key(viewer: &mut Viewer, burst: &Burst<'_>) {
     if viewer.phase == Phase::Waiting
-        && viewer.taken.has(VIDEO)
-        && let Some(key) = burst.key
+        && viewer.takes_video
+        && let Some(key) = burst.keys[usize::from(viewer.lane)]
         && key < viewer.cursor
     {
         viewer.phase = Phase::CatchUp;
@@ -291,10 +303,23 @@ fn catch_up_live<E: Egress>(
     let end = seen.min(range.end);
     if viewer.cursor < end && is_too_late(turn.now, &log, viewer.cursor) {
         turn.done.skips += 1;
-        stream.wants_key |= rejoin(viewer, &log, end);
+        stream.wants_key = stream.wants_key.or(rejoin(viewer, &log, end));
     }
     while viewer.cursor < end {
-        let burst = Burst::cut(&log, viewer.cursor..end, Tracks::ALL, turn.segments_max);
+        let mut until = end;
+        if viewer.next_lane != viewer.lane
+            && viewer.phase != Phase::CatchUp
+            && let Some(key) = log.keyframe(usize::from(viewer.next_lane))
+            && (viewer.cursor..end).contains(&key)
+        {
+            if key == viewer.cursor {
+                viewer.lane = viewer.next_lane;
+            } else {
+                until = key;
+            }
+        }
+        let lanes = viewer.video().with(AUDIO);
+        let burst = Burst::cut(&log, viewer.cursor..until, lanes, turn.segments_max);
         match send_burst(turn, viewer, &burst) {
             Outcome::Done => {}
             other => return other,
@@ -310,7 +335,7 @@ fn is_too_late(now: Time, log: &Pinned<'_>, cursor: u64) -> bool {
     }
 }
 
-/// Sends the packets of a run that are of `tracks`: claim, write and seal one after another,
+/// Sends the packets of a run that are of `lanes`: claim, write and seal one after another,
 /// commit.
 #[inline]
 pub fn send_run<E: Egress>(
@@ -318,13 +343,17 @@ pub fn send_run<E: Egress>(
     viewer: &mut Viewer,
     burst: &Burst<'_>,
     run: &Run,
-    tracks: Tracks,
+    lanes: Lanes,
 ) -> Outcome {
-    let Some(meta) = measure(viewer, burst, run, tracks) else {
+    let cap = viewer.tracks[VIDEO].cap;
+    if burst.is_layered && (cap != Cap::NONE || viewer.next_cap != cap) {
+        return send_part(turn, viewer, burst, run, lanes);
+    }
+    let Some(meta) = measure(viewer, burst, run, lanes) else {
         return Outcome::Done;
     };
     for (lane, &packets) in run.packets.iter().enumerate() {
-        if packets > 0 && tracks.has(lane) && !viewer.lease(lane, u64::from(packets)) {
+        if packets > 0 && lanes.has(lane) && !viewer.lease(track_of(lane), u64::from(packets)) {
             return Outcome::Worn;
         }
     }
@@ -333,48 +362,120 @@ pub fn send_run<E: Egress>(
     };
     let mut used = 0;
     for piece in burst.pieces(run) {
-        let lane = piece.lane();
-        if !tracks.has(lane) {
-            continue;
+        if lanes.has(piece.lane()) {
+            used += seal(
+                turn.now,
+                viewer,
+                piece,
+                out.get_mut(used..).unwrap_or_default(),
+            );
         }
-        let stamped = viewer.tracks[lane].stamp(turn.now, piece);
-        let room = out.get_mut(used..).unwrap_or_default();
-        let sealed = viewer
-            .sealer
-            .rtp(stamped.index, stamped.header(), piece.payload, room);
-        debug_assert!(
-            sealed.is_some(),
-            "measured, and leased below the last index"
-        );
-        used += sealed.unwrap_or(0);
     }
+    finish(turn, viewer, &meta, used);
+    Outcome::Done
+}
+
+/// The same for a viewer that is sent part of the layers of a frame.
+fn send_part<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    burst: &Burst<'_>,
+    run: &Run,
+    lanes: Lanes,
+) -> Outcome {
+    let mut cap = viewer.tracks[VIDEO].cap;
+    let mut taken = ArrayVec::<(&Piece<'_>, Cap), PIECES_MAX>::new();
+    let mut packets = [0; TRACKS_MAX];
+    let mut bytes = 0;
+    let tag = viewer.sealer.rtp_overhead();
+    for piece in burst.pieces(run) {
+        let track = track_of(piece.lane());
+        if track == VIDEO {
+            cap = cap.next(viewer.next_cap, piece);
+        }
+        if lanes.has(piece.lane()) && (track == AUDIO || cap.takes(piece)) {
+            packets[track] += 1;
+            bytes += viewer.tracks[track].header_bytes() + piece.payload.len() + tag;
+            taken.push((piece, cap));
+        }
+    }
+    let Some((first, _)) = taken.first() else {
+        viewer.tracks[VIDEO].cap = cap;
+        return Outcome::Done;
+    };
+    let first_bytes =
+        viewer.tracks[track_of(first.lane())].header_bytes() + first.payload.len() + tag;
+    let meta = RunMeta {
+        peer: viewer.to.peer,
+        local: viewer.to.local,
+        segment_bytes: u16::try_from(first_bytes).unwrap_or(u16::MAX),
+        segments: packets.iter().sum(),
+        bytes,
+    };
+    for (track, packets) in packets.into_iter().enumerate() {
+        if packets > 0 && !viewer.lease(track, u64::from(packets)) {
+            return Outcome::Worn;
+        }
+    }
+    let Some(out) = turn.egress.claim(meta) else {
+        return Outcome::Full;
+    };
+    let mut used = 0;
+    for (piece, cap) in &taken {
+        viewer.tracks[VIDEO].cap = *cap;
+        used += seal(
+            turn.now,
+            viewer,
+            piece,
+            out.get_mut(used..).unwrap_or_default(),
+        );
+    }
+    viewer.tracks[VIDEO].cap = cap;
+    finish(turn, viewer, &meta, used);
+    Outcome::Done
+}
+
+/// Writes and seals one packet; gives its bytes.
+#[inline]
+fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> usize {
+    let stamped = viewer.tracks[track_of(piece.lane())].stamp(now, piece);
+    let sealed = viewer
+        .sealer
+        .rtp(stamped.index, stamped.header(), piece.payload, room);
+    debug_assert!(
+        sealed.is_some(),
+        "measured, and leased below the last index"
+    );
+    sealed.unwrap_or(0)
+}
+
+#[inline]
+fn finish<E: Egress>(turn: &mut Turn<'_, E>, viewer: &mut Viewer, meta: &RunMeta, used: usize) {
     turn.egress.commit(used);
     turn.done.runs += 1;
     turn.done.datagrams += u64::from(meta.segments);
     turn.done.bytes += used as u64;
     viewer.sent.packets += u64::from(meta.segments);
     viewer.sent.bytes += used as u64;
-    Outcome::Done
 }
 
-/// The sizes of a run as this viewer gets it. `None`: nothing of it is of `tracks`.
+/// The sizes of a run as this viewer gets it. `None`: nothing of it is of `lanes`.
 #[inline]
-fn measure(viewer: &Viewer, burst: &Burst<'_>, run: &Run, tracks: Tracks) -> Option<RunMeta> {
+fn measure(viewer: &Viewer, burst: &Burst<'_>, run: &Run, lanes: Lanes) -> Option<RunMeta> {
     let tag = viewer.sealer.rtp_overhead();
     let mut segments = 0;
     let mut bytes = 0;
     for (lane, &packets) in run.packets.iter().enumerate() {
-        if tracks.has(lane) {
-            let added = viewer.tracks[lane].header_bytes() + tag;
+        if lanes.has(lane) {
+            let added = viewer.tracks[track_of(lane)].header_bytes() + tag;
             segments += packets;
             bytes += usize::from(packets) * added + run.payload_bytes[lane] as usize;
         }
     }
-    let first = burst
-        .pieces(run)
-        .iter()
-        .find(|piece| tracks.has(piece.lane()))?;
-    let first_bytes = viewer.tracks[first.lane()].header_bytes() + first.payload.len() + tag;
+    let mut pieces = burst.pieces(run).iter();
+    let first = pieces.find(|piece| lanes.has(piece.lane()))?;
+    let header_bytes = viewer.tracks[track_of(first.lane())].header_bytes();
+    let first_bytes = header_bytes + first.payload.len() + tag;
     Some(RunMeta {
         peer: viewer.to.peer,
         local: viewer.to.local,
@@ -382,4 +483,37 @@ fn measure(viewer: &Viewer, burst: &Burst<'_>, run: &Run, tracks: Tracks) -> Opt
         segments,
         bytes,
     })
+}
+
+/// A burst as the viewers of a stream get it.
+struct Bursts<'a> {
+    /// All lanes.
+    whole: Burst<'a>,
+    /// With several layers: audio and one of them, by layer. Runs that are cut for all would end
+    /// wherever packets of another layer lie between.
+    layers: [Option<Burst<'a>>; LAYERS_MAX],
+}
+
+impl<'a> Bursts<'a> {
+    fn cut(log: &'a Pinned<'_>, range: Range<u64>, segments_max: u8) -> Self {
+        let whole = Burst::cut(log, range, Lanes::ALL, segments_max);
+        let video = whole.lanes.and(Lanes::VIDEO);
+        let has_many = video.count() > 1;
+        let layers = LAYERS.map(|lane| {
+            let lanes = Lanes::only(lane).with(AUDIO);
+            (has_many && video.has(lane))
+                .then(|| Burst::cut(log, whole.range.clone(), lanes, segments_max))
+        });
+        Self { whole, layers }
+    }
+
+    /// What this viewer takes its packets from.
+    #[inline]
+    fn of(&self, viewer: &Viewer) -> &Burst<'a> {
+        let layer = LAYERS
+            .iter()
+            .position(|lane| *lane == usize::from(viewer.lane));
+        let layer = layer.and_then(|layer| self.layers[layer].as_ref());
+        layer.unwrap_or(&self.whole)
+    }
 }

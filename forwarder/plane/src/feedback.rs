@@ -1,6 +1,6 @@
 //! Owns what a viewer's RTCP says: losses, calls for keyframes, reports, goodbyes.
 
-use link::command::{TRACKS_MAX, VIDEO};
+use link::command::VIDEO;
 use link::event::Gone;
 use link::stats::Counter;
 use wire::rtcp::{Item, compound};
@@ -169,9 +169,10 @@ impl Tables {
         let video_ssrc = viewer.tracks[VIDEO].out.ssrc;
         match &feedback.message {
             Message::Nack(nack) => {
-                let track = (0..TRACKS_MAX).find(|&lane| {
-                    viewer.taken.has(lane) && viewer.tracks[lane].out.ssrc == feedback.media_ssrc
-                });
+                let track = viewer
+                    .tracks
+                    .iter()
+                    .position(|track| track.is_taken() && track.out.ssrc == feedback.media_ssrc);
                 if let Some(track) = track {
                     self.on_nack(wall, slot, track, *nack, heard);
                 }
@@ -225,7 +226,7 @@ impl Tables {
         match viewer.phase {
             // A keyframe is on its way.
             Phase::CatchUp => {}
-            Phase::Waiting => stream.wants_key = true,
+            Phase::Waiting => stream.wants_key = stream.wants_key.with(usize::from(viewer.lane)),
             Phase::Live => {
                 let keyframe_at = viewer.tracks[VIDEO].keyframe_at;
                 let rtt = viewer.cold.quality.rtt;
@@ -238,7 +239,9 @@ impl Tables {
                         self.lists.join(slot, viewer);
                     }
                     Replay::Unneeded => {}
-                    Replay::Missing => stream.wants_key = true,
+                    Replay::Missing => {
+                        stream.wants_key = stream.wants_key.with(usize::from(viewer.lane));
+                    }
                 }
             }
         }
@@ -246,7 +249,7 @@ impl Tables {
 }
 
 fn on_block(wall: Wall, viewer: &mut Viewer, block: &ReportBlock) {
-    let main = if viewer.taken.has(VIDEO) { VIDEO } else { 1 };
+    let main = if viewer.takes_video { VIDEO } else { 1 };
     let is_ours = viewer
         .tracks
         .iter()

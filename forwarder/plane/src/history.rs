@@ -7,9 +7,10 @@
 
 use wire::seq::diff32;
 
-/// Segments remembered besides the current one. A viewer that asks for packets from before eight
-/// jumps is better served by the keyframe that those jumps brought.
-const OLDER: usize = 7;
+/// Segments remembered besides the current one. Whoever asks for packets from before so many jumps
+/// is better served by the keyframe that those jumps brought. A viewer that gets every second frame
+/// jumps with each: of 15 a second these are one and a half.
+const OLDER: usize = 24;
 
 /// A stretch of a track as one viewer gets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct Segment {
     /// So many frames from the first have been sent before, at their true time. A repeated frame
     /// is placed one tick after the one before it: timestamps never run backwards.
     pub repeated_frames: u32,
+    /// The lane that it was taken from.
+    pub lane: u8,
+    /// Packets of higher spatial layers were left out, which decides where frames end.
+    pub spatial_max: u8,
 }
 
 impl Segment {
@@ -61,7 +66,10 @@ impl Segment {
 #[repr(C)]
 pub struct History {
     current: Segment,
+    /// A ring.
     older: [Segment; OLDER],
+    /// Where the newest of them is.
+    newest: u8,
     used: u8,
     /// What left before this index cannot be had again.
     oldest_index: u64,
@@ -85,8 +93,9 @@ impl History {
     /// Begins another segment.
     pub fn begin(&mut self, segment: Segment) {
         if self.used > 0 {
-            self.older.copy_within(..OLDER - 1, 1);
-            self.older[0] = self.current;
+            let next = (usize::from(self.newest) + 1) % OLDER;
+            self.older[next] = self.current;
+            self.newest = u8::try_from(next).unwrap_or_default();
         }
         if usize::from(self.used) <= OLDER {
             self.used += 1;
@@ -108,9 +117,9 @@ impl History {
         if index >= self.current.first_index {
             return Some(&self.current);
         }
-        self.older
-            .iter()
-            .take(usize::from(self.used) - 1)
+        let newest = usize::from(self.newest) + OLDER;
+        (0..usize::from(self.used) - 1)
+            .map(|back| &self.older[(newest - back) % OLDER])
             .find(|segment| index >= segment.first_index)
     }
 }
@@ -131,19 +140,19 @@ mod tests {
     fn every_index_maps_to_the_packet_it_carried() {
         let mut history = History::starting(1000);
         assert_eq!(history.find(1000), None);
-        // Nine segments of 10 packets; the k-th starts at packet 5000 - 100 k of the track.
-        for k in 0..9 {
+        // 26 segments of 10 packets; the k-th starts at packet 5000 - 100 k of the track.
+        for k in 0..26 {
             history.begin(segment(1000 + 10 * k, 5000 - 100 * k));
         }
-        assert_eq!(history.find(1009), None); // the first of nine has been forgotten
-        for index in 1010..1090 {
+        assert_eq!(history.find(1009), None); // the first of 26 has been forgotten
+        for index in 1010..1260 {
             let k = (index - 1000) / 10;
             let found = history.find(index).unwrap();
             assert_eq!(found.seq(index), 5000 - 100 * k + index % 10);
             assert_eq!(found.index(found.seq(index)), index);
         }
-        history.forget(1090);
-        assert_eq!(history.find(1089), None);
+        history.forget(1260);
+        assert_eq!(history.find(1259), None);
     }
 
     #[test]

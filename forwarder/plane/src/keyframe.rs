@@ -1,11 +1,12 @@
 //! Owns where a viewer's video starts: at a keyframe of the log, and then after the present.
 
-use link::command::{AUDIO, VIDEO};
+use link::command::AUDIO;
+use link::lanes::Lanes;
 use link::log::Pinned;
 use wire::datagram::Egress;
 use wire::time::{Span, Time};
 
-use crate::burst::{Burst, Tracks};
+use crate::burst::Burst;
 use crate::fanout::{Outcome, Tables, Turn, send_run};
 use crate::pace::{CATCH_UP_BURST_BYTES, CATCH_UP_BYTES_PER_S, CATCH_UP_SPEED};
 use crate::stream::Stream;
@@ -77,20 +78,33 @@ impl Pleas {
     }
 }
 
-/// Puts a viewer that has been sent nothing at the newest keyframe and at the newest audio.
-/// True: there is no keyframe, one is to be asked for.
-pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> bool {
+/// A newcomer is sent all that came since the last keyframe, at once. If that is more than so much,
+/// a new one is asked for as well: whatever comes first.
+const STALE_AFTER: Span = Span::secs(2);
+
+/// Puts a viewer that has been sent nothing at the newest keyframe and at the newest audio. Gives
+/// the lane that a keyframe is to be asked for.
+pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
     let seen = stream.seen;
     let log = stream.reader.pin();
     viewer.cursor = audio_start(now, &log).map_or(seen, |position| position.min(seen));
-    replay_from_key(viewer, &log, 0)
+    start_from_key(now, viewer, &log)
 }
 
-/// Starts the video of a viewer that has begun to take it, or ends it. True: there is no keyframe,
-/// one is to be asked for.
-pub fn restart(viewer: &mut Viewer, stream: &mut Stream) -> bool {
+/// Starts the video of a viewer that has begun to take it, or ends it. Gives the lane that a
+/// keyframe is to be asked for.
+pub fn restart(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
     let log = stream.reader.pin();
-    replay_from_key(viewer, &log, 0)
+    start_from_key(now, viewer, &log)
+}
+
+fn start_from_key(now: Time, viewer: &mut Viewer, log: &Pinned<'_>) -> Lanes {
+    let missing = replay_from_key(viewer, log, 0);
+    let is_stale = viewer.phase == Phase::CatchUp
+        && log
+            .record(viewer.replay)
+            .is_some_and(|key| now.since(key.arrival) > STALE_AFTER);
+    if is_stale { viewer.video() } else { missing }
 }
 
 /// What a call for a keyframe has led to.
@@ -107,11 +121,11 @@ pub enum Replay {
 /// Puts a live viewer back to the newest keyframe, if that helps.
 pub fn replay(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Replay {
     let log = stream.reader.pin();
-    match log.keyframe() {
+    match log.keyframe(usize::from(viewer.lane)) {
         None => Replay::Missing,
         // Browsers call for a keyframe after 3 s without a frame, lost or not. A replay would show
         // the past again, and a returning publisher begins with a keyframe anyway.
-        Some(key) if key >= viewer.cursor || is_silent(now, &log) => Replay::Unneeded,
+        Some(key) if key >= viewer.cursor || is_silent(now, viewer, &log) => Replay::Unneeded,
         Some(key) => {
             viewer.phase = Phase::CatchUp;
             viewer.replay = key;
@@ -121,8 +135,8 @@ pub fn replay(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Replay {
 }
 
 /// Moves a viewer that is too far behind to `position`, and its video to a keyframe that it has
-/// not had, if there is one. True: there is none, one is to be asked for.
-pub fn rejoin(viewer: &mut Viewer, log: &Pinned<'_>, position: u64) -> bool {
+/// not had, if there is one. Gives the lane that a keyframe is to be asked for.
+pub fn rejoin(viewer: &mut Viewer, log: &Pinned<'_>, position: u64) -> Lanes {
     let video_at = match viewer.phase {
         Phase::CatchUp => viewer.replay,
         Phase::Live | Phase::Waiting => viewer.cursor,
@@ -132,33 +146,37 @@ pub fn rejoin(viewer: &mut Viewer, log: &Pinned<'_>, position: u64) -> bool {
 }
 
 /// True if no video has come for a while.
-fn is_silent(now: Time, log: &Pinned<'_>) -> bool {
-    let newest = log.newest(VIDEO).and_then(|position| log.record(position));
+fn is_silent(now: Time, viewer: &Viewer, log: &Pinned<'_>) -> bool {
+    let newest = log
+        .newest(usize::from(viewer.lane))
+        .and_then(|position| log.record(position));
     newest.is_none_or(|record| now.since(record.arrival) > SILENT_AFTER)
 }
 
-/// True: the viewer has to wait for a keyframe.
-fn replay_from_key(viewer: &mut Viewer, log: &Pinned<'_>, earliest: u64) -> bool {
-    if !viewer.taken.has(VIDEO) {
+/// Gives the lane whose keyframe the viewer has to wait for.
+fn replay_from_key(viewer: &mut Viewer, log: &Pinned<'_>, earliest: u64) -> Lanes {
+    if !viewer.takes_video {
         viewer.phase = Phase::Live;
-        return false;
+        return Lanes::default();
     }
-    match log.keyframe() {
+    // Wherever it starts anew, it starts with what it is to have.
+    viewer.lane = viewer.next_lane;
+    match log.keyframe(usize::from(viewer.lane)) {
         Some(key) if key >= earliest => {
             viewer.phase = Phase::CatchUp;
             viewer.replay = key;
-            false
+            Lanes::default()
         }
         _ => {
             viewer.phase = Phase::Waiting;
-            true
+            viewer.video()
         }
     }
 }
 
 /// The oldest audio packet that a newcomer is sent.
 fn audio_start(now: Time, log: &Pinned<'_>) -> Option<u64> {
-    let newest = log.record(log.newest(AUDIO)?)?.track_seq;
+    let newest = log.record(log.newest(AUDIO)?)?.lane_seq;
     let recent = (0..AUDIO_BACK_PACKETS.min(newest + 1)).map_while(|back| {
         let position = log.locate(AUDIO, newest - back)?;
         let arrival = log.record(position)?.arrival;
@@ -217,17 +235,25 @@ fn catch_up<E: Egress>(
     stream: &mut Stream,
     runs_left: &mut u32,
 ) -> Result<bool, Outcome> {
-    let bytes_per_s = CATCH_UP_BYTES_PER_S.max(stream.rate.bytes_per_s() * CATCH_UP_SPEED);
+    let live = stream.hearing.bytes_per_s(viewer.lane);
+    let bytes_per_s = CATCH_UP_BYTES_PER_S.max(live * CATCH_UP_SPEED);
     viewer
         .bucket
         .refill(turn.now, bytes_per_s, CATCH_UP_BURST_BYTES);
     let log = stream.reader.pin();
     if viewer.phase == Phase::CatchUp && viewer.replay < log.range().start {
         turn.done.skips += 1;
-        stream.wants_key |= replay_from_key(viewer, &log, 0);
+        stream.wants_key = stream.wants_key.or(replay_from_key(viewer, &log, 0));
+    }
+    // What lies before a newer keyframe is the past.
+    if let Some(key) = log.keyframe(usize::from(viewer.lane))
+        && key > viewer.replay
+        && key < viewer.cursor
+    {
+        viewer.replay = key;
     }
     let segments_max = turn.segments_max.min(CATCH_UP_SEGMENTS);
-    let video = Tracks::only(VIDEO);
+    let video = viewer.video();
     while viewer.phase == Phase::CatchUp {
         if viewer.is_worn {
             return Ok(true);

@@ -1,7 +1,8 @@
 //! Owns one publisher: whose packets are whose, their way into the log, what its reports say. Hot.
 
-use link::command::{AddPublisher, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, AddPublisher};
 use link::ids::{StreamId, ViewerId};
+use link::lanes::{LANES_MAX, LAYERS, Lanes};
 use link::limits::PAYLOAD_MAX;
 use link::log::{AppendError, Flags, LogWriter, Record};
 use link::stats::{Intake, StreamStats};
@@ -10,13 +11,14 @@ use wire::datagram::RxMeta;
 use wire::rtcp::Item;
 use wire::rtcp_report::{SenderInfo, XrBlock, rtt};
 use wire::rtp::{Header, Packet};
+use wire::rtp_ext::find;
 use wire::seq::extend;
 use wire::time::{Span, Time};
 
+use crate::lane::{InLane, Kind, Names, Useless};
 use crate::publishers::Home;
 use crate::reorder::{Gap, Order, Place, Pool};
 use crate::report::Wall;
-use crate::track::{InTrack, Kind, Useless};
 use crate::upstream::Upstream;
 use crate::verdict::Verdict;
 
@@ -40,14 +42,19 @@ pub struct Publisher {
     pub opener: Opener,
     /// Where they go.
     pub writer: LogWriter,
-    /// Its tracks.
-    pub tracks: [InTrack; TRACKS_MAX],
+    /// Its lanes.
+    pub lanes: [InLane; LANES_MAX],
+    /// Identifiers of the extensions that name encodings; 0: none.
+    rid_id: u8,
+    repaired_rid_id: u8,
+    /// It sends several layers of video.
+    is_layered: bool,
     /// What goes back to it.
     pub upstream: Upstream,
     /// Our clock less the publisher's, in nanoseconds, as its first report told.
     clock_offset_ns: Option<u64>,
-    /// Without a viewer: control is to ask it for a keyframe.
-    pub wants_key: bool,
+    /// Without a viewer: control is to ask it for keyframes of these lanes.
+    pub wants_key: Lanes,
     /// What has been taken in of the stream.
     pub intake: Intake,
     /// What the counters of the core know of it: lost and recovered.
@@ -59,7 +66,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Bytes that one allocates.
-    pub const MEMORY_BYTES: usize = size_of::<Self>() + TRACKS_MAX * Order::MEMORY_BYTES;
+    pub const MEMORY_BYTES: usize = size_of::<Self>() + LANES_MAX * Order::MEMORY_BYTES;
 
     /// A publisher that has sent nothing.
     pub fn new(
@@ -76,12 +83,17 @@ impl Publisher {
             flow: None,
             opener,
             writer,
-            tracks: core::array::from_fn(|lane| {
-                InTrack::new(now, &add.tracks[lane], lane == VIDEO)
-            }),
+            lanes: core::array::from_fn(|lane| InLane::new(now, &add.lanes[lane], lane != AUDIO)),
+            rid_id: add.rid_id,
+            repaired_rid_id: add.repaired_rid_id,
+            is_layered: LAYERS
+                .iter()
+                .filter(|&&lane| add.lanes[lane].clock_hz != 0)
+                .count()
+                > 1,
             upstream: Upstream::new(add, home.ssrc),
             clock_offset_ns: None,
-            wants_key: false,
+            wants_key: Lanes::default(),
             told: (intake.lost, intake.recovered),
             intake,
             stats: home.stats,
@@ -99,9 +111,9 @@ impl Publisher {
     /// When the packet that is due is given up, if others wait for it.
     #[inline]
     pub fn gives_up_at(&self, lane: usize) -> Time {
-        let track = &self.tracks[lane];
-        match track.order.missing_since() {
-            Some(since) => since + track.hold(self.upstream.rtt),
+        let lane = &self.lanes[lane];
+        match lane.order.missing_since() {
+            Some(since) => since + lane.hold(self.upstream.rtt),
             None => Time::FAR,
         }
     }
@@ -116,11 +128,11 @@ impl Publisher {
     ) -> Verdict {
         self.upstream.on_packet(now, packet);
         let header = packet.header();
-        let Some((lane, kind)) = self.sort(pool, now, &header) else {
+        let Some((lane, kind)) = self.sort(pool, now, &header, packet) else {
             return Verdict::RtpUnknownSsrc;
         };
         self.intake.arrival = now;
-        if self.tracks[lane].hear(now, kind, index, header.timestamp) {
+        if self.lanes[lane].hear(now, kind, index, header.timestamp) {
             self.upstream.report_soon(now);
         }
         match kind {
@@ -129,18 +141,36 @@ impl Publisher {
         }
     }
 
-    /// Which track a packet is of.
+    /// Which lane a packet is of.
     #[inline]
-    fn sort(&mut self, pool: &mut Pool, now: Time, header: &Header) -> Option<(usize, Kind)> {
-        for (lane, track) in self.tracks.iter().enumerate() {
-            if let Some(kind) = track.kind(header.ssrc) {
-                return track
-                    .takes(kind, header.payload_type)
-                    .then_some((lane, kind));
+    fn sort(
+        &mut self,
+        pool: &mut Pool,
+        now: Time,
+        header: &Header,
+        packet: &Packet<'_>,
+    ) -> Option<(usize, Kind)> {
+        for (at, lane) in self.lanes.iter().enumerate() {
+            if let Some(kind) = lane.kind(header.ssrc) {
+                return lane.takes(kind, header.payload_type).then_some((at, kind));
             }
         }
-        let mut tracks = self.tracks.iter_mut().enumerate();
-        tracks.find_map(|(lane, track)| Some((lane, track.bind(pool, now, header)?)))
+        let name = |id: u8| (id != 0).then(|| find(packet.extension()?, id)).flatten();
+        let names = Names {
+            rid: name(self.rid_id),
+            repaired_rid: name(self.repaired_rid_id),
+        };
+        let mut lanes = self.lanes.iter_mut().enumerate();
+        lanes.find_map(|(at, lane)| Some((at, lane.bind(pool, now, header, names)?)))
+    }
+
+    /// Lets it be asked for keyframes of these lanes.
+    pub fn wish(&mut self, lanes: Lanes) {
+        for lane in lanes.and(Lanes::VIDEO).iter() {
+            if self.lanes[lane].is_there() {
+                self.upstream.pleas[lane].wish();
+            }
+        }
     }
 
     //= https://www.rfc-editor.org/rfc/rfc4588#section-4
@@ -159,7 +189,7 @@ impl Publisher {
         if original.is_empty() {
             return Verdict::Padding;
         }
-        let Some(newest) = self.tracks[lane].order.newest() else {
+        let Some(newest) = self.lanes[lane].order.newest() else {
             return Verdict::Late;
         };
         let index = extend(newest, u16::from_be_bytes(*sequence));
@@ -180,7 +210,7 @@ impl Publisher {
         payload: &[u8],
     ) -> Verdict {
         loop {
-            let track = &mut self.tracks[lane];
+            let track = &mut self.lanes[lane];
             match track.order.place(index) {
                 Place::Known => return Verdict::Duplicate,
                 Place::Lost => return Verdict::Late,
@@ -194,7 +224,7 @@ impl Publisher {
                         self.fill(now, lane, kind, gap);
                         // What is missing before it would be of no use.
                         while is_awaited
-                            && self.tracks[lane].order.awaits(index)
+                            && self.lanes[lane].order.awaits(index)
                             && self.skip(pool, now, lane)
                         {}
                         return Verdict::Ingested;
@@ -208,7 +238,7 @@ impl Publisher {
                 break;
             }
         }
-        let order = &mut self.tracks[lane].order;
+        let order = &mut self.lanes[lane].order;
         let gap = order.gap(index);
         order.pass(index);
         self.fill(now, lane, kind, gap);
@@ -223,7 +253,7 @@ impl Publisher {
         let Some(gap) = gap else {
             return;
         };
-        let track = &mut self.tracks[lane];
+        let track = &mut self.lanes[lane];
         let is_answer = gap.asks > 0 && track.answers(now, gap.asked, self.upstream.rtt);
         if kind == Kind::Rtx || is_answer {
             self.intake.recovered += 1;
@@ -234,7 +264,7 @@ impl Publisher {
 
     /// Goes on after a loss with the first packet that waits. False: none does.
     pub fn skip(&mut self, pool: &mut Pool, now: Time, lane: usize) -> bool {
-        let Some(first) = self.tracks[lane].order.first_held() else {
+        let Some(first) = self.lanes[lane].order.first_held() else {
             return false;
         };
         self.lose(lane, first);
@@ -245,17 +275,17 @@ impl Publisher {
     /// Gives up what is missing before `index`. Sequence numbers of viewers are continuous: a
     /// decoder would not notice the gap and show garbage. A frozen picture is honest.
     fn lose(&mut self, lane: usize, index: u64) {
-        let track = &mut self.tracks[lane];
+        let track = &mut self.lanes[lane];
         let lost = track.order.give_up(index);
         self.intake.lost = self.intake.lost.saturating_add(lost);
-        track.is_broken |= lane == VIDEO;
+        track.is_broken |= lane != AUDIO;
         track.is_torn = true;
     }
 
     /// Appends what waits and is due now.
     #[inline]
     fn drain(&mut self, pool: &mut Pool, now: Time, lane: usize) {
-        while let Some(frame) = self.tracks[lane].order.take_due() {
+        while let Some(frame) = self.lanes[lane].order.take_due() {
             let held = pool.held(frame);
             self.append(now, lane, &held.header, held.payload());
             pool.release(frame);
@@ -267,17 +297,19 @@ impl Publisher {
             return Verdict::Padding;
         }
         if payload.len() > PAYLOAD_MAX {
-            self.tracks[lane].is_broken |= lane == VIDEO;
+            self.lanes[lane].is_broken |= lane != AUDIO;
             return Verdict::RtpMalformed;
         }
-        let Self { tracks, writer, .. } = self;
-        let track = &mut tracks[lane];
+        let Self { lanes, writer, .. } = self;
+        let track = &mut lanes[lane];
         let mut flags = match track.judge(header, payload) {
             Ok(flags) => flags,
             Err(Useless { begins_frame }) => {
                 if begins_frame {
-                    self.wants_key |= self.viewer.is_none();
-                    self.upstream.wish();
+                    if self.viewer.is_none() {
+                        self.wants_key = self.wants_key.with(lane);
+                    }
+                    self.upstream.pleas[lane].wish();
                 }
                 return Verdict::Unusable;
             }
@@ -288,13 +320,21 @@ impl Publisher {
             padding = &[1];
         }
         let capture = track.captured(now, header.timestamp);
+        if self.is_layered && flags.starts_keyframe() && lane != AUDIO {
+            writer.publish();
+            let others = LAYERS.into_iter().filter(|other| *other != lane);
+            let newest = others.filter_map(|other| writer.newest(other));
+            if let Some(other) = newest.max_by_key(|record| record.arrival) {
+                track.align(header.timestamp, capture, &other);
+            }
+        }
         let timestamp = track.mapped(header.timestamp, capture, || {
             // What was appended in this turn counts as well.
             writer.publish();
             writer.newest(lane)
         });
         let record = Record {
-            track: u8::try_from(lane).unwrap_or_default(),
+            lane: u8::try_from(lane).unwrap_or_default(),
             flags,
             timestamp,
             capture,
@@ -307,10 +347,10 @@ impl Publisher {
                 Verdict::Ingested
             }
             Err(AppendError::Stalled) => {
-                track.is_broken |= lane == VIDEO;
+                track.is_broken |= lane != AUDIO;
                 Verdict::LogStalled
             }
-            Err(AppendError::TooLong | AppendError::NoSuchTrack) => Verdict::RtpMalformed,
+            Err(AppendError::TooLong | AppendError::NoSuchLane) => Verdict::RtpMalformed,
         }
     }
 
@@ -318,13 +358,13 @@ impl Publisher {
         let intake = &mut self.intake;
         intake.packets[lane] += 1;
         intake.bytes[lane] += bytes as u64;
-        if lane != VIDEO || !flags.has(Flags::FIRST) {
+        if lane == AUDIO || !flags.has(Flags::FIRST) {
             return;
         }
         intake.frames += 1;
         if flags.starts_keyframe() {
             intake.keyframes += 1;
-            self.upstream.on_keyframe();
+            self.upstream.pleas[lane].on_keyframe();
         }
     }
 
@@ -348,7 +388,7 @@ impl Publisher {
             }
             Item::Bye(bye) => {
                 for ssrc in bye.ssrcs() {
-                    self.tracks.iter_mut().for_each(|track| track.leave(ssrc));
+                    self.lanes.iter_mut().for_each(|lane| lane.leave(ssrc));
                 }
             }
             _ => {}
@@ -363,7 +403,7 @@ impl Publisher {
         let is_near = by_offset.0.abs_diff(now.0) <= CLOCK_SKEW_MAX.0;
         let captured = if is_near { by_offset } else { now };
         self.clock_offset_ns = Some(captured.0.wrapping_sub(theirs));
-        for track in &mut self.tracks {
+        for track in &mut self.lanes {
             match track.kind(info.ssrc) {
                 Some(Kind::Media) => {
                     track.set_anchor(info.rtp_timestamp, captured);

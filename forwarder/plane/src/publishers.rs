@@ -1,8 +1,9 @@
 //! Owns the publishers whose packets this core opens: finds them, takes them, lets them go. Hot.
 
 use link::Region;
-use link::command::{AUDIO, AddPublisher, VIDEO};
+use link::command::AddPublisher;
 use link::ids::{StreamId, ViewerId};
+use link::lanes::{LANES_MAX, Lanes};
 use link::stats::{Counter, Stats, StreamStats};
 use seal::Opener;
 use wire::datagram::RxMeta;
@@ -172,7 +173,7 @@ impl Publishers {
             let Some(Some(publisher)) = slots.get_mut(index as usize) else {
                 continue;
             };
-            for lane in [VIDEO, AUDIO] {
+            for lane in 0..LANES_MAX {
                 while publisher.gives_up_at(lane) <= now && publisher.skip(pool, now, lane) {}
             }
             publisher.writer.publish();
@@ -199,22 +200,25 @@ impl Publishers {
         }
     }
 
-    /// Lets the publisher of this stream be asked for a keyframe. False: it is not here, or cannot
-    /// be spoken to.
-    pub fn wish(&mut self, stream: u32) -> bool {
+    /// Lets the publisher of this stream be asked for keyframes of these lanes. False: it is not
+    /// here, or cannot be spoken to.
+    pub fn wish(&mut self, stream: u32, lanes: Lanes) -> bool {
         match self.at_mut(stream) {
             Some(publisher) if publisher.viewer.is_some() => {
-                publisher.upstream.wish();
+                publisher.wish(lanes);
                 true
             }
             _ => false,
         }
     }
 
-    /// True if control should ask the publisher of this stream for a keyframe; it has been, then.
-    pub fn takes_wish(&mut self, stream: u32) -> bool {
-        self.at_mut(stream)
-            .is_some_and(|known| core::mem::take(&mut known.wants_key))
+    /// The lanes whose keyframes control should ask the publisher of this stream for; it has been
+    /// asked, then.
+    pub fn takes_wish(&mut self, stream: u32) -> Lanes {
+        let known = self.at_mut(stream);
+        known.map_or(Lanes::default(), |known| {
+            core::mem::take(&mut known.wants_key)
+        })
     }
 
     /// When [`Publishers::release`] has something to give up, or something is to be sent back.
@@ -224,10 +228,8 @@ impl Publishers {
             .iter()
             .filter_map(|&index| self.slots.get(index as usize));
         let deadlines = publishers.flatten().map(|publisher| {
-            let video = publisher.gives_up_at(VIDEO);
-            video
-                .min(publisher.gives_up_at(AUDIO))
-                .min(publisher.due_at())
+            let given_up = (0..LANES_MAX).map(|lane| publisher.gives_up_at(lane));
+            given_up.min().unwrap_or(Time::FAR).min(publisher.due_at())
         });
         deadlines.min().unwrap_or(Time::FAR)
     }
@@ -250,8 +252,8 @@ impl Publishers {
     fn remove_at(&mut self, index: u32, flows: &mut Flows) {
         let gone = self.slots.get_mut(index as usize).and_then(Option::take);
         if let Some(mut gone) = gone {
-            for track in &mut gone.tracks {
-                track.order.clear(&mut self.pool);
+            for lane in &mut gone.lanes {
+                lane.order.clear(&mut self.pool);
             }
             gone.writer.publish();
             gone.tell();

@@ -139,17 +139,25 @@ pub struct Order {
 }
 
 impl Order {
-    /// Bytes that a track allocates.
+    /// Bytes that a lane allocates.
     pub const MEMORY_BYTES: usize = WINDOW * size_of::<Slot>();
 
-    /// A track of which nothing has come. All allocation is here.
+    /// A lane of which nothing has come. All allocation is here.
     pub fn new() -> Self {
+        Self {
+            slots: vec![EMPTY; WINDOW].into_boxed_slice(),
+            ..Self::none()
+        }
+    }
+
+    /// A lane that there is not: nothing may be placed.
+    pub fn none() -> Self {
         Self {
             next: None,
             end: 0,
             held: Bits::default(),
             lost: Bits::default(),
-            slots: vec![EMPTY; WINDOW].into_boxed_slice(),
+            slots: Box::default(),
             ask_at: Time::FAR,
         }
     }

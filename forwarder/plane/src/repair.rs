@@ -63,20 +63,20 @@ fn send_again<E: Egress>(
     repairs: &Repairs,
     first: &Repair,
 ) -> Option<usize> {
-    let lane = usize::from(first.track);
-    let budget = REPAIR_BYTES_PER_S.max(stream.rate.bytes_per_s() / REPAIR_SHARE);
+    let track = usize::from(first.track);
+    let budget = REPAIR_BYTES_PER_S.max(stream.hearing.bytes_per_s(viewer.lane) / REPAIR_SHARE);
     let bucket = &mut viewer.cold.repair;
     bucket.refill(turn.now, budget, REPAIR_BURST_BYTES);
     let log = stream.reader.pin();
     let packets_max = GROUP_MAX.min(usize::from(turn.segments_max));
     let find = |index| {
-        let seq = viewer.tracks[lane].sent(index)?;
+        let (lane, seq) = viewer.tracks[track].sent(index)?;
         Piece::read(&log, log.locate(lane, seq)?)
     };
     let group = gather(viewer, repairs, first, packets_max, find);
     if group.used > 0 {
         let packets = u8::try_from(group.used).unwrap_or_default();
-        if !viewer.lease_rtx(lane, u64::from(packets)) {
+        if !viewer.lease_rtx(track, u64::from(packets)) {
             viewer.is_worn = true;
             return Some(group.looked);
         }
@@ -87,7 +87,7 @@ fn send_again<E: Egress>(
             segments: packets,
             bytes: group.bytes,
         })?;
-        let used = seal(viewer, lane, &group, out);
+        let used = seal(viewer, track, &group, out);
         turn.egress.commit(used);
         viewer.cold.repair.take(used as u64);
         viewer.sent.packets += u64::from(packets);
@@ -157,8 +157,8 @@ fn gather<'a>(
 }
 
 /// Writes and seals the packets of a group; gives their bytes.
-fn seal(viewer: &mut Viewer, lane: usize, group: &Group<'_>, out: &mut [u8]) -> usize {
-    let track = &mut viewer.tracks[lane];
+fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) -> usize {
+    let track = &mut viewer.tracks[track];
     let is_rtx = track.out.rtx_ssrc != 0;
     let mut used = 0;
     for (index, piece) in group.pieces.iter().flatten() {

@@ -1,6 +1,6 @@
 //! Owns sender reports: one compound per viewer and second, for all its tracks.
 
-use link::command::TRACKS_MAX;
+use link::command::AUDIO;
 use wire::ntp::{Ntp, short_from_span};
 use wire::rtcp_report::{Dlrr, SenderInfo, write_dlrr, write_sender_report};
 use wire::time::{Span, Time};
@@ -79,8 +79,8 @@ impl Tables {
         };
         let log = stream.reader.pin();
         let mut used = 0;
-        for lane in 0..TRACKS_MAX {
-            let track = &viewer.tracks[lane];
+        for (track, lane) in [usize::from(viewer.lane), AUDIO].into_iter().enumerate() {
+            let track = &viewer.tracks[track];
             let newest = log.newest(lane).and_then(|position| log.record(position));
             let Some(newest) = newest.filter(|_| track.is_taken() && track.packets > 0) else {
                 continue;

@@ -2,6 +2,7 @@
 //! stream, and the header made of them. Hot.
 
 use link::command::{EXT_BYTES_MAX, TrackOut};
+use link::log::Flags;
 use wire::rtp::{HEADER_BYTES, Header, PADDING};
 use wire::seq::newer32;
 use wire::time::Time;
@@ -12,8 +13,52 @@ use crate::history::{History, Segment};
 /// Bytes of the largest header that we write.
 pub const HEADER_BYTES_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX;
 
-/// No packet of a track has this number, so that the next one starts a segment.
+/// For so many frames after a change of lane timestamps are kept from running backwards: for hours.
+/// Layers of one publisher are a few milliseconds apart, a keyframe of the past some seconds.
+const SWITCHED_FRAMES: u32 = 1 << 20;
+
+/// No packet of a lane has this number, so that the next one starts a segment.
 const NO_SEQ: u64 = u64::MAX;
+
+/// What of a frame's layers a viewer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// No spatial layer above this.
+    pub spatial: u8,
+    /// No temporal layer above this.
+    pub temporal: u8,
+}
+
+impl Cap {
+    /// All of them.
+    pub const NONE: Self = Self {
+        spatial: u8::MAX,
+        temporal: u8::MAX,
+    };
+
+    /// What holds from this packet on, if `wanted` is to hold as soon as it can.
+    pub const fn next(self, wanted: Self, piece: &Piece<'_>) -> Self {
+        if !piece.flags.has(Flags::FIRST) {
+            return self;
+        }
+        let mut next = self;
+        let is_key = piece.flags.starts_keyframe();
+        if wanted.spatial < self.spatial || is_key {
+            next.spatial = wanted.spatial;
+        }
+        let switches_up = piece.temporal > self.temporal && piece.flags.has(Flags::SWITCHES_UP);
+        if wanted.temporal < self.temporal || is_key || switches_up {
+            next.temporal = wanted.temporal;
+        }
+        next
+    }
+
+    /// True if the packet is sent.
+    #[inline]
+    pub const fn takes(&self, piece: &Piece<'_>) -> bool {
+        piece.spatial <= self.spatial && piece.temporal <= self.temporal
+    }
+}
 
 /// One track of one viewer. In this order in memory: a packet touches the first 160 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +72,16 @@ pub struct OutTrack {
     timestamp_offset: u32,
     /// The newest timestamp sent, in the viewer's count.
     newest_timestamp: u32,
-    /// The newest frame sent.
+    /// The newest frame sent, as the lane counts them.
     newest_frame: u32,
     /// Packets sent, as sender reports count them.
     pub packets: u32,
     /// Payload bytes sent, as sender reports count them.
     pub octets: u32,
+    /// The number of the next packet to this viewer over all tracks, where that is negotiated.
+    pub transport_sequence: u16,
+    /// What the viewer is sent of layered frames.
+    pub cap: Cap,
     /// What the viewer negotiated.
     pub out: TrackOut,
     history: History,
@@ -71,6 +120,8 @@ impl OutTrack {
             newest_frame: 0,
             packets: 0,
             octets: 0,
+            transport_sequence: 0,
+            cap: Cap::NONE,
             keyframe_at: Time::ZERO,
             history: History::starting(out.first_index),
         }
@@ -105,6 +156,7 @@ impl OutTrack {
         let same_headers = renewed.payload_type == self.out.payload_type
             && renewed.ext == self.out.ext
             && renewed.ext_bytes == self.out.ext_bytes
+            && renewed.transport_cc_at == self.out.transport_cc_at
             && renewed.ssrc == self.out.ssrc;
         self.out = renewed;
         if !same_headers {
@@ -116,14 +168,20 @@ impl OutTrack {
     /// The header of the next packet of this track; counts it as sent.
     #[inline]
     pub fn stamp(&mut self, now: Time, piece: &Piece<'_>) -> Stamped {
-        if piece.seq != self.next_seq {
+        let segment = self.history.current();
+        let goes_on = piece.seq == self.next_seq
+            && piece.lane == segment.lane
+            && self.cap.spatial == segment.spatial_max;
+        if !goes_on {
             self.begin_segment(piece);
         }
-        if piece.starts_key {
+        if piece.starts_key() {
             self.keyframe_at = now;
         }
         let index = self.next_index;
-        let timestamp = self.timestamp(self.history.current(), piece);
+        let segment = self.history.current();
+        let timestamp = self.timestamp(segment, piece);
+        let marker = piece.marker(segment.spatial_max);
         self.next_index += 1;
         self.next_seq = piece.seq.wrapping_add(1);
         if newer32(timestamp, self.newest_timestamp) {
@@ -134,19 +192,22 @@ impl OutTrack {
         }
         self.packets = self.packets.wrapping_add(1);
         // RFC 3550 section 6.4.1: without header and padding.
-        let padding = usize::from(piece.padded);
+        let padding = usize::from(piece.is_padded());
         let octets = piece.payload.len().saturating_sub(padding);
         self.octets = self
             .octets
             .wrapping_add(u32::try_from(octets).unwrap_or_default());
-        self.header(index, timestamp, piece)
+        let transport = self.next_transport();
+        self.header(index, timestamp, marker, transport, piece)
     }
 
     /// The header that a packet had when it was sent under `index`.
     pub fn stamp_again(&self, index: u64, piece: &Piece<'_>) -> Option<Stamped> {
         let segment = self.history.find(index)?;
         let timestamp = self.timestamp(segment, piece);
-        Some(self.header(index, timestamp, piece))
+        let marker = piece.marker(segment.spatial_max);
+        // Nothing with a transport-wide number goes out again as it was: see `sane`.
+        Some(self.header(index, timestamp, marker, 0, piece))
     }
 
     /// The header of a retransmission (RFC 4588 section 4) of what was sent under `index`.
@@ -154,23 +215,26 @@ impl OutTrack {
         let segment = self.history.find(index)?;
         let timestamp = self.timestamp(segment, piece);
         let rtx_index = self.rtx_next_index;
+        let marker = piece.marker(segment.spatial_max);
         self.rtx_next_index += 1;
         let header = Header {
-            marker: piece.marker,
+            marker,
             payload_type: self.out.rtx_payload_type,
             sequence: low(rtx_index),
             timestamp,
             ssrc: self.out.rtx_ssrc,
         };
-        Some(self.write(rtx_index, &header, piece.padded))
+        let transport = self.next_transport();
+        Some(self.write(rtx_index, &header, transport, piece.is_padded()))
     }
 
-    /// The packet of the track that left under `index`, if it can be sent again.
-    pub fn sent(&self, index: u64) -> Option<u64> {
+    /// Lane and number of the packet that left under `index`, if it can be sent again.
+    pub fn sent(&self, index: u64) -> Option<(usize, u64)> {
         if index >= self.next_index {
             return None;
         }
-        Some(self.history.find(index)?.seq(index))
+        let segment = self.history.find(index)?;
+        Some((usize::from(segment.lane), segment.seq(index)))
     }
 
     /// The stream's timestamp in the viewer's count, as it is when nothing is repeated.
@@ -178,22 +242,37 @@ impl OutTrack {
         timestamp.wrapping_add(self.timestamp_offset)
     }
 
+    #[inline]
+    const fn next_transport(&mut self) -> u16 {
+        let number = self.transport_sequence;
+        self.transport_sequence = number.wrapping_add(1);
+        number
+    }
+
     #[cold]
     fn begin_segment(&mut self, piece: &Piece<'_>) {
-        let first = self.packets == 0;
-        if first {
+        if self.packets == 0 {
             self.newest_frame = piece.frame.wrapping_sub(1);
             self.newest_timestamp = self.true_timestamp(piece.timestamp).wrapping_sub(1);
         }
-        // Frames up to the newest have been sent: those that come now come again.
-        let ahead = self.newest_frame.wrapping_sub(piece.frame);
-        let repeated_frames = if ahead < 1 << 31 { ahead + 1 } else { 0 };
+        let repeated_frames = if piece.lane == self.history.current().lane {
+            // Frames up to the newest have been sent: those that come now come again.
+            let ahead = self.newest_frame.wrapping_sub(piece.frame);
+            if ahead < 1 << 31 { ahead + 1 } else { 0 }
+        } else {
+            // The same picture may have been sent of the other lane; how many frames later this
+            // one is ahead of it is not known.
+            self.newest_frame = piece.frame;
+            SWITCHED_FRAMES
+        };
         self.history.begin(Segment {
             first_index: self.next_index,
             first_seq: piece.seq,
             first_frame: piece.frame,
             floor: self.newest_timestamp.wrapping_add(1),
             repeated_frames,
+            lane: piece.lane,
+            spatial_max: self.cap.spatial,
         });
     }
 
@@ -203,24 +282,37 @@ impl OutTrack {
     }
 
     #[inline]
-    fn header(&self, index: u64, timestamp: u32, piece: &Piece<'_>) -> Stamped {
+    fn header(
+        &self,
+        index: u64,
+        timestamp: u32,
+        marker: bool,
+        transport: u16,
+        piece: &Piece<'_>,
+    ) -> Stamped {
         let header = Header {
-            marker: piece.marker,
+            marker,
             payload_type: self.out.payload_type,
             sequence: low(index),
             timestamp,
             ssrc: self.out.ssrc,
         };
-        self.write(index, &header, piece.padded)
+        self.write(index, &header, transport, piece.is_padded())
     }
 
     #[inline]
-    fn write(&self, index: u64, header: &Header, padded: bool) -> Stamped {
+    fn write(&self, index: u64, header: &Header, transport: u16, padded: bool) -> Stamped {
         let mut bytes = [0; HEADER_BYTES_MAX];
         let ext = self.out.ext.get(..usize::from(self.out.ext_bytes));
         let used = header.write(ext.unwrap_or_default(), &mut bytes);
         if padded {
             bytes[0] |= PADDING;
+        }
+        if self.out.transport_cc_at != 0 {
+            let at = HEADER_BYTES + usize::from(self.out.transport_cc_at);
+            if let Some(number) = bytes.get_mut(at..at + 2) {
+                number.copy_from_slice(&transport.to_be_bytes());
+            }
         }
         Stamped { index, bytes, used }
     }
@@ -231,6 +323,10 @@ fn sane(out: &TrackOut) -> TrackOut {
     let mut sane = *out;
     if usize::from(sane.ext_bytes) > EXT_BYTES_MAX || !sane.ext_bytes.is_multiple_of(4) {
         sane.ext_bytes = 0;
+    }
+    let beyond = usize::from(sane.transport_cc_at) + 2 > usize::from(sane.ext_bytes);
+    if sane.rtx_ssrc == 0 || beyond {
+        sane.transport_cc_at = 0;
     }
     sane
 }

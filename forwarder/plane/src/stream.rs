@@ -1,12 +1,61 @@
 //! Owns what a core knows of a stream that it has viewers of or a publisher for.
 
+use link::command::AUDIO;
 use link::ids::StreamId;
+use link::lanes::{LANES_MAX, LAYERS, Lanes};
 use link::log::LogReader;
 use link::stats::StreamStats;
-use wire::time::Time;
+use wire::time::{Span, Time};
 
 use crate::pace::Rate;
 use crate::viewers::NONE;
+
+/// A layer of which nothing came for so long is off. The lowest frame rates of browsers' layers are
+/// some 5 a second.
+pub const LAYER_SILENT: Span = Span::millis(750);
+
+/// What comes of each lane of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hearing {
+    rates: [Rate; LANES_MAX],
+    /// When something was cut last.
+    heard_at: [Time; LANES_MAX],
+}
+
+impl Hearing {
+    /// Notes payload bytes by lane.
+    pub fn note(&mut self, now: Time, bytes: [u64; LANES_MAX]) {
+        for (lane, bytes) in bytes.into_iter().enumerate() {
+            if bytes > 0 {
+                self.rates[lane].add(now, bytes);
+                self.heard_at[lane] = now;
+            }
+        }
+    }
+
+    /// Bytes a second of one lane.
+    pub fn lane_bytes_per_s(&self, lane: usize) -> u64 {
+        self.rates.get(lane).map_or(0, Rate::bytes_per_s)
+    }
+
+    /// Bytes a second of what a viewer gets that watches this lane.
+    pub fn bytes_per_s(&self, lane: u8) -> u64 {
+        self.lane_bytes_per_s(usize::from(lane)) + self.rates[AUDIO].bytes_per_s()
+    }
+
+    /// The layers that the publisher sends now. One that is silent while others are not has been
+    /// switched off, as browsers do when their uplink is too narrow.
+    pub fn layers(&self, now: Time) -> Lanes {
+        let mut layers = Lanes::default();
+        for lane in LAYERS {
+            let heard_at = self.heard_at[lane];
+            if heard_at != Time::ZERO && now.since(heard_at) < LAYER_SILENT {
+                layers = layers.with(lane);
+            }
+        }
+        layers
+    }
+}
 
 /// One stream on one core.
 pub struct Stream {
@@ -20,10 +69,10 @@ pub struct Stream {
     pub first_viewer: u32,
     /// Viewers in the ring.
     pub viewers: u32,
-    /// Its rate.
-    pub rate: Rate,
-    /// A viewer waits for a keyframe that the log does not have.
-    pub wants_key: bool,
+    /// What comes of each lane.
+    pub hearing: Hearing,
+    /// Viewers wait for keyframes of these lanes that the log does not have.
+    pub wants_key: Lanes,
     /// When a keyframe was last asked for.
     pub key_wanted_at: Time,
     /// Its counters in shared memory.
@@ -101,8 +150,8 @@ impl Streams {
                 seen,
                 first_viewer: NONE,
                 viewers: 0,
-                rate: Rate::default(),
-                wants_key: false,
+                hearing: Hearing::default(),
+                wants_key: Lanes::default(),
                 key_wanted_at: Time::ZERO,
                 stats,
                 barren_head: None,

@@ -1,6 +1,7 @@
 //! Owns what happens by the clock: consent, reports, counters, keyframes asked for.
 
 use link::event::{Event, Gone};
+use link::lanes::Lanes;
 use link::stats::Counter;
 use link::viewer::ViewerCounters;
 use wire::time::{Span, Time};
@@ -146,19 +147,21 @@ impl Plane {
             let Some(stream) = self.tables.streams.at_mut(index) else {
                 continue;
             };
-            if stream.wants_key && self.publishers.wish(index) {
-                stream.wants_key = false;
+            let wanted = stream.wants_key;
+            if !wanted.is_empty() && self.publishers.wish(index, wanted) {
+                stream.wants_key = Lanes::default();
                 continue;
             }
             let asked_at = stream.key_wanted_at;
             let is_due = asked_at == Time::ZERO || self.now.since(asked_at) >= KEYFRAME_INTERVAL;
-            stream.wants_key |= self.publishers.takes_wish(index);
-            if stream.wants_key && is_due {
-                stream.wants_key = false;
+            let wanted = wanted.or(self.publishers.takes_wish(index));
+            stream.wants_key = wanted;
+            if !wanted.is_empty() && is_due {
+                stream.wants_key = Lanes::default();
                 stream.key_wanted_at = self.now;
                 let id = stream.id;
                 self.outlets.stats.add(Counter::KeyframeWanted, 1);
-                self.tell(&Event::KeyframeWanted(id));
+                self.tell(&Event::KeyframeWanted(id, wanted));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Owns what goes back to a publisher: reports, requests for packets and keyframes, and what the
 //! path carries.
 
-use link::command::{AddPublisher, TRACKS_MAX, VIDEO, Wants};
+use link::command::{AddPublisher, Wants};
+use link::lanes::LANES_MAX;
 use link::stats::Counter;
 use wire::ntp::short_from_span;
 use wire::rtcp_feedback::{
@@ -15,9 +16,9 @@ use wire::rtp_ext::find;
 use wire::time::{Span, Time};
 
 use crate::Plane;
+use crate::lane::ask_interval;
 use crate::publisher::Publisher;
 use crate::report::{CNAME, Echo, REPORT_INTERVAL, Wall};
-use crate::track::ask_interval;
 
 /// The first report of a source comes this soon: browsers put the MID on every packet until then.
 const REPORT_SOON: Span = Span::millis(100);
@@ -34,18 +35,18 @@ const PLEA_INTERVAL: Span = Span::millis(500);
 /// Doublings of that: up to 4 s.
 const PLEA_DOUBLINGS: u32 = 3;
 
-/// Packets of one track that one message asks for. Of two tracks they are 824 bytes at the most,
-/// and reports have 240.
-const NACKS_MAX: usize = 100;
+/// Packets of one lane that one message asks for. Of four lanes they are 848 bytes at the most, and
+/// reports have 340.
+const NACKS_MAX: usize = 50;
 
 /// Messages to one publisher in one turn: one with requests, and what the path carries.
 const MESSAGES_MAX: usize = 4;
 
 /// Bytes of a message before it is sealed.
-const MESSAGE_BYTES_MAX: usize = 1200;
+const MESSAGE_BYTES_MAX: usize = 1280;
 
-/// Sources of a publisher: media and repairs of each track.
-const SOURCES: usize = 2 * TRACKS_MAX;
+/// Sources of a publisher: media and repairs of each lane.
+const SOURCES: usize = 2 * LANES_MAX;
 
 /// What goes back to one publisher, and when.
 pub struct Upstream {
@@ -56,7 +57,8 @@ pub struct Upstream {
     /// The round trip, as it told last.
     pub rtt: Option<Span>,
     report_at: Time,
-    plea: Plea,
+    /// Calls for keyframes by lane.
+    pub pleas: [Plea; LANES_MAX],
     fir_sequence: u8,
     transport_cc_id: u8,
     transport: TransportRecorder,
@@ -71,7 +73,7 @@ impl Upstream {
             remb_bps: add.remb_bps,
             rtt: None,
             report_at: Time::FAR,
-            plea: Plea::NONE,
+            pleas: [Plea::NONE; LANES_MAX],
             fir_sequence: 0,
             transport_cc_id: add.transport_cc_id,
             transport: TransportRecorder::new(),
@@ -103,22 +105,11 @@ impl Upstream {
     pub fn report_soon(&mut self, now: Time) {
         self.report_at = self.report_at.min(now + REPORT_SOON);
     }
-
-    /// A keyframe is needed.
-    pub const fn wish(&mut self) {
-        self.plea.is_wanted = true;
-    }
-
-    /// A keyframe has begun.
-    pub const fn on_keyframe(&mut self) {
-        self.plea.is_wanted = false;
-        self.plea.asks = 0;
-    }
 }
 
 /// A keyframe that is wanted.
 #[derive(Clone, Copy, Debug)]
-struct Plea {
+pub struct Plea {
     is_wanted: bool,
     /// How often it was asked for, since the last one came.
     asks: u32,
@@ -131,6 +122,17 @@ impl Plea {
         asks: 0,
         asked_at: Time::ZERO,
     };
+
+    /// A keyframe is needed.
+    pub const fn wish(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// A keyframe has begun.
+    pub const fn on_keyframe(&mut self) {
+        self.is_wanted = false;
+        self.asks = 0;
+    }
 
     fn due_at(&self) -> Time {
         if !self.is_wanted {
@@ -164,22 +166,27 @@ impl Publisher {
         if self.viewer.is_none() {
             return Time::FAR;
         }
-        let tracks = self.tracks.iter().map(|track| track.order.ask_at());
-        let asks_at = tracks.min().unwrap_or(Time::FAR);
+        let asked = self.lanes.iter().map(|lane| lane.order.ask_at());
+        let asks_at = asked.min().unwrap_or(Time::FAR);
         let upstream = &self.upstream;
         asks_at
             .min(upstream.report_at)
             .min(upstream.transport_at)
-            .min(self.plea_at())
+            .min(
+                (0..LANES_MAX)
+                    .map(|lane| self.plea_at(lane))
+                    .min()
+                    .unwrap_or(Time::FAR),
+            )
     }
 
-    /// When a keyframe is to be asked for.
-    fn plea_at(&self) -> Time {
-        let video = &self.tracks[VIDEO];
-        let wants = video.given.wants;
+    /// When a keyframe of a lane is to be asked for.
+    fn plea_at(&self, lane: usize) -> Time {
+        let source = &self.lanes[lane];
+        let wants = source.given.wants;
         let can = wants.has(Wants::PLI) || wants.has(Wants::FIR);
-        if can && video.media.ssrc != 0 {
-            self.upstream.plea.due_at()
+        if can && source.media.ssrc != 0 {
+            self.upstream.pleas[lane].due_at()
         } else {
             Time::FAR
         }
@@ -201,7 +208,7 @@ impl Publisher {
             sent.reports += u64::from(used > 0);
         }
         let interval = ask_interval(self.upstream.rtt);
-        for track in &mut self.tracks {
+        for track in &mut self.lanes {
             if track.order.ask_at() > now {
                 continue;
             }
@@ -211,9 +218,11 @@ impl Publisher {
             let (ssrc, media) = (self.upstream.ssrc, track.media.ssrc);
             used += write_nack(ssrc, media, &lost[..asked], tail(out, used));
         }
-        if self.plea_at() <= now {
-            used += self.write_plea(now, tail(out, used));
-            sent.pleas += 1;
+        for lane in 0..LANES_MAX {
+            if self.plea_at(lane) <= now {
+                used += self.write_plea(now, lane, tail(out, used));
+                sent.pleas += 1;
+            }
         }
         if used == 0 && self.upstream.transport_at <= now {
             used += self.write_transport(now, out);
@@ -226,8 +235,8 @@ impl Publisher {
     fn write_report(&mut self, wall: Wall, echo: Option<Echo>, out: &mut [u8]) -> usize {
         let mut blocks = [ReportBlock::default(); SOURCES];
         let mut reported = 0;
-        let sources = self.tracks.iter_mut();
-        for source in sources.flat_map(|track| [&mut track.media, &mut track.rtx]) {
+        let sources = self.lanes.iter_mut();
+        for source in sources.flat_map(|lane| [&mut lane.media, &mut lane.rtx]) {
             if source.ssrc != 0
                 && let Some(block) = source.reception.block(wall.now, source.ssrc)
             {
@@ -249,10 +258,10 @@ impl Publisher {
             used += write_dlrr(ssrc, &[item], tail(out, used));
         }
         if self.upstream.remb_bps != 0 {
-            let mut media = [0; TRACKS_MAX];
+            let mut media = [0; LANES_MAX];
             let mut named = 0;
-            for track in self.tracks.iter().filter(|track| track.media.ssrc != 0) {
-                media[named] = track.media.ssrc;
+            for lane in self.lanes.iter().filter(|lane| lane.media.ssrc != 0) {
+                media[named] = lane.media.ssrc;
                 named += 1;
             }
             let bps = self.upstream.remb_bps;
@@ -261,11 +270,11 @@ impl Publisher {
         used
     }
 
-    fn write_plea(&mut self, now: Time, out: &mut [u8]) -> usize {
-        let video = &self.tracks[VIDEO];
-        let (ssrc, media) = (self.upstream.ssrc, video.media.ssrc);
-        self.upstream.plea.ask(now);
-        if video.given.wants.has(Wants::PLI) {
+    fn write_plea(&mut self, now: Time, lane: usize, out: &mut [u8]) -> usize {
+        let source = &self.lanes[lane];
+        let (ssrc, media) = (self.upstream.ssrc, source.media.ssrc);
+        self.upstream.pleas[lane].ask(now);
+        if source.given.wants.has(Wants::PLI) {
             return write_pli(ssrc, media, out);
         }
         // Every call is a new command: they are far enough apart.
@@ -279,7 +288,7 @@ impl Publisher {
 
     /// What came when. The message has to name a source of the publisher's.
     fn write_transport(&mut self, now: Time, out: &mut [u8]) -> usize {
-        let mut named = self.tracks.iter().map(|track| track.media.ssrc);
+        let mut named = self.lanes.iter().map(|lane| lane.media.ssrc);
         let media = named.find(|ssrc| *ssrc != 0);
         let upstream = &mut self.upstream;
         let used = match media {

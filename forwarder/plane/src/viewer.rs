@@ -1,14 +1,14 @@
 //! Owns the send side of one viewer: what fan-out needs first, what comes rarely last. Hot.
 
-use link::command::{AddViewer, IceCredentials, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, AddViewer, IceCredentials, Pin, TRACKS_MAX, VIDEO};
 use link::ids::ViewerId;
 use link::keys::{MasterKey, SrtpKeys};
+use link::lanes::Lanes;
 use link::viewer::{LEASES, Lease, Viewer as Cell};
 use seal::{KeyError, RtcpOpener, Sealer, Secret};
 use wire::datagram::RxMeta;
 use wire::time::{Span, Time};
 
-use crate::burst::Tracks;
 use crate::check::Checks;
 use crate::feedback::Quality;
 use crate::keyframe::Pleas;
@@ -16,7 +16,7 @@ use crate::nack::Resent;
 use crate::pace::{Bucket, CATCH_UP_BURST_BYTES, REPAIR_BURST_BYTES};
 use crate::random::Random;
 use crate::report::Echo;
-use crate::rewrite::OutTrack;
+use crate::rewrite::{Cap, OutTrack};
 
 /// Indexes are leased in blocks of so many packets: one store into shared memory for each block,
 /// and a restart skips at most one, which is far from half a turn of the sequence number.
@@ -27,6 +27,9 @@ const TRACK_LEASES: [[Lease; 2]; TRACKS_MAX] = [
     [Lease::Video, Lease::VideoRtx],
     [Lease::Audio, Lease::AudioRtx],
 ];
+
+/// The lane of streams with one layer, and the lowest of others.
+const FIRST_LANE: u8 = 0;
 
 /// Address pairs of a viewer that are answered to. Browsers check two or three.
 pub const PATHS_MAX: usize = 4;
@@ -51,8 +54,16 @@ pub struct Viewer {
     pub stream: u32,
     /// Where its video stands; audio is always live.
     pub phase: Phase,
-    /// The tracks that it takes.
-    pub taken: Tracks,
+    /// It takes the video, the audio, or both.
+    pub takes_video: bool,
+    /// See `takes_video`.
+    pub takes_audio: bool,
+    /// The lane that its video comes from.
+    pub lane: u8,
+    /// The lane that it is to come from once that has a keyframe; the same: it stays.
+    pub next_lane: u8,
+    /// What it is to be sent of layered frames, as soon as that can be.
+    pub next_cap: Cap,
     /// It is in the list of viewers that the egress had no room for.
     pub is_blocked: bool,
     /// It is in the list of viewers that catch up.
@@ -132,6 +143,8 @@ pub struct Cold {
     pub echo: Option<Echo>,
     /// What the viewer says of how it receives.
     pub quality: Quality,
+    /// What it may be sent of the layers that there are.
+    pub pin: Pin,
     /// Its place in the list of viewers in use.
     pub active_at: u32,
 }
@@ -161,11 +174,15 @@ impl Viewer {
             id: add.viewer,
             stream: add.stream.index,
             phase: Phase::Waiting,
-            taken: taken(&tracks),
+            takes_video: tracks[VIDEO].is_taken(),
+            takes_audio: tracks[AUDIO].is_taken(),
+            lane: FIRST_LANE,
+            next_lane: FIRST_LANE,
+            next_cap: Cap::NONE,
             is_blocked: false,
             is_joining: false,
             is_worn: false,
-            is_publisher: taken(&tracks) == Tracks::default(),
+            is_publisher: !tracks.iter().any(OutTrack::is_taken),
             to,
             cursor: 0,
             replay: 0,
@@ -196,6 +213,7 @@ impl Viewer {
                 rtcp_index: add.rtcp_first_index,
                 echo: None,
                 quality: Quality::default(),
+                pin: Pin::NONE,
                 active_at: u32::MAX,
             },
         };
@@ -203,13 +221,23 @@ impl Viewer {
         Ok(viewer)
     }
 
-    /// The tracks that it gets as they come.
+    /// The lanes that it gets as they come.
     #[inline]
-    pub fn live(&self) -> Tracks {
-        match self.phase {
-            Phase::Live => self.taken,
-            Phase::CatchUp | Phase::Waiting => self.taken.without(VIDEO),
+    pub fn live(&self) -> Lanes {
+        let mut lanes = Lanes::default();
+        if self.takes_audio {
+            lanes = lanes.with(AUDIO);
         }
+        if self.takes_video && self.phase == Phase::Live {
+            lanes = lanes.with(usize::from(self.lane));
+        }
+        lanes
+    }
+
+    /// The lane of its video alone.
+    #[inline]
+    pub fn video(&self) -> Lanes {
+        Lanes::only(usize::from(self.lane))
     }
 
     /// Takes over what was negotiated anew.
@@ -220,7 +248,8 @@ impl Viewer {
         for (track, out) in self.tracks.iter_mut().zip(&add.tracks) {
             track.renegotiate(out);
         }
-        self.taken = taken(&self.tracks);
+        self.takes_video = self.tracks[VIDEO].is_taken();
+        self.takes_audio = self.tracks[AUDIO].is_taken();
     }
 
     /// Leases the indexes of `packets` more of this track before they are used.
@@ -274,16 +303,6 @@ const RTP_INDEX_END: u64 = 1 << 48;
 
 /// One after the last index of SRTCP: 31 bits.
 const RTCP_INDEX_END: u64 = 1 << 31;
-
-fn taken(tracks: &[OutTrack; TRACKS_MAX]) -> Tracks {
-    let mut taken = Tracks::default();
-    for (lane, track) in tracks.iter().enumerate() {
-        if track.is_taken() {
-            taken = taken.with(lane);
-        }
-    }
-    taken
-}
 
 /// The secret of one direction.
 pub fn secret(keys: &SrtpKeys, master: &MasterKey) -> Result<Secret, KeyError> {

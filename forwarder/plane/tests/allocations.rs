@@ -167,7 +167,7 @@ fn frame(writer: &mut LogWriter, now: Time, nth: u32) {
         writer.append(&record, &[&[5; 1000]]).unwrap();
     }
     let audio = Record {
-        track: 1,
+        lane: 1,
         timestamp: nth * 960,
         capture: now,
         arrival: now,
@@ -249,6 +249,7 @@ fn add_publisher(region: &Region, plane: &mut Plane, now: Time) -> (RxMeta, Seal
         wants: Wants::ALL,
         ..TrackIn::default()
     };
+    let none = TrackIn::default();
     plane.apply(
         now,
         &Command::AddPublisher(AddPublisher {
@@ -256,7 +257,9 @@ fn add_publisher(region: &Region, plane: &mut Plane, now: Time) -> (RxMeta, Seal
             viewer: Some(viewer),
             peer: at.peer,
             keys,
-            tracks: [video, TrackIn::default()],
+            lanes: [video, none, none, none],
+            rid_id: 0,
+            repaired_rid_id: 0,
             transport_cc_id: 3,
             remb_bps: 1_000_000,
         }),

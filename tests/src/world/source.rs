@@ -90,7 +90,7 @@ impl Source {
     ) {
         let ticks = if track == VIDEO { 3000 } else { 960 };
         let record = Record {
-            track: u8::try_from(track).expect("two tracks"),
+            lane: u8::try_from(track).expect("two tracks"),
             flags,
             // Near the wrap, which every run of the world crosses.
             timestamp: 0xffff_8000_u32.wrapping_add(frame.wrapping_mul(ticks)),

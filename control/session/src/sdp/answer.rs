@@ -3,6 +3,7 @@
 use super::codec::{OfferedCodec, join};
 use super::offer::OfferedMedia;
 use super::plan::{PLAYOUT_DELAY_URI, Plan};
+use super::publish::TRANSPORT_CC_URI;
 use super::text::{self, Local, line};
 use crate::description::VideoCodec;
 use link::command::TRACKS_MAX;
@@ -19,6 +20,8 @@ pub struct Sending<'a> {
     pub ssrcs: [[u32; 2]; TRACKS_MAX],
     /// Whether the playout-delay extension is used where offered.
     pub playout_delay: bool,
+    /// The stream has layers: what tells how much the path carries is used where offered.
+    pub layered: bool,
 }
 
 impl Plan<'_> {
@@ -63,25 +66,36 @@ impl Plan<'_> {
             .collect();
         text::accept(out, media, &formats, "sendonly", local);
         text::transport(out, media, &self.terms, local);
-        // No transport-cc and no goog-remb: a stream of one layer has nothing to adapt, and the
-        // feedback would be 17 packets a second and viewer in place of 1.2.
+        // A stream of one layer has nothing to adapt, and the feedback would be 17 packets a second
+        // and viewer in place of 1.2.
+        let adapts = sending.layered;
+        let transport_cc = plan.transport_cc.filter(|_| adapts);
         let is_video = codec.clock_hz == VideoCodec::CLOCK_HZ;
         let feedback = [
             (codec.nack && is_video, "nack"),
             (codec.pli && is_video, "nack pli"),
             (codec.fir && is_video, "ccm fir"),
+            (transport_cc.is_some(), "transport-cc"),
+            (
+                adapts && is_video && codec.remb && transport_cc.is_none(),
+                "goog-remb",
+            ),
         ];
         let fmtp = answered_fmtp(codec, plan.stereo);
         text::codec(out, codec, &fmtp, &feedback, plan.rtx);
         if let Some(value) = &media.rcvr_rtt {
             line(out, format_args!("a=rtcp-xr:{value}"));
         }
-        if let (true, Some((id, recvonly))) = (sending.playout_delay, plan.playout_delay) {
-            let direction = if recvonly { "/sendonly" } else { "" };
-            line(
-                out,
-                format_args!("a=extmap:{id}{direction} {PLAYOUT_DELAY_URI}"),
-            );
+        let playout_delay = plan.playout_delay.filter(|_| sending.playout_delay);
+        let extensions = [
+            (playout_delay, PLAYOUT_DELAY_URI),
+            (transport_cc, TRANSPORT_CC_URI),
+        ];
+        for (found, uri) in extensions {
+            if let Some((id, recvonly)) = found {
+                let direction = if recvonly { "/sendonly" } else { "" };
+                line(out, format_args!("a=extmap:{id}{direction} {uri}"));
+            }
         }
         line(out, format_args!("a=msid:{MSID} {}", media.kind));
         let ([ssrc, rtx_ssrc], cname) = (sending.ssrcs[track], sending.cname);

@@ -2,6 +2,7 @@
 
 use super::codec::{OfferedCodec, match_audio, match_rtx, match_video};
 use super::offer::{Direction, Extension, Offer, OfferedMedia};
+use super::publish::TRANSPORT_CC_URI;
 use super::terms::Terms;
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
 use crate::refusal::SignalError;
@@ -32,6 +33,8 @@ pub struct TrackPlan<'a> {
     /// Identifier of the playout-delay extension, if offered, 1 to 14, and whether the peer only
     /// receives it.
     pub playout_delay: Option<(u8, bool)>,
+    /// The same of the transport-wide sequence number, if its feedback is offered as well.
+    pub transport_cc: Option<(u8, bool)>,
     /// Audio is stereo.
     pub(super) stereo: bool,
 }
@@ -80,12 +83,15 @@ fn plan_video<'a>(
 ) -> Option<TrackPlan<'a>> {
     let codec = match_video(media, codec?)?;
     let rtx = match_rtx(media, codec.payload_type).map(|rtx| rtx.payload_type);
-    let playout_delay = playout_delay(media);
+    // Only with retransmissions of their own: see `TrackOut::transport_cc_at`.
+    let transport_cc =
+        extension(media, TRANSPORT_CC_URI).filter(|_| codec.transport_cc && rtx.is_some());
     Some(TrackPlan {
         section,
         codec,
         rtx,
-        playout_delay,
+        playout_delay: extension(media, PLAYOUT_DELAY_URI),
+        transport_cc,
         stereo: false,
     })
 }
@@ -97,18 +103,19 @@ fn plan_audio<'a>(
 ) -> Option<TrackPlan<'a>> {
     let AudioCodec::Opus { channels } = codec?;
     let codec = match_audio(media, codec?)?;
-    let playout_delay = playout_delay(media);
     Some(TrackPlan {
         section,
         codec,
         rtx: None,
-        playout_delay,
+        playout_delay: extension(media, PLAYOUT_DELAY_URI),
+        transport_cc: None,
         stereo: *channels > 1,
     })
 }
 
-fn playout_delay(media: &OfferedMedia) -> Option<(u8, bool)> {
-    let (id, offered) = Extension::find(&media.extensions, PLAYOUT_DELAY_URI)?;
+/// An extension that we may send: its identifier, and whether the peer only receives it.
+fn extension(media: &OfferedMedia, uri: &str) -> Option<(u8, bool)> {
+    let (id, offered) = Extension::find(&media.extensions, uri)?;
     match offered.direction {
         Direction::SendRecv => Some((id, false)),
         Direction::RecvOnly => Some((id, true)),

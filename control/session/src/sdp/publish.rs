@@ -7,11 +7,20 @@ use super::offer::{Direction, Extension, Offer, OfferedMedia};
 use super::terms::Terms;
 use crate::description::StreamDescription;
 use crate::refusal::SignalError;
-use link::command::{AUDIO, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, Rid, TRACKS_MAX, VIDEO};
+use link::lanes::LAYERS_MAX;
 
 /// The header extension of transport-wide sequence numbers.
 pub const TRANSPORT_CC_URI: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// The header extension of the section's identification tag (RFC 9143 section 15.1). Browsers send
+/// the name of an encoding only together with it.
+const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+
+/// The header extensions of the name of an encoding, and of the one that is repaired (RFC 8852).
+pub(super) const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+pub(super) const REPAIRED_RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
 /// Most codecs that a refusal lists.
 const NAMES_MAX: usize = 16;
@@ -25,9 +34,24 @@ pub struct PublishPlan<'a> {
     pub description: StreamDescription,
     /// Identifier of the transport-wide sequence numbers, 1 to 14, if a track has them.
     pub transport_cc: Option<u8>,
+    /// The encodings of the video, if there are several (RFC 8853).
+    pub simulcast: Option<Simulcast<'a>>,
     /// The peer's side of the transport.
     pub terms: Terms,
     pub(super) offer: &'a Offer,
+}
+
+/// How the encodings of the video are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulcast<'a> {
+    /// Names of the encodings, in the order of the offer: two or three.
+    pub rids: Vec<(&'a str, Rid)>,
+    /// Identifier of the extension with the name, 1 to 14.
+    pub rid_id: u8,
+    /// The same of repairs, if offered.
+    pub repaired_rid_id: Option<u8>,
+    /// The extensions as they are answered: identifier and URI.
+    pub(super) extensions: Vec<(u8, &'static str)>,
 }
 
 /// How one track is received.
@@ -84,6 +108,7 @@ pub fn plan(offer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
         description.audio = Some(found);
         audio = Some(track(section, media, codec));
     }
+    let simulcast = of(VIDEO).and_then(|(_, media)| simulcast(media));
     let mut tracks = [None; TRACKS_MAX];
     (tracks[VIDEO], tracks[AUDIO]) = (video, audio);
     check_payload_types(&tracks)?;
@@ -94,6 +119,7 @@ pub fn plan(offer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
         tracks,
         description,
         transport_cc,
+        simulcast,
         terms: Terms::read(offer, first)?,
         offer,
     })
@@ -136,6 +162,35 @@ fn choose<T>(
         .filter(|codec| shares_a_port(codec.payload_type))
         .find_map(|codec| Some((codec, passes(codec)?)))
         .ok_or_else(|| no_common_codec(media))
+}
+
+/// The encodings that are taken: all that there are lanes for. One alone needs no name.
+fn simulcast(media: &OfferedMedia) -> Option<Simulcast<'_>> {
+    let find = |uri: &'static str| {
+        Extension::find(&media.extensions, uri)
+            .filter(|(_, found)| {
+                matches!(found.direction, Direction::SendRecv | Direction::SendOnly)
+            })
+            .map(|(id, _)| (id, uri))
+    };
+    let rid = find(RID_URI)?;
+    let repaired = find(REPAIRED_RID_URI);
+    let mut rids: Vec<(&str, Rid)> = Vec::new();
+    for name in &media.source.rids {
+        let is_new = !rids.iter().any(|(known, _)| known == name);
+        if let (true, Some(rid)) = (is_new && rids.len() < LAYERS_MAX, Rid::new(name.as_bytes())) {
+            rids.push((name, rid));
+        }
+    }
+    (rids.len() > 1).then(|| Simulcast {
+        rids,
+        rid_id: rid.0,
+        repaired_rid_id: repaired.map(|(id, _)| id),
+        extensions: [find(MID_URI), Some(rid), repaired]
+            .into_iter()
+            .flatten()
+            .collect(),
+    })
 }
 
 /// With its marker bit, a payload type of 64 to 95 looks like RTCP (RFC 5761 section 4).

@@ -2,12 +2,12 @@
 
 use super::codec::{OfferedCodec, join};
 use super::offer::OfferedMedia;
-use super::publish::{PublishPlan, PublishTrack, TRANSPORT_CC_URI};
+use super::publish::{PublishPlan, PublishTrack, Simulcast, TRANSPORT_CC_URI};
 use super::text::{self, Local, line};
 
 impl PublishPlan<'_> {
-    /// The text of the answer. Layers are not answered, so that one is sent (RFC 8853 section
-    /// 5.3.2, RFC 9429 section 5.11).
+    /// The text of the answer. Several encodings are answered by their names; one alone is not, so
+    /// that it is sent as if there were no layers (RFC 8853 section 5.3.2, RFC 9429 section 5.11).
     #[must_use]
     pub fn write(&self, local: &Local<'_>) -> String {
         let mut out = String::with_capacity(2048);
@@ -64,7 +64,25 @@ impl PublishPlan<'_> {
                 format_args!("a=extmap:{id}{direction} {TRANSPORT_CC_URI}"),
             );
         }
+        if media.kind == "video"
+            && let Some(simulcast) = &self.simulcast
+        {
+            encodings(out, simulcast);
+        }
     }
+}
+
+//= https://www.rfc-editor.org/rfc/rfc8853#section-5.3.2
+//# An answerer MUST reverse the direction
+fn encodings(out: &mut String, simulcast: &Simulcast<'_>) {
+    for (id, uri) in &simulcast.extensions {
+        line(out, format_args!("a=extmap:{id} {uri}"));
+    }
+    for (name, _) in &simulcast.rids {
+        line(out, format_args!("a=rid:{name} recv"));
+    }
+    let names: Vec<_> = simulcast.rids.iter().map(|(name, _)| *name).collect();
+    line(out, format_args!("a=simulcast:recv {}", names.join(";")));
 }
 
 /// The offered parameters come back as they are, but for what the offerer says of its own decoder

@@ -52,6 +52,7 @@ const SENDING: Sending<'static> = Sending {
     cname: "freshet",
     ssrcs: [[1001, 1002], [2001, 2002]],
     playout_delay: true,
+    layered: false,
 };
 
 fn answer(offer: &str, description: &StreamDescription) -> Result<String, SignalError> {

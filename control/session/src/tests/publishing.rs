@@ -8,9 +8,10 @@ use crate::{
     AudioCodec, Cause, Config, Kind, Output, PatchBody, Patched, SessionState, StreamDescription,
     VideoCodec,
 };
-use link::command::{AUDIO, Codec, Command, TrackIn, TrackOut, VIDEO, Wants};
+use link::command::{AUDIO, Codec, Command, Rid, TrackIn, TrackOut, VIDEO, Wants};
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
+use link::lanes::Lanes;
 use wire::time::Span;
 
 /// What has been asked of whom, by name, and what the driver was told.
@@ -59,8 +60,9 @@ fn a_publisher_gets_a_way_back_and_then_its_log() {
     let theirs = world.viewers[publisher].dtls.keys.as_ref().unwrap();
     assert_eq!(add.keys.receive.key, theirs.send.key);
     assert_eq!(
-        add.tracks[VIDEO],
+        add.lanes[VIDEO],
         TrackIn {
+            rid: Rid::default(),
             ssrc: 950_761_573,
             rtx_ssrc: 58_465_319,
             clock_hz: 90_000,
@@ -71,7 +73,7 @@ fn a_publisher_gets_a_way_back_and_then_its_log() {
         }
     );
     assert_eq!(
-        add.tracks[AUDIO],
+        add.lanes[AUDIO],
         TrackIn {
             ssrc: 1_936_359_539,
             clock_hz: 48_000,
@@ -197,7 +199,7 @@ fn an_encoder_that_is_the_dtls_server_gets_a_client() {
         let (_, add) = world.published(publisher).unwrap();
         let theirs = world.viewers[publisher].dtls.keys.as_ref().unwrap();
         assert_eq!(add.keys.receive.key, theirs.send.key);
-        assert_eq!(add.tracks[VIDEO].wants, Wants::NACK);
+        assert_eq!(add.lanes[VIDEO].wants, Wants::NACK);
         assert_eq!(add.transport_cc_id, 0);
     }
 }
@@ -387,7 +389,7 @@ fn a_restarted_worker_gets_its_publisher_back() {
     assert_eq!(viewer.tracks, [TrackOut::default(); 2]);
     assert_eq!(viewer.rtcp_first_index, 99);
     let (_, add) = world.published(publisher).unwrap();
-    assert_eq!(add.tracks, before.tracks);
+    assert_eq!(add.lanes, before.lanes);
     assert_eq!(add.keys.receive.key, before.keys.receive.key);
     assert_eq!(
         names(&mut world),
@@ -470,7 +472,7 @@ fn publishers_patch_and_delete_like_viewers() {
 #[test]
 fn whoever_publishes_by_a_session_is_asked_for_keyframes() {
     let mut world = World::new(12);
-    let wanted = Event::KeyframeWanted(STREAM);
+    let wanted = Event::KeyframeWanted(STREAM, Lanes::VIDEO);
     world.sessions.event(world.now, CoreId(0), wanted);
     world.drain();
     assert_eq!(names(&mut world), ["KeyframeWanted"]);
@@ -486,10 +488,11 @@ fn whoever_publishes_by_a_session_is_asked_for_keyframes() {
     world.sessions.event(world.now, CoreId(0), wanted);
     world.drain();
     let asked = world.take_commands();
-    let [(core, Command::AskKeyframe(stream))] = &asked[..] else {
+    let [(core, Command::AskKeyframe(stream, lanes))] = &asked[..] else {
         panic!("{} commands", asked.len());
     };
     assert_eq!((*core, *stream), (world.core, STREAM));
+    assert_eq!(*lanes, Lanes::VIDEO);
 }
 
 #[test]

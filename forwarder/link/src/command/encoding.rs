@@ -5,12 +5,13 @@
 mod tests;
 
 use super::{
-    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, TrackIn, TrackOut,
-    Wants,
+    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, Pin, Rid, TrackIn,
+    TrackOut, Wants,
 };
 use crate::codec::{Put, Take};
 use crate::ids::{StreamId, ViewerId};
 use crate::keys::{MasterKey, Profile, SrtpKeys};
+use crate::lanes::{LANES_MAX, Lanes};
 use wire::peer::{Ip, Peer};
 
 /// Bytes of an encoded command: the longest, [`AddViewer`], takes 310; the rest is room to grow.
@@ -29,9 +30,13 @@ const ADD_PUBLISHER: u32 = 4;
 const REMOVE_PUBLISHER: u32 = 5;
 const CLOSE_STREAM: u32 = 6;
 const ASK_KEYFRAME: u32 = 7;
+const CHOOSE_LAYER: u32 = 8;
 
 /// Largest id of a one-byte header extension (RFC 8285 section 4.2).
 const EXT_ID_MAX: u8 = 14;
+
+/// Stands for no lane.
+const NO_LANE: u8 = u8::MAX;
 
 impl Command {
     /// Writes this command; bytes that it does not need are zero.
@@ -47,7 +52,15 @@ impl Command {
             Self::AddPublisher(add) => put_publisher(put.u32(ADD_PUBLISHER), add),
             Self::RemovePublisher(stream) => put_stream(put.u32(REMOVE_PUBLISHER), *stream),
             Self::CloseStream(stream) => put_stream(put.u32(CLOSE_STREAM), *stream),
-            Self::AskKeyframe(stream) => put_stream(put.u32(ASK_KEYFRAME), *stream),
+            Self::AskKeyframe(stream, lanes) => {
+                put_stream(put.u32(ASK_KEYFRAME), *stream);
+                put.u8(lanes.0);
+            }
+            Self::ChooseLayer(viewer, pin) => {
+                put_id(put.u32(CHOOSE_LAYER), *viewer);
+                put.u8(pin.lane.unwrap_or(NO_LANE));
+                put.u8(pin.spatial_max).u8(pin.temporal_max);
+            }
         }
     }
 
@@ -65,7 +78,8 @@ impl Command {
             ADD_PUBLISHER => Self::AddPublisher(take_publisher(&mut take)?),
             REMOVE_PUBLISHER => Self::RemovePublisher(take_stream(&mut take)?),
             CLOSE_STREAM => Self::CloseStream(take_stream(&mut take)?),
-            ASK_KEYFRAME => Self::AskKeyframe(take_stream(&mut take)?),
+            ASK_KEYFRAME => Self::AskKeyframe(take_stream(&mut take)?, take_lanes(&mut take)?),
+            CHOOSE_LAYER => Self::ChooseLayer(take_id(&mut take)?, take_pin(&mut take)?),
             _ => return None,
         })
     }
@@ -103,12 +117,16 @@ fn put_publisher(put: &mut Put<'_>, add: &AddPublisher) {
     put_id(put, add.viewer.unwrap_or_default());
     put_peer(put, add.peer);
     put_keys(put, &add.keys);
-    for track in &add.tracks {
-        put.u32(track.ssrc).u32(track.rtx_ssrc).u32(track.clock_hz);
-        put.u8(track.payload_type).u8(track.rtx_payload_type);
-        put.u8(track.codec as u8).u8(track.wants.0);
+    for lane in &add.lanes {
+        put.u32(lane.ssrc).u32(lane.rtx_ssrc).u32(lane.clock_hz);
+        put.u8(lane.payload_type).u8(lane.rtx_payload_type);
+        put.u8(lane.codec as u8).u8(lane.wants.0);
+        put.bytes(&lane.rid.0);
     }
-    put.u8(add.transport_cc_id).u64(add.remb_bps);
+    put.u8(add.rid_id)
+        .u8(add.repaired_rid_id)
+        .u8(add.transport_cc_id)
+        .u64(add.remb_bps);
 }
 
 fn take_publisher(take: &mut Take<'_>) -> Option<AddPublisher> {
@@ -117,9 +135,36 @@ fn take_publisher(take: &mut Take<'_>) -> Option<AddPublisher> {
         viewer: take_id(take).map(|id| (id != ViewerId::default()).then_some(id))?,
         peer: take_peer(take)?,
         keys: take_keys(take)?,
-        tracks: [take_track_in(take)?, take_track_in(take)?],
-        transport_cc_id: take.u8().filter(|id| *id <= EXT_ID_MAX)?,
+        lanes: {
+            let mut lanes = [TrackIn::default(); LANES_MAX];
+            for lane in &mut lanes {
+                *lane = take_track_in(take)?;
+            }
+            lanes
+        },
+        rid_id: take_ext_id(take)?,
+        repaired_rid_id: take_ext_id(take)?,
+        transport_cc_id: take_ext_id(take)?,
         remb_bps: take.u64()?,
+    })
+}
+
+fn take_ext_id(take: &mut Take<'_>) -> Option<u8> {
+    take.u8().filter(|id| *id <= EXT_ID_MAX)
+}
+
+pub(crate) fn take_lanes(take: &mut Take<'_>) -> Option<Lanes> {
+    take.u8().filter(|lanes| *lanes <= Lanes::ALL.0).map(Lanes)
+}
+
+fn take_pin(take: &mut Take<'_>) -> Option<Pin> {
+    let lane = take
+        .u8()
+        .filter(|lane| *lane == NO_LANE || usize::from(*lane) < LANES_MAX)?;
+    Some(Pin {
+        lane: (lane != NO_LANE).then_some(lane),
+        spatial_max: take.u8()?,
+        temporal_max: take.u8()?,
     })
 }
 
@@ -143,6 +188,7 @@ fn take_track_in(take: &mut Take<'_>) -> Option<TrackIn> {
             .u8()
             .filter(|wants| *wants <= Wants::ALL.0)
             .map(Wants)?,
+        rid: Rid(take.array()?),
     };
     (track.payload_type < 128 && track.rtx_payload_type < 128).then_some(track)
 }
@@ -150,7 +196,9 @@ fn take_track_in(take: &mut Take<'_>) -> Option<TrackIn> {
 fn put_track(put: &mut Put<'_>, track: &TrackOut) {
     put.u32(track.ssrc).u32(track.rtx_ssrc).u32(track.clock_hz);
     put.u8(track.payload_type).u8(track.rtx_payload_type);
-    put.u8(track.ext_bytes).u8(0).bytes(&track.ext);
+    put.u8(track.ext_bytes)
+        .u8(track.transport_cc_at)
+        .bytes(&track.ext);
     put.u64(track.first_index).u64(track.rtx_first_index);
 }
 
@@ -162,7 +210,7 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
         payload_type: take.u8()?,
         rtx_payload_type: take.u8()?,
         ext_bytes: take.u8()?,
-        reserved: take.u8().map(|_| 0)?,
+        transport_cc_at: take.u8()?,
         ext: take.array()?,
         first_index: take.u64()?,
         rtx_first_index: take.u64()?,
@@ -171,6 +219,8 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
         && track.rtx_payload_type < 128
         && usize::from(track.ext_bytes) <= EXT_BYTES_MAX
         && track.ext_bytes.is_multiple_of(4)
+        && (track.transport_cc_at == 0
+            || u16::from(track.transport_cc_at) + 2 <= u16::from(track.ext_bytes))
         && track.first_index <= INDEX_MAX
         && track.rtx_first_index <= INDEX_MAX;
     legal.then_some(track)

@@ -100,7 +100,10 @@ fn child_forwarder() {
     assert_eq!(pinned.payload(0), b"by the parent");
     std::mem::forget(pinned);
     events
-        .push(&crate::event::Event::KeyframeWanted(stream))
+        .push(&crate::event::Event::KeyframeWanted(
+            stream,
+            crate::lanes::Lanes::VIDEO,
+        ))
         .unwrap();
     region.control_waker().wake();
     loop {
@@ -186,7 +189,7 @@ fn successor(region: &Region, stream: StreamId) {
     let pinned = reader.pin();
     let last = pinned.range().end - 1;
     assert_eq!(
-        pinned.record(last).map(|record| record.track_seq),
+        pinned.record(last).map(|record| record.lane_seq),
         Some(last)
     );
 }

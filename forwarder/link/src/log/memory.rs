@@ -1,7 +1,7 @@
 //! Owns the memory of one log: positions, pins, slots, and the index by packet number. Hot.
 
 use super::record::RECORD_BYTES;
-use crate::command::TRACKS_MAX;
+use crate::lanes::LANES_MAX;
 use crate::limits::SLOT_BYTES;
 use crate::sync::atomic::{AtomicU32, AtomicU64};
 use crate::sync::{Shared, SharedSlice, UnsafeCell};
@@ -41,21 +41,21 @@ pub(crate) struct LogHead {
     pub(crate) published: Published,
 }
 
-/// All that changes when packets become visible: one cache line.
+/// All that changes when packets become visible: two cache lines.
 #[cfg_attr(not(loom), derive(zerocopy::FromBytes))]
 #[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub(crate) struct Published {
     /// Packets before this position are visible.
     pub(crate) head: AtomicU64,
-    /// First packet of the newest keyframe.
-    pub(crate) keyframe: AtomicU64,
-    /// Newest packet of each track.
-    pub(crate) newest: [AtomicU64; TRACKS_MAX],
-    /// Number of the next packet of each track.
-    pub(crate) seq_next: [AtomicU64; TRACKS_MAX],
-    /// Frames begun in each track.
-    pub(crate) frames: [AtomicU32; TRACKS_MAX],
+    /// First packet of the newest keyframe of each lane.
+    pub(crate) keyframe: [AtomicU64; LANES_MAX],
+    /// Newest packet of each lane.
+    pub(crate) newest: [AtomicU64; LANES_MAX],
+    /// Number of the next packet of each lane.
+    pub(crate) seq_next: [AtomicU64; LANES_MAX],
+    /// Frames begun in each lane.
+    pub(crate) frames: [AtomicU32; LANES_MAX],
 }
 
 /// What one worker holds of one log; alone in its cache line.
@@ -109,8 +109,8 @@ pub(crate) struct LogMemory {
     pub(crate) pins: SharedSlice<PinLine>,
     /// By position; a power of two.
     pub(crate) slots: SharedSlice<LogSlot>,
-    /// Where packet `n` of a track is, by track and `n` modulo the number of slots.
-    pub(crate) index: [SharedSlice<AtomicU64>; TRACKS_MAX],
+    /// Where packet `n` of a lane is, by lane and `n` modulo the number of slots.
+    pub(crate) index: [SharedSlice<AtomicU64>; LANES_MAX],
 }
 
 #[allow(
@@ -131,10 +131,10 @@ impl LogMemory {
         &self.slots[masked(position, self.slots.len())]
     }
 
-    /// Where packet `track_seq` of the track is noted.
-    pub(crate) fn place(&self, track: usize, track_seq: u64) -> Option<&AtomicU64> {
-        let index = self.index.get(track)?;
-        index.get(masked(track_seq, index.len()))
+    /// Where packet `lane_seq` of the lane is noted.
+    pub(crate) fn place(&self, lane: usize, lane_seq: u64) -> Option<&AtomicU64> {
+        let index = self.index.get(lane)?;
+        index.get(masked(lane_seq, index.len()))
     }
 
     /// # Safety

@@ -47,7 +47,7 @@ fn look(reader: &mut LogReader) {
     for position in [range.start, range.end.wrapping_sub(1)] {
         if range.contains(&position) {
             let (record, payload) = pinned.packet(position).expect("in the range");
-            assert_eq!(record.track_seq, position);
+            assert_eq!(record.lane_seq, position);
             assert_eq!(payload, position.to_le_bytes());
             assert_eq!(pinned.locate(0, position), Some(position));
         }

@@ -3,8 +3,8 @@
 use super::memory::{LogMemory, load_position, store_position};
 use super::record::Record;
 use crate::claim::Claim;
-use crate::command::TRACKS_MAX;
-use crate::sync::atomic::{Ordering, fence};
+use crate::lanes::LANES_MAX;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 use core::ops::Range;
 
 /// How often a pin is tried. The tail moves once in dozens of packets: one retry is rare already.
@@ -24,8 +24,8 @@ pub struct LogReader {
 pub struct Pinned<'a> {
     reader: &'a LogReader,
     range: Range<u64>,
-    keyframe: Option<u64>,
-    newest: [Option<u64>; TRACKS_MAX],
+    keyframe: [Option<u64>; LANES_MAX],
+    newest: [Option<u64>; LANES_MAX],
 }
 
 impl LogReader {
@@ -67,10 +67,13 @@ impl LogReader {
             tail = now;
         }
         let published = &head.published;
-        let newest = core::array::from_fn(|track| {
-            load_position(published.newest[track].load(Ordering::Acquire))
-        });
-        let keyframe = load_position(published.keyframe.load(Ordering::Acquire));
+        let positions = |words: &[AtomicU64; LANES_MAX]| {
+            words
+                .each_ref()
+                .map(|word| load_position(word.load(Ordering::Acquire)))
+        };
+        let newest = positions(&published.newest);
+        let keyframe = positions(&published.keyframe);
         let end = published.head.load(Ordering::Acquire);
         // After the head: had a later generation moved it, this would show that generation.
         let alive = head.life.load(Ordering::Relaxed) == self.life;
@@ -83,8 +86,8 @@ impl LogReader {
             0..0
         };
         Pinned {
-            keyframe: keyframe.filter(|position| range.contains(position)),
-            newest: newest.map(|newest| newest.filter(|position| range.contains(position))),
+            keyframe: keyframe.map(|keyframe| keyframe.filter(|at| range.contains(at))),
+            newest: newest.map(|newest| newest.filter(|at| range.contains(at))),
             range,
             reader: self,
         }
@@ -142,31 +145,31 @@ impl Pinned<'_> {
         self.packet(position).map_or(&[], |(_, payload)| payload)
     }
 
-    /// Where packet `track_seq` of this track is, if the log still has it. One look, no search.
+    /// Where packet `lane_seq` of this lane is, if the log still has it. One look, no search.
     #[must_use]
-    pub fn locate(&self, track: usize, track_seq: u64) -> Option<u64> {
+    pub fn locate(&self, lane: usize, lane_seq: u64) -> Option<u64> {
         let position = self
             .reader
             .memory
-            .place(track, track_seq)?
+            .place(lane, lane_seq)?
             .load(Ordering::Relaxed);
         let record = self.record(position)?;
-        let same = usize::from(record.track) == track && record.track_seq == track_seq;
+        let same = usize::from(record.lane) == lane && record.lane_seq == lane_seq;
         same.then_some(position)
     }
 
-    /// The first packet of the newest keyframe of the video track. `None`: there has been none, or
+    /// The first packet of the newest keyframe of this lane. `None`: there has been none, or
     /// its first packet is overwritten. Of a frame that is being released piece by piece the last
     /// packets may not be visible yet.
     #[must_use]
-    pub fn keyframe(&self) -> Option<u64> {
-        self.keyframe
+    pub fn keyframe(&self, lane: usize) -> Option<u64> {
+        self.keyframe.get(lane).copied().flatten()
     }
 
-    /// The newest packet of this track.
+    /// The newest packet of this lane.
     #[must_use]
-    pub fn newest(&self, track: usize) -> Option<u64> {
-        self.newest.get(track).copied().flatten()
+    pub fn newest(&self, lane: usize) -> Option<u64> {
+        self.newest.get(lane).copied().flatten()
     }
 }
 

@@ -26,6 +26,11 @@ impl Flags {
     /// The last byte of the payload is RTP padding and says so: its value is 1 (RFC 3550 section
     /// 5.1). Whoever sends the packet, once or again, sets the padding bit.
     pub const PADDED: Self = Self(16);
+    /// The last packet of its layer's part of the picture: of a viewer that gets no layer above it
+    /// this is the last packet of the frame.
+    pub const ENDS_LAYER: Self = Self(32);
+    /// From this frame on its temporal layer can be decoded by whoever had those below it.
+    pub const SWITCHES_UP: Self = Self(64);
 
     /// True if all flags of `other` are set here.
     #[must_use]
@@ -56,20 +61,24 @@ impl BitOrAssign for Flags {
 /// The description of one packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// [`VIDEO`](crate::command::VIDEO) or [`AUDIO`](crate::command::AUDIO).
-    pub track: u8,
+    /// Which of the lanes of the log: see [`crate::lanes`].
+    pub lane: u8,
     /// First, last, key, discardable.
     pub flags: Flags,
-    /// RTP timestamp in the track's clock, as the stream counts it.
+    /// RTP timestamp in the lane's clock, as the stream counts it.
     pub timestamp: u32,
-    /// When it was captured, on the clock that both tracks share: the mapping of sender reports.
+    /// When it was captured, on the clock that all lanes share: the mapping of sender reports.
     pub capture: Time,
     /// When it came to us.
     pub arrival: Time,
-    /// Counts the frames of the track. The writer counts: what the caller puts here is ignored.
+    /// Counts the frames of the lane. The writer counts: what the caller puts here is ignored.
     pub frame: u32,
-    /// Counts the packets of the track from 0. The writer counts: the caller's value is ignored.
-    pub track_seq: u64,
+    /// Counts the packets of the lane from 0. The writer counts: the caller's value is ignored.
+    pub lane_seq: u64,
+    /// Its spatial layer within the lane, 0 the lowest.
+    pub spatial: u8,
+    /// Its temporal layer within the lane, 0 the lowest.
+    pub temporal: u8,
     /// Bytes of the RTP payload, at most [`PAYLOAD_MAX`]. The writer sets it.
     pub payload_bytes: u16,
 }
@@ -77,9 +86,10 @@ pub struct Record {
 impl Record {
     pub(crate) fn encode(&self, bytes: &mut [u8; RECORD_BYTES]) {
         let mut put = Put::new(bytes);
-        put.u8(self.track).u8(self.flags.0).u16(self.payload_bytes);
-        put.u32(self.timestamp).u32(self.frame).u32(0);
-        put.u64(self.track_seq)
+        put.u8(self.lane).u8(self.flags.0).u16(self.payload_bytes);
+        put.u32(self.timestamp).u32(self.frame);
+        put.u8(self.spatial).u8(self.temporal).u16(0);
+        put.u64(self.lane_seq)
             .u64(self.capture.0)
             .u64(self.arrival.0);
     }
@@ -87,16 +97,19 @@ impl Record {
     /// `None`: not a record of a writer of ours.
     pub(crate) fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         let mut take = Take::new(bytes);
-        let (track, flags) = (take.u8()?, Flags(take.u8()?));
+        let (lane, flags) = (take.u8()?, Flags(take.u8()?));
         let payload_bytes = take.u16().filter(|n| usize::from(*n) <= PAYLOAD_MAX)?;
-        let (timestamp, frame, _) = (take.u32()?, take.u32()?, take.u32()?);
+        let (timestamp, frame) = (take.u32()?, take.u32()?);
+        let (spatial, temporal, _) = (take.u8()?, take.u8()?, take.u16()?);
         Some(Self {
-            track,
+            lane,
             flags,
             timestamp,
             frame,
+            spatial,
+            temporal,
             payload_bytes,
-            track_seq: take.u64()?,
+            lane_seq: take.u64()?,
             capture: Time(take.u64()?),
             arrival: Time(take.u64()?),
         })

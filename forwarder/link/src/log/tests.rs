@@ -3,6 +3,7 @@
 use super::*;
 use crate::command::{AUDIO, VIDEO};
 use crate::ids::{CoreId, StreamId};
+use crate::lanes::{LANES_MAX, LAYERS};
 use crate::limits::{LOG_PACKETS_MIN, Limits, PAYLOAD_MAX};
 use crate::region::Region;
 use proptest::prelude::*;
@@ -27,9 +28,9 @@ fn log() -> (Region, StreamId) {
     (region, stream)
 }
 
-fn record(track: usize, flags: Flags) -> Record {
+fn record(lane: usize, flags: Flags) -> Record {
     Record {
-        track: u8::try_from(track).unwrap(),
+        lane: u8::try_from(lane).unwrap(),
         flags,
         ..Record::default()
     }
@@ -38,7 +39,7 @@ fn record(track: usize, flags: Flags) -> Record {
 #[derive(Clone, Debug)]
 enum Step {
     Append {
-        track: usize,
+        lane: usize,
         flags: u8,
         bytes: usize,
     },
@@ -50,11 +51,8 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let append = (0..2usize, 0..16u8, 0..64usize).prop_map(|(track, flags, bytes)| Step::Append {
-        track,
-        flags,
-        bytes,
-    });
+    let append = (0..LANES_MAX, 0..16u8, 0..64usize)
+        .prop_map(|(lane, flags, bytes)| Step::Append { lane, flags, bytes });
     prop_oneof![
         12 => append,
         4 => Just(Step::Publish),
@@ -68,27 +66,27 @@ fn step() -> impl Strategy<Value = Step> {
 struct Oracle {
     published: Vec<(Record, Vec<u8>)>,
     pending: Vec<(Record, Vec<u8>)>,
-    seq: [u64; 2],
-    frames: [u32; 2],
+    seq: [u64; LANES_MAX],
+    frames: [u32; LANES_MAX],
     /// The most that any writer has appended, published or not.
     next_max: u64,
 }
 
 impl Oracle {
-    fn append(&mut self, track: usize, flags: u8, payload: Vec<u8>) -> Record {
+    fn append(&mut self, lane: usize, flags: u8, payload: Vec<u8>) -> Record {
         let sent = Record {
             timestamp: 77,
             capture: Time(5),
-            ..record(track, Flags(flags))
+            ..record(lane, Flags(flags))
         };
-        self.frames[track] += u32::from(flags & 1);
+        self.frames[lane] += u32::from(flags & 1);
         let kept = Record {
-            track_seq: self.seq[track],
-            frame: self.frames[track],
+            lane_seq: self.seq[lane],
+            frame: self.frames[lane],
             payload_bytes: u16::try_from(payload.len()).unwrap(),
             ..sent
         };
-        self.seq[track] += 1;
+        self.seq[lane] += 1;
         self.pending.push((kept, payload));
         self.next_max = self
             .next_max
@@ -99,14 +97,14 @@ impl Oracle {
     /// The writer died: what it had not published never was.
     fn forget_pending(&mut self) {
         self.pending.clear();
-        for track in 0..2 {
+        for lane in 0..LANES_MAX {
             let of = || {
                 self.published
                     .iter()
-                    .filter(|(r, _)| usize::from(r.track) == track)
+                    .filter(|(r, _)| usize::from(r.lane) == lane)
             };
-            self.seq[track] = of().count() as u64;
-            self.frames[track] = of().next_back().map_or(0, |(r, _)| r.frame);
+            self.seq[lane] = of().count() as u64;
+            self.frames[lane] = of().next_back().map_or(0, |(r, _)| r.frame);
         }
     }
 
@@ -121,7 +119,7 @@ impl Oracle {
         for position in range.clone() {
             let (expected, payload) = &self.published[usize::try_from(position).unwrap()];
             prop_assert_eq!(pinned.packet(position), Some((*expected, &payload[..])));
-            let found = pinned.locate(usize::from(expected.track), expected.track_seq);
+            let found = pinned.locate(usize::from(expected.lane), expected.lane_seq);
             prop_assert_eq!(found, Some(position));
         }
         let inside = |test: &dyn Fn(&Record) -> bool| {
@@ -130,12 +128,14 @@ impl Oracle {
                 .map(|n| n as u64)
                 .filter(|position| range.contains(position))
         };
-        let keyframe = inside(&|r| usize::from(r.track) == VIDEO && r.flags.starts_keyframe());
-        prop_assert_eq!(pinned.keyframe(), keyframe);
-        for track in [VIDEO, AUDIO] {
-            let newest = inside(&|r| usize::from(r.track) == track);
-            prop_assert_eq!(pinned.newest(track), newest);
-            prop_assert_eq!(pinned.locate(track, self.seq[track]), None);
+        for lane in LAYERS {
+            let keyframe = inside(&|r| usize::from(r.lane) == lane && r.flags.starts_keyframe());
+            prop_assert_eq!(pinned.keyframe(lane), keyframe);
+        }
+        for lane in 0..LANES_MAX {
+            let newest = inside(&|r| usize::from(r.lane) == lane);
+            prop_assert_eq!(pinned.newest(lane), newest);
+            prop_assert_eq!(pinned.locate(lane, self.seq[lane]), None);
         }
         prop_assert!(pinned.record(range.end).is_none());
         prop_assert!(range.start == 0 || pinned.record(range.start - 1).is_none());
@@ -154,13 +154,13 @@ proptest! {
         let mut oracle = Oracle::default();
         for (n, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Append { track, flags, bytes } => {
+                Step::Append { lane, flags, bytes } => {
                     if oracle.pending.len() as u64 == HISTORY {
                         continue;
                     }
                     let payload = vec![u8::try_from(n % 251).unwrap(); bytes];
                     let at = (oracle.published.len() + oracle.pending.len()) as u64;
-                    let sent = oracle.append(track, flags, payload.clone());
+                    let sent = oracle.append(lane, flags, payload.clone());
                     let (front, back) = payload.split_at(bytes / 2);
                     prop_assert_eq!(writer.append(&sent, &[front, back]), Ok(at));
                 }
@@ -173,8 +173,8 @@ proptest! {
                     drop(writer);
                     oracle.forget_pending();
                     writer = region.log_writer(stream).unwrap();
-                    for track in [VIDEO, AUDIO] {
-                        prop_assert_eq!(writer.seq_next(track), oracle.seq[track]);
+                    for lane in [VIDEO, AUDIO] {
+                        prop_assert_eq!(writer.seq_next(lane), oracle.seq[lane]);
                     }
                 }
             }
@@ -202,7 +202,7 @@ proptest! {
         let places = [
             &published.head,
             &memory.head.tail,
-            &published.keyframe,
+            &published.keyframe[0],
             &published.newest[0],
             &published.seq_next[0],
             &memory.index[0][1],
@@ -232,7 +232,11 @@ fn look_at_everything(pinned: &Pinned<'_>) {
     for n in 0..SLOTS {
         let _ = pinned.locate(VIDEO, n);
     }
-    let _ = (pinned.keyframe(), pinned.newest(VIDEO), pinned.locate(7, 0));
+    let _ = (
+        pinned.keyframe(LANES_MAX),
+        pinned.newest(VIDEO),
+        pinned.locate(7, 0),
+    );
 }
 
 #[test]
@@ -290,8 +294,8 @@ fn what_does_not_fit_is_refused_and_counts_for_nothing() {
         Err(AppendError::TooLong)
     );
     assert_eq!(
-        writer.append(&record(2, Flags::NONE), &[b"x"]),
-        Err(AppendError::NoSuchTrack)
+        writer.append(&record(LANES_MAX, Flags::NONE), &[b"x"]),
+        Err(AppendError::NoSuchLane)
     );
     assert_eq!(writer.append_in_place(|_| None), Ok(None));
     let boast = |_: &mut [u8]| {
@@ -306,7 +310,7 @@ fn what_does_not_fit_is_refused_and_counts_for_nothing() {
     writer.publish();
     let newest = writer.newest(VIDEO).unwrap();
     assert_eq!(
-        (newest.track_seq, newest.frame, newest.payload_bytes),
+        (newest.lane_seq, newest.frame, newest.payload_bytes),
         (0, 1, 1408)
     );
 }
@@ -342,7 +346,7 @@ fn threads_never_see_a_torn_packet() {
                         let Some((record, payload)) = pinned.packet(position) else {
                             continue;
                         };
-                        assert_eq!(record.track_seq, position);
+                        assert_eq!(record.lane_seq, position);
                         assert!(payload.chunks(8).all(|n| n == position.to_le_bytes()));
                     }
                     drop(pinned);

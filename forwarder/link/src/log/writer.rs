@@ -3,7 +3,8 @@
 use super::memory::{LogMemory, SLACK_DIVISOR, STEP_DIVISOR, load_position, store_position};
 use super::record::{RECORD_BYTES, Record};
 use crate::claim::{Claim, FREE};
-use crate::command::{TRACKS_MAX, VIDEO};
+use crate::command::AUDIO;
+use crate::lanes::LANES_MAX;
 use crate::limits::PAYLOAD_MAX;
 use crate::log::Flags;
 use crate::sync::atomic::{Ordering, fence};
@@ -19,9 +20,9 @@ pub enum AppendError {
     /// The payload is longer than [`PAYLOAD_MAX`].
     #[error("the payload is longer than a slot of the log")]
     TooLong,
-    /// The track is neither video nor audio.
-    #[error("no such track")]
-    NoSuchTrack,
+    /// The log has no such lane.
+    #[error("no such lane")]
+    NoSuchLane,
 }
 
 /// The one writer of a log. It goes on where the last one stopped: positions, packet numbers and
@@ -36,18 +37,18 @@ pub struct LogWriter<B: Bell = Wakers> {
     tail: u64,
     /// Positions below are free to be written.
     limit: u64,
-    tracks: [Track; TRACKS_MAX],
-    /// As it lies in memory.
-    keyframe: u64,
+    lanes: [Lane; LANES_MAX],
     _claim: Option<Claim>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Track {
+struct Lane {
     seq_next: u64,
     frames: u32,
     /// As it lies in memory.
     newest: u64,
+    /// As it lies in memory.
+    keyframe: u64,
 }
 
 impl<B: Bell> LogWriter<B> {
@@ -58,19 +59,18 @@ impl<B: Bell> LogWriter<B> {
         let published = &memory.head.published;
         let head = published.head.load(Ordering::Acquire);
         let tail = memory.head.tail.load(Ordering::Acquire);
-        let tracks = core::array::from_fn(|track| Track {
-            seq_next: published.seq_next[track].load(Ordering::Relaxed),
-            frames: published.frames[track].load(Ordering::Relaxed),
-            newest: published.newest[track].load(Ordering::Relaxed),
+        let lanes = core::array::from_fn(|lane| Lane {
+            seq_next: published.seq_next[lane].load(Ordering::Relaxed),
+            frames: published.frames[lane].load(Ordering::Relaxed),
+            newest: published.newest[lane].load(Ordering::Relaxed),
+            keyframe: published.keyframe[lane].load(Ordering::Relaxed),
         });
-        let keyframe = published.keyframe.load(Ordering::Relaxed);
         let mut writer = Self {
             next: head,
             head,
             tail,
             limit: head,
-            tracks,
-            keyframe,
+            lanes,
             memory,
             bell,
             _claim: claim,
@@ -118,10 +118,10 @@ impl<B: Bell> LogWriter<B> {
     ) -> Result<Option<u64>, AppendError> {
         self.reserve()?;
         let position = self.next;
-        let tracks = &mut self.tracks;
+        let lanes = &mut self.lanes;
         // SAFETY: we are the one writer (`Claim`, `&mut self`), `reserve` says that the position
         // is free, and it is not published before `publish`.
-        let track = unsafe {
+        let described = unsafe {
             self.memory.write(position, |slot| {
                 let (description, payload) = slot
                     .split_first_chunk_mut()
@@ -129,19 +129,19 @@ impl<B: Bell> LogWriter<B> {
                 let Some(record) = fill(payload) else {
                     return Ok(None);
                 };
-                describe(tracks, &record, description).map(Some)
+                describe(lanes, &record, description).map(Some)
             })
         }?;
-        let Some(record) = track else {
+        let Some(record) = described else {
             return Ok(None);
         };
-        let track = usize::from(record.track);
-        if let Some(place) = self.memory.place(track, record.track_seq) {
+        let lane = usize::from(record.lane);
+        if let Some(place) = self.memory.place(lane, record.lane_seq) {
             place.store(position, Ordering::Relaxed);
         }
-        self.tracks[track].newest = store_position(position);
-        if track == VIDEO && record.flags.starts_keyframe() {
-            self.keyframe = store_position(position);
+        self.lanes[lane].newest = store_position(position);
+        if lane != AUDIO && record.flags.starts_keyframe() {
+            self.lanes[lane].keyframe = store_position(position);
         }
         self.next = position.wrapping_add(1);
         Ok(Some(position))
@@ -155,17 +155,17 @@ impl<B: Bell> LogWriter<B> {
         }
         self.head = self.next;
         let published = &self.memory.head.published;
-        for (place, track) in self.tracks.iter().enumerate() {
+        for (place, lane) in self.lanes.iter().enumerate() {
             // Before the head: after a crash in between, packet numbers skip, never repeat.
-            published.seq_next[place].store(track.seq_next, Ordering::Relaxed);
-            published.frames[place].store(track.frames, Ordering::Relaxed);
+            published.seq_next[place].store(lane.seq_next, Ordering::Relaxed);
+            published.frames[place].store(lane.frames, Ordering::Relaxed);
         }
         published.head.store(self.head, Ordering::Release);
         // After the head, and readers load them before it: they never point beyond what is seen.
-        for (place, track) in self.tracks.iter().enumerate() {
-            published.newest[place].store(track.newest, Ordering::Release);
+        for (place, lane) in self.lanes.iter().enumerate() {
+            published.newest[place].store(lane.newest, Ordering::Release);
+            published.keyframe[place].store(lane.keyframe, Ordering::Release);
         }
-        published.keyframe.store(self.keyframe, Ordering::Release);
         for (core, line) in self.memory.pins.iter().enumerate() {
             if line.reader.load(Ordering::Relaxed) != FREE {
                 self.bell.ring(core);
@@ -179,22 +179,22 @@ impl<B: Bell> LogWriter<B> {
         self.next - self.head
     }
 
-    /// The number that the next packet of this track gets; 0 for a track that does not exist.
+    /// The number that the next packet of this lane gets; 0 for a lane that does not exist.
     #[must_use]
-    pub fn seq_next(&self, track: usize) -> u64 {
-        self.tracks.get(track).map_or(0, |track| track.seq_next)
+    pub fn seq_next(&self, lane: usize) -> u64 {
+        self.lanes.get(lane).map_or(0, |lane| lane.seq_next)
     }
 
-    /// The newest published packet of this track, if the log still has it: where a new source of
+    /// The newest published packet of this lane, if the log still has it: where a new source of
     /// the same stream goes on with its timestamps.
     #[must_use]
-    pub fn newest(&self, track: usize) -> Option<Record> {
+    pub fn newest(&self, lane: usize) -> Option<Record> {
         let newest = self
             .memory
             .head
             .published
             .newest
-            .get(track)?
+            .get(lane)?
             .load(Ordering::Relaxed);
         let position = load_position(newest).filter(|p| (self.tail..self.head).contains(p))?;
         // SAFETY: only the writer writes, and it is us, borrowed.
@@ -245,25 +245,25 @@ impl<B: Bell> LogWriter<B> {
 
 /// Counts the packet and writes its description.
 fn describe(
-    tracks: &mut [Track; TRACKS_MAX],
+    lanes: &mut [Lane; LANES_MAX],
     record: &Record,
     description: &mut [u8; RECORD_BYTES],
 ) -> Result<Record, AppendError> {
     if usize::from(record.payload_bytes) > PAYLOAD_MAX {
         return Err(AppendError::TooLong);
     }
-    let track = tracks
-        .get_mut(usize::from(record.track))
-        .ok_or(AppendError::NoSuchTrack)?;
+    let lane = lanes
+        .get_mut(usize::from(record.lane))
+        .ok_or(AppendError::NoSuchLane)?;
     if record.flags.has(Flags::FIRST) {
-        track.frames = track.frames.wrapping_add(1);
+        lane.frames = lane.frames.wrapping_add(1);
     }
     let record = Record {
-        frame: track.frames,
-        track_seq: track.seq_next,
+        frame: lane.frames,
+        lane_seq: lane.seq_next,
         ..*record
     };
-    track.seq_next += 1;
+    lane.seq_next += 1;
     record.encode(description);
     Ok(record)
 }

@@ -1,7 +1,8 @@
 //! Owns where everything lies in the memory file: one checked sum over the limits.
 
-use crate::command::{COMMAND_BYTES, TRACKS_MAX};
+use crate::command::COMMAND_BYTES;
 use crate::event::EVENT_BYTES;
+use crate::lanes::LANES_MAX;
 use crate::limits::{Limits, LimitsError, MemorySum, SLOT_BYTES};
 use crate::log::PinLine;
 use crate::punt::PUNT_BYTES;
@@ -138,7 +139,7 @@ impl Layout {
         } else {
             PAGE_BYTES
         };
-        let index = packets.checked_mul(size_of::<u64>() * TRACKS_MAX)?;
+        let index = packets.checked_mul(size_of::<u64>() * LANES_MAX)?;
         let parts: [(usize, usize, usize); PARTS] = [
             (size_of::<Roles>(), 1, ALIGN),
             (ALIGN, cores + 1, ALIGN),

@@ -3,8 +3,8 @@
 use super::layout::Part;
 use super::{LinkError, Region};
 use crate::claim::{Claim, FREE};
-use crate::command::TRACKS_MAX;
 use crate::ids::{CoreId, StreamId};
+use crate::lanes::LANES_MAX;
 use crate::life::{generation_of, life_of, next_generation};
 use crate::log::{LogHead, LogMemory, LogReader, LogWriter};
 use crate::stats::{Intake, StreamStats};
@@ -45,11 +45,11 @@ impl Region {
         // Nothing of an earlier generation can be seen: its packets lie before the tail.
         let head = published.head.load(Ordering::Acquire);
         cell.log.tail.store(head, Ordering::Release);
-        published.keyframe.store(0, Ordering::Relaxed);
-        for track in 0..TRACKS_MAX {
-            published.newest[track].store(0, Ordering::Relaxed);
-            published.seq_next[track].store(0, Ordering::Relaxed);
-            published.frames[track].store(0, Ordering::Relaxed);
+        for lane in 0..LANES_MAX {
+            published.keyframe[lane].store(0, Ordering::Relaxed);
+            published.newest[lane].store(0, Ordering::Relaxed);
+            published.seq_next[lane].store(0, Ordering::Relaxed);
+            published.frames[lane].store(0, Ordering::Relaxed);
         }
         let stream = StreamId { index, generation };
         for core in (0..self.0.limits.cores).map(CoreId) {

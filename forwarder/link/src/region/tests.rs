@@ -4,6 +4,7 @@ use super::*;
 use crate::command::{AUDIO, COMMAND_BYTES, Command, VIDEO};
 use crate::event::Event;
 use crate::ids::StreamId;
+use crate::lanes::Lanes;
 use crate::limits::LOG_PACKETS_MIN;
 use crate::log::{Flags, Record};
 use crate::stats::Counter;
@@ -34,7 +35,7 @@ fn tiny() -> Region {
 
 fn packet(track: usize, flags: Flags) -> Record {
     Record {
-        track: u8::try_from(track).unwrap(),
+        lane: u8::try_from(track).unwrap(),
         flags,
         ..Record::default()
     }
@@ -87,10 +88,11 @@ fn events_and_punts_cross() {
     let region = tiny();
     let mut tell = region.events_producer(CoreId(0)).unwrap();
     let mut hear = region.events_consumer(CoreId(0)).unwrap();
-    let event = Event::KeyframeWanted(StreamId {
+    let stream = StreamId {
         index: 1,
         generation: 2,
-    });
+    };
+    let event = Event::KeyframeWanted(stream, Lanes::VIDEO);
     tell.push(&event).unwrap();
     tell.push(&event).unwrap();
     assert!(tell.push(&event).is_err());
@@ -137,7 +139,7 @@ fn a_stream_is_written_read_closed_and_opened_again() {
         assert_eq!(pinned.range(), 0..2);
         assert_eq!(pinned.payload(0), b"abcd");
         assert_eq!(
-            (pinned.keyframe(), pinned.newest(AUDIO)),
+            (pinned.keyframe(VIDEO), pinned.newest(AUDIO)),
             (Some(0), Some(1))
         );
         assert_eq!(
@@ -166,7 +168,7 @@ fn a_stream_is_written_read_closed_and_opened_again() {
     let pinned = reader.pin();
     assert_eq!(pinned.range(), 2..3);
     assert_eq!(
-        pinned.record(2).map(|r| (r.track_seq, r.frame)),
+        pinned.record(2).map(|r| (r.lane_seq, r.frame)),
         Some((0, 1))
     );
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use link::Region;
-use link::command::AUDIO;
+use link::command::VIDEO;
 use link::ids::CoreId;
 use link::limits::Limits;
 use link::log::Record;
@@ -26,7 +26,7 @@ fn cut(packets: &[(usize, usize)], segments_max: u8) -> Vec<Vec<(usize, u64, usi
     let mut writer = region.log_writer(stream).unwrap();
     for &(track, bytes) in packets {
         let record = Record {
-            track: u8::try_from(track).unwrap(),
+            lane: u8::try_from(track).unwrap(),
             arrival: Time(1),
             ..Record::default()
         };
@@ -38,14 +38,14 @@ fn cut(packets: &[(usize, usize)], segments_max: u8) -> Vec<Vec<(usize, u64, usi
     let mut runs = Vec::new();
     let mut from = log.range().start;
     while from < log.range().end {
-        let burst = Burst::cut(&log, from..log.range().end, Tracks::ALL, segments_max);
+        let burst = Burst::cut(&log, from..log.range().end, Lanes::ALL, segments_max);
         assert_eq!(burst.range.start, from);
         let mut at = from;
         for run in burst.runs() {
             let pieces = burst.pieces(run);
             assert_eq!(run.end - at, pieces.len() as u64);
             at = run.end;
-            for lane in 0..TRACKS_MAX {
+            for lane in 0..LANES_MAX {
                 let of_lane = || pieces.iter().filter(|piece| piece.lane() == lane);
                 assert_eq!(usize::from(run.packets[lane]), of_lane().count());
                 let bytes: usize = of_lane().map(|piece| piece.payload.len()).sum();
@@ -110,20 +110,20 @@ proptest! {
     #[test]
     fn every_run_is_legal_for_every_viewer(
         packets in prop::collection::vec(
-            (0..2_usize, prop_oneof![Just(1000), Just(1001), 1..1300_usize]), 1..200),
+            (0..LANES_MAX, prop_oneof![Just(1000), Just(1001), 1..1300_usize]), 1..200),
         segments_max in 1..=64_u8,
-        ext in prop::array::uniform2(0..=6_usize),
-        tracks in 1..=3_u8,
+        ext in prop::array::uniform4(0..=6_usize),
+        lanes in 1..=15_u8,
     ) {
         let runs = cut(&packets, segments_max);
-        let mut next = [0; TRACKS_MAX];
+        let mut next = [0; LANES_MAX];
         for run in &runs {
             prop_assert!(run.len() <= usize::from(segments_max));
             for &(lane, seq, _) in run {
-                prop_assert_eq!(seq, next[lane], "order within a track");
+                prop_assert_eq!(seq, next[lane], "order within a lane");
                 next[lane] += 1;
             }
-            let mine = run.iter().filter(|(lane, ..)| Tracks(tracks).has(*lane));
+            let mine = run.iter().filter(|(lane, ..)| Lanes(lanes).has(*lane));
             let sizes: Vec<usize> =
                 mine.map(|&(lane, _, bytes)| 12 + 4 * ext[lane] + bytes + 16).collect();
             if let Some((last, body)) = sizes.split_last() {

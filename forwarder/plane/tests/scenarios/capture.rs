@@ -103,7 +103,7 @@ fn browser(world: &mut World, stream: StreamId, master: MasterKey) -> Peer {
     Peer::join_with(world, stream, |add| {
         add.keys = keys;
         add.transport_cc_id = TRANSPORT_ID;
-        add.tracks[VIDEO] = TrackIn {
+        add.lanes[VIDEO] = TrackIn {
             clock_hz: 90_000,
             payload_type: VIDEO_TYPE,
             rtx_payload_type: RTX_TYPE,
@@ -111,7 +111,7 @@ fn browser(world: &mut World, stream: StreamId, master: MasterKey) -> Peer {
             wants: Wants::ALL,
             ..TrackIn::default()
         };
-        add.tracks[AUDIO].payload_type = AUDIO_TYPE;
+        add.lanes[AUDIO].payload_type = AUDIO_TYPE;
     })
 }
 
@@ -165,7 +165,12 @@ fn all_that_a_browser_sent_is_in_the_log() {
         .intake();
     assert_eq!(
         intake.packets,
-        [expected[VIDEO].len() as u64, expected[AUDIO].len() as u64]
+        [
+            expected[VIDEO].len() as u64,
+            expected[AUDIO].len() as u64,
+            0,
+            0
+        ]
     );
     assert!(intake.keyframes >= 1 && intake.frames > 100, "{intake:?}");
     assert_eq!((intake.lost, world.count(Counter::RtpUnknownSsrc)), (0, 0));

@@ -2,6 +2,7 @@
 
 use link::command::{AUDIO, Command, VIDEO};
 use link::event::Event;
+use link::lanes::Lanes;
 use link::limits::Limits;
 use link::stats::Counter;
 use wire::time::Span;
@@ -122,7 +123,7 @@ fn without_a_keyframe_audio_flows_and_video_waits() {
     }
     source.video(world.now, false, &DELTA);
     let viewer = world.join(source.id);
-    let wanted = Event::KeyframeWanted(source.id);
+    let wanted = Event::KeyframeWanted(source.id, Lanes::only(VIDEO));
     assert!(world.events().contains(&wanted));
     world.turn(1);
     // Five packets of the last 100 ms, no more.

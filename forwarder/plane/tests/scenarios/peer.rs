@@ -101,13 +101,17 @@ impl Peer {
             viewer: Some(id),
             peer: at.peer,
             keys,
-            tracks: [
+            lanes: [
                 TrackIn {
                     rtx_payload_type: RTX_TYPE,
                     ..track(90_000, VIDEO_TYPE, Codec::H264, Wants::ALL)
                 },
                 track(48_000, AUDIO_TYPE, Codec::Unknown, Wants::default()),
+                TrackIn::default(),
+                TrackIn::default(),
             ],
+            rid_id: 0,
+            repaired_rid_id: 0,
             transport_cc_id: TRANSPORT_ID,
             remb_bps: 0,
         };

@@ -4,6 +4,7 @@ use link::command::{AddPublisher, Codec, Command, TrackIn, VIDEO};
 use link::event::Event;
 use link::ids::StreamId;
 use link::keys::{MasterKey, SrtpKeys};
+use link::lanes::Lanes;
 use link::stats::Counter;
 use proptest::prelude::*;
 use seal::{Profile, Sealer, Secret};
@@ -40,10 +41,14 @@ impl Encoder {
                 receive: master,
                 ..SrtpKeys::default()
             },
-            tracks: [
+            lanes: [
                 track(ssrc, 90_000, Codec::H264),
                 track(ssrc + 1, 48_000, Codec::Unknown),
+                TrackIn::default(),
+                TrackIn::default(),
             ],
+            rid_id: 0,
+            repaired_rid_id: 0,
             transport_cc_id: 0,
             remb_bps: 0,
         };
@@ -153,7 +158,10 @@ fn after_a_loss_the_picture_waits_for_the_next_keyframe() {
     // The last keyframe was asked for less than a second ago.
     assert!(world.events().is_empty());
     world.run(1000, 10);
-    assert_eq!(world.events(), [Event::KeyframeWanted(stream)]);
+    assert_eq!(
+        world.events(),
+        [Event::KeyframeWanted(stream, Lanes::only(VIDEO))]
+    );
     let key = encoder.frame(true, 2);
     send(&mut world, &key);
     world.turn(1);

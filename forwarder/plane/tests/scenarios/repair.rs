@@ -2,6 +2,7 @@
 
 use link::command::VIDEO;
 use link::event::{Event, Gone};
+use link::lanes::Lanes;
 use link::stats::Counter;
 use seal::Profile;
 use wire::rtcp_feedback::{FirEntry, write_fir, write_nack, write_pli};
@@ -247,7 +248,7 @@ fn the_publisher_is_asked_once_for_all() {
         }
         world.run(90, 10);
     }
-    let wanted = Event::KeyframeWanted(source.id);
+    let wanted = Event::KeyframeWanted(source.id, Lanes::only(VIDEO));
     let events = world.events();
     let asked = events.iter().filter(|event| **event == wanted).count();
     assert_eq!(asked, 1);

@@ -3,6 +3,7 @@
 use link::command::{AUDIO, Command, VIDEO, Wants};
 use link::event::Event;
 use link::ids::CoreId;
+use link::lanes::Lanes;
 use wire::rtcp_feedback::write_pli;
 use wire::rtcp_report::write_receiver_reference_time;
 use wire::time::Span;
@@ -17,7 +18,7 @@ fn reports_tell_how_it_is_received() {
     let stream = world.region.open_stream(0, "live/whip").unwrap();
     let mut peer = Peer::join_with(&mut world, stream, |add| {
         add.remb_bps = 4_000_000;
-        add.tracks[VIDEO].wants = Wants::default();
+        add.lanes[VIDEO].wants = Wants::default();
     });
     world.run(3000, 10);
     // Nothing to report before the first packet.
@@ -201,7 +202,9 @@ fn whoever_wants_a_keyframe_has_it_asked_for_here() {
     let (mut world, stream, mut peer) = publishing();
     let now = world.now;
     // Viewers of another core.
-    world.plane().apply(now, &Command::AskKeyframe(stream));
+    world
+        .plane()
+        .apply(now, &Command::AskKeyframe(stream, Lanes::VIDEO));
     world.turn(1);
     assert_eq!(peer.answers(&world).plis, 1);
     let key = peer.frame(true, 2);
@@ -238,6 +241,8 @@ fn whoever_wants_a_keyframe_has_it_asked_for_here() {
         index: stream.index,
         generation: stream.generation + 1,
     };
-    world.plane().apply(now, &Command::AskKeyframe(stale));
+    world
+        .plane()
+        .apply(now, &Command::AskKeyframe(stale, Lanes::VIDEO));
     assert_eq!(world.count(link::stats::Counter::CommandStale), 1);
 }

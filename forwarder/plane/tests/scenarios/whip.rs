@@ -82,8 +82,8 @@ fn a_publisher_comes_by_a_viewer_that_is_none() {
     let line = world.region.stream_stats(stream, CoreId(0)).unwrap();
     assert_eq!(line.viewers(), 1);
     let intake = line.intake();
-    assert_eq!(intake.packets, [400, 100]);
-    assert_eq!(intake.bytes, [400 * 300, 100 * 80]);
+    assert_eq!(intake.packets, [400, 100, 0, 0]);
+    assert_eq!(intake.bytes, [400 * 300, 100 * 80, 0, 0]);
     assert_eq!((intake.frames, intake.keyframes), (100, 2));
     assert_eq!((intake.lost, intake.recovered), (0, 0));
     assert!(world.now.since(intake.arrival) < Span::millis(1100));
@@ -311,9 +311,9 @@ fn sources_are_known_by_their_payload_type() {
 fn sources_may_be_told() {
     let mut told = 0;
     let (mut world, _, mut peer) = publishing_with(|add| {
-        add.tracks[VIDEO].ssrc = 0x5000_0000;
-        add.tracks[VIDEO].rtx_ssrc = 0x5000_0002;
-        told = add.tracks[VIDEO].ssrc;
+        add.lanes[VIDEO].ssrc = 0x5000_0000;
+        add.lanes[VIDEO].rtx_ssrc = 0x5000_0002;
+        told = add.lanes[VIDEO].ssrc;
     });
     assert_eq!(peer.ssrcs[VIDEO], told);
     assert_eq!(watcher(&world).got[VIDEO].len(), 3);
@@ -492,7 +492,7 @@ fn another_publisher_takes_over_and_time_goes_on() {
     }
     // A stream's counts go over all of its publishers.
     world.run(1000, 10);
-    assert_eq!(intake(&world, stream).packets, [23, 20]);
+    assert_eq!(intake(&world, stream).packets, [23, 20, 0, 0]);
 }
 
 #[test]
@@ -533,8 +533,8 @@ fn a_thousand_that_are_missing_at_once_cost_nothing() {
 #[test]
 fn vp8_starts_at_its_keyframes() {
     let (mut world, _, mut peer) = publishing_with(|add| {
-        add.tracks[VIDEO].codec = Codec::Vp8;
-        add.tracks[VIDEO].wants = Wants::NACK.with(Wants::FIR);
+        add.lanes[VIDEO].codec = Codec::Vp8;
+        add.lanes[VIDEO].wants = Wants::NACK.with(Wants::FIR);
     });
     // H.264 is not VP8.
     assert_eq!(watcher(&world).got[VIDEO].len(), 0);
@@ -608,7 +608,7 @@ proptest! {
     #[test]
     fn a_publisher_may_do_what_it_likes(whims in prop::collection::vec(whim(), 1..200)) {
         let (mut world, _, mut peer) = publishing_with(|add| {
-            add.tracks[AUDIO].wants = Wants::NACK;
+            add.lanes[AUDIO].wants = Wants::NACK;
             add.remb_bps = 1_000_000;
         });
         for whim in whims {

@@ -286,7 +286,7 @@ impl Source {
         payload: &[u8],
     ) {
         let record = Record {
-            track: u8::try_from(track).unwrap(),
+            lane: u8::try_from(track).unwrap(),
             flags,
             timestamp: self.base[track].wrapping_add(ticks.wrapping_mul(frame)),
             capture: now,

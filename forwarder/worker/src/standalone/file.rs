@@ -262,7 +262,9 @@ impl Publisher {
                 send: MasterKey::default(),
                 receive: master(self.profile, &self.key)?,
             },
-            tracks: [track(self.video), track(self.audio)],
+            lanes: [track(self.video), track(self.audio), track(None), track(None)],
+            rid_id: 0,
+            repaired_rid_id: 0,
             transport_cc_id: 0,
             remb_bps: 0,
         })

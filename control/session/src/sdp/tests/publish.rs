@@ -1,7 +1,7 @@
 //! Tests of offers to publish and their answers: those of browsers and encoders, and hostile ones.
 
 use super::super::offer::Offer;
-use super::super::publish::{PublishPlan, TRANSPORT_CC_URI, plan};
+use super::super::publish::{PublishPlan, REPAIRED_RID_URI, RID_URI, TRANSPORT_CC_URI, plan};
 use super::super::source::Source;
 use super::super::{SDP_BYTES_MAX, SDP_MEDIAS_MAX};
 use super::{CHROMIUM, CHROMIUM_WHIP, FIREFOX_WHIP, candidates, local, section};
@@ -68,7 +68,11 @@ fn check(offer: &Offer, plan: &PublishPlan<'_>, answer: &str) {
         for name in ["rtcp-mux", "recvonly", "end-of-candidates"] {
             assert!(media.has_attribute(name), "{name}: {answer}");
         }
-        for name in ["simulcast", "rid", "ssrc", "extmap-allow-mixed"] {
+        let encodings = plan.simulcast.as_ref().filter(|_| offered.kind == "video");
+        for name in ["simulcast", "rid"] {
+            assert_eq!(media.has_attribute(name), encodings.is_some(), "{name}");
+        }
+        for name in ["ssrc", "extmap-allow-mixed"] {
             assert!(!media.has_attribute(name), "{name}: {answer}");
         }
         let expected = if plan.terms.dtls_client {
@@ -88,10 +92,11 @@ fn check(offer: &Offer, plan: &PublishPlan<'_>, answer: &str) {
         let feedback: Vec<_> = media.get_attribute_values("rtcp-fb").flatten().collect();
         let told = |name: &str| feedback.iter().any(|line| line.ends_with(name));
         assert!(!(told(" transport-cc") && told(" goog-remb")));
-        assert_eq!(told(" transport-cc"), first("extmap").is_some());
-        for extension in media.get_attribute_values("extmap").flatten() {
-            assert!(extension.ends_with(TRANSPORT_CC_URI), "{extension}");
-        }
+        let extensions: Vec<_> = media.get_attribute_values("extmap").flatten().collect();
+        let transport = extensions.iter().filter(|e| e.ends_with(TRANSPORT_CC_URI));
+        assert_eq!(told(" transport-cc"), transport.count() == 1);
+        let named = encodings.map_or(0, |encodings| encodings.extensions.len());
+        assert_eq!(extensions.len(), named + usize::from(told(" transport-cc")));
         assert!(track.rtx_ssrc == 0 || (track.rtx.is_some() && track.rtx_ssrc != track.ssrc));
     }
     assert_eq!(accepted, plan.tracks.iter().flatten().count());
@@ -212,14 +217,47 @@ fn packets_of_other_modes_are_not_asked_for() {
 }
 
 #[test]
-fn of_layers_one_is_taken_and_bound_by_its_payload_type() {
+fn encodings_are_taken_by_their_names() {
     let offer = Offer::parse(SIMULCAST).unwrap();
     assert_eq!(offer.medias[1].source.rids, ["q", "h", "f"]);
     let plan = plan(&offer).unwrap();
     let video = plan.tracks[VIDEO].unwrap();
     assert_eq!((video.ssrc, video.rtx_ssrc, video.rtx), (0, 0, Some(97)));
     assert_eq!(plan.tracks[AUDIO].unwrap().ssrc, 2_484_416_993);
-    assert!(answer(SIMULCAST).is_ok());
+    let simulcast = plan.simulcast.as_ref().unwrap();
+    let names: Vec<_> = simulcast.rids.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["q", "h", "f"]);
+    let answered = answer(SIMULCAST).unwrap();
+    let video = section(&answered, "video");
+    let (rid, repaired) = (simulcast.rid_id, simulcast.repaired_rid_id.unwrap());
+    has(
+        video,
+        &[
+            "a=rid:q recv",
+            "a=rid:h recv",
+            "a=rid:f recv",
+            "a=simulcast:recv q;h;f",
+            &format!("a=extmap:{rid} {RID_URI}"),
+            &format!("a=extmap:{repaired} {REPAIRED_RID_URI}"),
+        ],
+    );
+    has_not(section(&answered, "audio"), &["rid", "simulcast"]);
+    // Three lanes; names that can be told apart, and an extension that carries them.
+    let changed = |from: &str, to: &str| {
+        let offer = Offer::parse(&SIMULCAST.replace(from, to)).unwrap();
+        super::super::publish::plan(&offer)
+            .unwrap()
+            .simulcast
+            .map(|found| {
+                let names = found.rids.iter().map(|(name, _)| (*name).to_owned());
+                names.collect::<Vec<_>>()
+            })
+    };
+    let send = "a=simulcast:send q;h;f";
+    assert_eq!(changed(send, "a=simulcast:send q;h;f;u").unwrap().len(), 3);
+    assert_eq!(changed(send, "a=simulcast:send q;q;h").unwrap(), ["q", "h"]);
+    assert_eq!(changed(send, "a=simulcast:send q"), None);
+    assert_eq!(changed(RID_URI, "urn:other"), None);
     // Sources of several layers do not say which of them will come.
     let listed = format!("{SIMULCAST}a=ssrc-group:FID 1 2\r\na=ssrc:1 cname:x\r\n");
     let offer = Offer::parse(&listed).unwrap();

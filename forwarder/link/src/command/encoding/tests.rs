@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 /// Any bytes under a kind that exists; with fields in range where there is a range.
 fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
     let noise = prop::collection::vec(any::<u8>(), COMMAND_BYTES);
-    (0u32..9, noise, any::<bool>()).prop_map(|(kind, noise, tame)| {
+    (0u32..10, noise, any::<bool>()).prop_map(|(kind, noise, tame)| {
         let mut bytes: [u8; COMMAND_BYTES] = noise.try_into().unwrap();
         bytes[..4].copy_from_slice(&kind.to_le_bytes());
         if tame {
@@ -23,10 +23,10 @@ fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
             // Profile, codecs and the extension of AddPublisher.
             if kind == ADD_PUBLISHER {
                 bytes[38..42].copy_from_slice(&1u32.to_le_bytes());
-                for track in [134, 150] {
-                    bytes[track + 12..track + 16].copy_from_slice(&[96, 97, 5, 7]);
+                for lane in [134, 166, 198, 230] {
+                    bytes[lane + 12..lane + 16].copy_from_slice(&[96, 97, 5, 7]);
                 }
-                bytes[166] = 14;
+                bytes[262..265].copy_from_slice(&[10, 11, 14]);
             }
         }
         bytes
@@ -67,7 +67,7 @@ fn add_viewer() -> AddViewer {
         payload_type: 96 + n,
         rtx_payload_type: 97 + n,
         ext_bytes: 24,
-        reserved: 0,
+        transport_cc_at: 22,
         ext: [n + 3; EXT_BYTES_MAX],
         first_index: INDEX_MAX,
         rtx_first_index: 0x1234_5678_9abc,
@@ -137,6 +137,7 @@ fn fields_out_of_range_are_refused() {
     assert!(refused(&|add| add.tracks[1].payload_type = 128));
     assert!(refused(&|add| add.tracks[0].ext_bytes = 28));
     assert!(refused(&|add| add.tracks[0].ext_bytes = 2));
+    assert!(refused(&|add| add.tracks[0].transport_cc_at = 23));
     assert!(refused(&|add| add.tracks[0].first_index = INDEX_MAX + 1));
     assert!(refused(&|add| add.rtcp_first_index = RTCP_INDEX_MAX + 1));
     assert!(Command::decode(&[0; COMMAND_BYTES]).is_none());
@@ -164,7 +165,7 @@ fn the_other_kinds_arrive() {
             port: 2,
         },
         keys: SrtpKeys::default(),
-        tracks: [7, 8].map(|ssrc| TrackIn {
+        lanes: [7, 8, 0, 12].map(|ssrc| TrackIn {
             ssrc,
             rtx_ssrc: ssrc + 2,
             clock_hz: 90_000,
@@ -172,7 +173,10 @@ fn the_other_kinds_arrive() {
             rtx_payload_type: 97,
             codec: Codec::Av1,
             wants: Wants::NACK.with(Wants::PLI),
+            rid: Rid::new(b"high").unwrap(),
         }),
+        rid_id: 10,
+        repaired_rid_id: 11,
         transport_cc_id: 14,
         remb_bps: u64::MAX,
     };
@@ -195,7 +199,8 @@ fn the_other_kinds_arrive() {
         panic!("another kind");
     };
     assert_eq!((got.stream, got.peer), (stream, publisher.peer));
-    assert_eq!((got.viewer, got.tracks), (Some(viewer), publisher.tracks));
+    assert_eq!((got.viewer, got.lanes), (Some(viewer), publisher.lanes));
+    assert_eq!((got.rid_id, got.repaired_rid_id), (10, 11));
     assert_eq!((got.transport_cc_id, got.remb_bps), (14, u64::MAX));
     let alone = AddPublisher {
         viewer: None,
@@ -205,8 +210,21 @@ fn the_other_kinds_arrive() {
         panic!("another kind");
     };
     assert_eq!(got.viewer, None);
-    let asked = through(Command::AskKeyframe(stream));
-    assert!(matches!(asked, Command::AskKeyframe(s) if s == stream));
+    let asked = through(Command::AskKeyframe(stream, Lanes::VIDEO));
+    assert!(
+        matches!(asked, Command::AskKeyframe(s, lanes) if s == stream && lanes == Lanes::VIDEO)
+    );
+    for pin in [
+        Pin::NONE,
+        Pin {
+            lane: Some(3),
+            spatial_max: 1,
+            temporal_max: 0,
+        },
+    ] {
+        let chosen = through(Command::ChooseLayer(viewer, pin));
+        assert!(matches!(chosen, Command::ChooseLayer(v, p) if v == viewer && p == pin));
+    }
 }
 
 #[test]
@@ -234,10 +252,13 @@ fn every_event_arrives() {
             index: 9,
             generation: 10,
         }),
-        Event::KeyframeWanted(StreamId {
-            index: 5,
-            generation: 6,
-        }),
+        Event::KeyframeWanted(
+            StreamId {
+                index: 5,
+                generation: 6,
+            },
+            Lanes::only(3),
+        ),
     ] {
         let mut bytes = [0xff; EVENT_BYTES];
         event.encode(&mut bytes);

@@ -1,11 +1,11 @@
-//! Owns one track as its publisher sends it: which sources are its, when its packets were
+//! Owns one lane as its publisher sends it: which sources are its, when its packets were
 //! captured, and what its timestamps are in the log. Hot.
 
 use link::command::{TrackIn, Wants};
 use link::limits::PAYLOAD_MAX;
 use link::log::{Flags, Record};
 use wire::rtp::Header;
-use wire::seq::diff32;
+use wire::seq::{diff32, newer32};
 use wire::time::{Span, Time};
 
 use crate::codec::{Key, key};
@@ -48,6 +48,10 @@ const ANCHOR_TICKS_MAX: u32 = 1 << 28;
 /// what is behind by half of 2^32.
 const CONTINUED_TICKS_MAX: u128 = 1 << 30;
 
+/// Layers whose timestamps agree within a part of a second of this count as aligned: reports of
+/// browsers are right to a millisecond.
+const ALIGNED_PER_S: u32 = 300;
+
 const NS_PER_S: i64 = 1_000_000_000;
 
 /// One SSRC of a publisher.
@@ -80,6 +84,15 @@ pub enum Kind {
     Rtx,
 }
 
+/// What a packet says of the encoding that it is of (RFC 8852).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names<'a> {
+    /// The encoding.
+    pub rid: Option<&'a [u8]>,
+    /// The encoding that it repairs.
+    pub repaired_rid: Option<&'a [u8]>,
+}
+
 /// A packet that cannot be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Useless {
@@ -87,8 +100,8 @@ pub struct Useless {
     pub begins_frame: bool,
 }
 
-/// One track as the publisher sends it.
-pub struct InTrack {
+/// One encoding as the publisher sends it.
+pub struct InLane {
     /// What was negotiated.
     pub given: TrackIn,
     /// The source of the media.
@@ -110,18 +123,24 @@ pub struct InTrack {
     anchor: Option<(u32, Time)>,
     /// Added to timestamps for the log; `None`: nothing of this source is there yet.
     offset: Option<u32>,
+    /// The last timestamp in the log.
+    newest: u32,
     /// Bytes of the packets of this frame, padding included; 0: none yet.
     body_bytes: usize,
 }
 
-impl InTrack {
-    /// A track of which nothing has come.
+impl InLane {
+    /// A lane of which nothing has come.
     pub fn new(now: Time, given: &TrackIn, is_video: bool) -> Self {
         Self {
             given: *given,
             media: Source::named(now, given.ssrc),
             rtx: Source::named(now, given.rtx_ssrc),
-            order: Order::new(),
+            order: if given.clock_hz == 0 {
+                Order::none()
+            } else {
+                Order::new()
+            },
             is_reordered: false,
             // Nobody can start before the first keyframe.
             is_broken: is_video,
@@ -130,11 +149,12 @@ impl InTrack {
             is_video,
             anchor: None,
             offset: None,
+            newest: 0,
             body_bytes: 0,
         }
     }
 
-    /// True if the publisher has this track.
+    /// True if the publisher has this lane.
     pub const fn is_there(&self) -> bool {
         self.given.clock_hz != 0
     }
@@ -161,21 +181,36 @@ impl InTrack {
         given == 0 || given == payload_type
     }
 
-    /// Takes an unknown source as one of this track's by its payload type, if that is not taken.
-    pub fn bind(&mut self, pool: &mut Pool, now: Time, header: &Header) -> Option<Kind> {
+    /// Takes an unknown source as one of this lane's: by the name of its encoding if it has one,
+    /// otherwise by its payload type, if that is not taken.
+    pub fn bind(
+        &mut self,
+        pool: &mut Pool,
+        now: Time,
+        header: &Header,
+        names: Names<'_>,
+    ) -> Option<Kind> {
         if header.payload_type == 0 || header.ssrc == 0 || !self.is_there() {
             return None;
         }
-        let is_free =
-            |source: &Source| source.ssrc == 0 || now.since(source.heard_at) >= SILENT_AFTER;
-        if header.payload_type == self.given.payload_type && is_free(&self.media) {
+        let rid = self.given.rid;
+        let is_named = |name: Option<&[u8]>| rid.is_empty() || name == Some(rid.name());
+        let is_free = |source: &Source| {
+            let is_silent = now.since(source.heard_at) >= SILENT_AFTER;
+            source.ssrc == 0 || is_silent || !rid.is_empty()
+        };
+        let payload_type = header.payload_type;
+        if payload_type == self.given.payload_type && is_named(names.rid) && is_free(&self.media) {
             if self.media.ssrc != 0 {
                 self.restart(pool);
             }
             self.media = Source::named(now, header.ssrc);
             return Some(Kind::Media);
         }
-        if header.payload_type == self.given.rtx_payload_type && is_free(&self.rtx) {
+        if payload_type == self.given.rtx_payload_type
+            && is_named(names.repaired_rid)
+            && is_free(&self.rtx)
+        {
             self.rtx = Source::named(now, header.ssrc);
             return Some(Kind::Rtx);
         }
@@ -350,8 +385,40 @@ impl InTrack {
                 continued(&last, captured, clock_hz).wrapping_sub(timestamp)
             })
         });
-        timestamp.wrapping_add(offset)
+        self.newest = timestamp.wrapping_add(offset);
+        self.newest
     }
+
+    /// Moves the timestamps from this one on, the first of a keyframe, to where they agree with
+    /// those of `other`, a packet of another layer: what was captured at once has one timestamp.
+    /// Sources count from anywhere, and before their reports it is a guess how they relate.
+    pub fn align(&mut self, timestamp: u32, captured: Time, other: &Record) {
+        let wanted = beside(other, captured, self.given.clock_hz);
+        let Some(offset) = self.offset else {
+            self.offset = Some(wanted.wrapping_sub(timestamp));
+            return;
+        };
+        let now = timestamp.wrapping_add(offset);
+        let tolerance = self.given.clock_hz / ALIGNED_PER_S;
+        if diff32(wanted, now).unsigned_abs() <= tolerance {
+            return;
+        }
+        let aligned = if newer32(wanted, self.newest) {
+            wanted
+        } else {
+            self.newest.wrapping_add(1)
+        };
+        self.offset = Some(aligned.wrapping_sub(timestamp));
+    }
+}
+
+/// The timestamp of what was captured then, before or after `other`.
+fn beside(other: &Record, captured: Time, clock_hz: u32) -> u32 {
+    let ns = i128::from(captured.0) - i128::from(other.capture.0);
+    let ticks = ns * i128::from(clock_hz) / i128::from(NS_PER_S);
+    let most = i128::try_from(CONTINUED_TICKS_MAX).unwrap_or(0);
+    let ticks = i32::try_from(ticks.clamp(-most, most)).unwrap_or(0);
+    other.timestamp.wrapping_add_signed(ticks)
 }
 
 /// The round trip, or what is assumed, as the time between two requests.
@@ -389,7 +456,7 @@ mod tests {
 
     #[test]
     fn packets_of_a_frame_get_one_size() {
-        let mut track = InTrack::new(Time::ZERO, &TrackIn::default(), true);
+        let mut track = InLane::new(Time::ZERO, &TrackIn::default(), true);
         let mut sizes = |frame: &[usize]| {
             let last = frame.len() - 1;
             let packet = |(at, &bytes): (usize, &usize)| {
@@ -410,9 +477,9 @@ mod tests {
         assert_eq!(sizes(&[900]), [900]);
         // Parameter sets before a keyframe are a run of their own.
         assert_eq!(sizes(&[24, 1103, 1104, 1104]), [25, 1104, 1104, 1104]);
-        let mut longest = InTrack::new(Time::ZERO, &TrackIn::default(), true);
+        let mut longest = InLane::new(Time::ZERO, &TrackIn::default(), true);
         assert!(!longest.is_padded(Flags::FIRST, PAYLOAD_MAX));
-        let mut audio = InTrack::new(Time::ZERO, &TrackIn::default(), false);
+        let mut audio = InLane::new(Time::ZERO, &TrackIn::default(), false);
         assert!(!audio.is_padded(Flags::FIRST, 100));
     }
 
@@ -423,14 +490,14 @@ mod tests {
             wants: Wants::NACK,
             ..TrackIn::default()
         };
-        let video = InTrack::new(Time::ZERO, &given, true);
+        let video = InLane::new(Time::ZERO, &given, true);
         assert_eq!(video.hold(Some(Span::millis(5))), Span::millis(60));
         assert_eq!(video.hold(Some(Span::millis(50))), Span::millis(140));
         assert_eq!(video.hold(None), Span::millis(240));
         assert_eq!(video.hold(Some(Span::secs(9))), Span::millis(250));
-        let audio = InTrack::new(Time::ZERO, &given, false);
+        let audio = InLane::new(Time::ZERO, &given, false);
         assert_eq!(audio.hold(Some(Span::secs(9))), Span::millis(60));
-        let plain = InTrack::new(Time::ZERO, &TrackIn::default(), true);
+        let plain = InLane::new(Time::ZERO, &TrackIn::default(), true);
         assert_eq!(plain.hold(Some(Span::secs(9))), Span::millis(30));
     }
 }
