@@ -2,7 +2,7 @@
 //
 // Tests and consoles read `window.freshet`: what is played, how far it has come, and its numbers.
 
-import { endSession, nameOk, postOffer, restartIce } from "/session.js";
+import { Connection, endSession, nameOk, postOffer, refusal } from "/session.js";
 import { setUpPublishing } from "/publish.js";
 
 const $ = (id) => document.getElementById(id);
@@ -12,29 +12,19 @@ const shown = { state: "idle", stream: null, stats: {}, firstFrameMs: null, erro
 window.freshet = shown;
 
 const POLL_MS = 1000;
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 8000;
 // A connection that has held so long was good: the next failure starts with a short wait again.
 const STEADY_MS = 5000;
 // Without a single byte for so long, ask the server whether the session is still there.
 const SILENCE_MS = 6000;
-// Browsers call a connection "disconnected" after 5 to 7 s without answers; then ICE is restarted,
-// and if that does not help within this time, everything is begun anew.
-const RESTART_MS = 6000;
 
 // ---------------------------------------------------------------- the player
 
-class Player {
+class Player extends Connection {
   constructor(video) {
+    super(setState);
     this.video = video;
     this.name = null;
-    this.pc = null;
-    this.session = null;
-    this.attempt = 0;
-    this.timer = null;
     this.token = new URLSearchParams(location.hash.slice(1)).get("token");
-    // Counts connections: what an old one still reports is ignored.
-    this.epoch = 0;
   }
 
   /** Begins to watch `name`, or begins anew. */
@@ -48,22 +38,15 @@ class Player {
     this.connect();
   }
 
-  /** Leaves the session and tells the server. */
   stop(next = "stopped") {
-    this.epoch += 1;
-    clearTimeout(this.timer);
-    this.leave();
-    setState(next);
+    super.stop(next);
   }
 
+  /** `quietly`: the numbers are left where they are shown until there are new ones. */
   leave(quietly = false) {
-    const { pc, session } = this;
-    this.pc = null;
-    this.session = null;
-    if (pc) pc.close();
+    super.leave();
     this.video.srcObject = null;
     shown.stats = {};
-    if (session) endSession(session);
     if (!quietly) showStats();
   }
 
@@ -144,31 +127,12 @@ class Player {
     }, { once: true });
   }
 
-  connectionChanged(epoch) {
-    if (epoch !== this.epoch || !this.pc) return;
-    const state = this.pc.connectionState;
-    if (state === "disconnected") this.restart(epoch);
-    if (state === "failed") this.retry();
-    if (state === "connected" && shown.state === "reconnecting" && this.video.videoWidth) {
-      setState("playing");
-    }
+  connected() {
+    if (shown.state === "reconnecting" && this.video.videoWidth) setState("playing");
   }
 
-  /** ICE restart by PATCH (RFC 9725 section 4.3.3): keys and picture stay. */
-  async restart(epoch) {
-    const { pc, session } = this;
-    if (!session || pc.signalingState !== "stable") return;
-    setState("reconnecting");
+  restarting() {
     shown.restarts += 1;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      if (epoch === this.epoch && pc.connectionState !== "connected") this.retry();
-    }, RESTART_MS);
-    try {
-      await restartIce(pc, session);
-    } catch {
-      if (epoch === this.epoch) this.retry();
-    }
   }
 
   failed(error) {
@@ -185,18 +149,6 @@ class Player {
       return;
     }
     this.retry(error.retryAfterMs, error.status === 409 ? "waiting" : "reconnecting");
-  }
-
-  retry(afterMs, state = "reconnecting") {
-    this.epoch += 1;
-    this.leave(true);
-    clearTimeout(this.timer);
-    const backoff = Math.min(RETRY_FIRST_MS * 2 ** this.attempt, RETRY_MAX_MS);
-    // Scattered, so that all viewers of a server that was restarted do not come back at once.
-    const wait = Math.max(afterMs ?? 0, backoff) * (0.75 + Math.random() / 2);
-    this.attempt += 1;
-    setState(state);
-    this.timer = setTimeout(() => this.connect(), wait);
   }
 
   /** Nothing comes: is the session still there? */

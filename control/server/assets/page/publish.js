@@ -2,7 +2,7 @@
 //
 // Tests and consoles read `window.freshetPublish`.
 
-import { endSession, nameOk, postOffer, restartIce } from "/session.js";
+import { Connection, endSession, nameOk, postOffer } from "/session.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -10,10 +10,6 @@ const $ = (id) => document.getElementById(id);
 const shown = { state: "idle", stream: null, error: null, stats: {} };
 window.freshetPublish = shown;
 
-const RETRY_FIRST_MS = 500;
-const RETRY_MAX_MS = 8000;
-// After a "disconnected", ICE is restarted; if that does not help in this time, all begins anew.
-const RESTART_MS = 6000;
 const PICTURE = { width: 1280, height: 720, fps: 30 };
 const VIDEO_BPS_MAX = 3_500_000;
 
@@ -123,16 +119,11 @@ async function open(source) {
 
 // ---------------------------------------------------------------- the publisher
 
-class Publisher {
+class Publisher extends Connection {
   constructor({ onLive }) {
+    super(setState);
     this.onLive = onLive;
     this.source = null;
-    this.pc = null;
-    this.session = null;
-    this.attempt = 0;
-    this.timer = null;
-    // Counts connections: what an old one still reports is ignored.
-    this.epoch = 0;
   }
 
   async start(settings) {
@@ -143,7 +134,7 @@ class Publisher {
     shown.error = null;
     setState("asking");
     try {
-      const source = await open(settings.source_kind);
+      const source = await open(settings.sourceKind);
       if (epoch !== this.epoch) return close(source);
       this.source = source;
     } catch (error) {
@@ -156,22 +147,15 @@ class Publisher {
   }
 
   stop(next = "idle") {
-    this.epoch += 1;
-    clearTimeout(this.timer);
-    this.leave();
     if (this.source) close(this.source);
     this.source = null;
-    setState(next);
+    super.stop(next);
   }
 
   leave() {
-    const { pc, session } = this;
-    this.pc = null;
-    this.session = null;
+    super.leave();
     this.before = null;
     shown.stats = {};
-    if (pc) pc.close();
-    if (session) endSession(session);
   }
 
   async connect() {
@@ -204,30 +188,10 @@ class Publisher {
     }
   }
 
-  connectionChanged(epoch) {
-    if (epoch !== this.epoch || !this.pc) return;
-    const state = this.pc.connectionState;
-    if (state === "connected") {
-      this.attempt = 0;
-      setState("live");
-      this.onLive(this.name);
-    }
-    if (state === "disconnected") this.restart(epoch);
-    if (state === "failed") this.retry();
-  }
-
-  async restart(epoch) {
-    const { pc, session } = this;
-    if (!session || pc.signalingState !== "stable") return;
-    setState("reconnecting");
-    this.timer = setTimeout(() => {
-      if (epoch === this.epoch && pc.connectionState !== "connected") this.retry();
-    }, RESTART_MS);
-    try {
-      await restartIce(pc, session);
-    } catch {
-      if (epoch === this.epoch) this.retry();
-    }
+  connected() {
+    this.attempt = 0;
+    setState("live");
+    this.onLive(this.name);
   }
 
   failed(error) {
@@ -236,17 +200,6 @@ class Publisher {
     this.stop("failed");
     shown.error = { status: error.status ?? 0, message: error.message, remedy: error.remedy ?? "" };
     show();
-  }
-
-  retry(afterMs) {
-    this.epoch += 1;
-    this.leave();
-    clearTimeout(this.timer);
-    const backoff = Math.min(RETRY_FIRST_MS * 2 ** this.attempt, RETRY_MAX_MS);
-    const wait = Math.max(afterMs ?? 0, backoff) * (0.75 + Math.random() / 2);
-    this.attempt += 1;
-    setState("reconnecting");
-    this.timer = setTimeout(() => this.connect(), wait);
   }
 
   async measure() {
@@ -330,7 +283,7 @@ export function setUpPublishing({ onLive }) {
     if (!nameOk(name)) return $("name").focus();
     publisher.start({
       name,
-      source_kind: $("publish-source").value,
+      sourceKind: $("publish-source").value,
       codec: $("publish-codec").value,
       token: $("publish-token").value || new URLSearchParams(location.hash.slice(1)).get("publish_token"),
     });

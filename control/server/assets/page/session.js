@@ -1,4 +1,11 @@
-// What watching and publishing have in common: names, refusals, and the SDP of an ICE restart.
+// What watching and publishing have in common: names, refusals, the SDP of an ICE restart, and how a
+// connection that has failed is begun anew.
+
+const RETRY_FIRST_MS = 500;
+const RETRY_MAX_MS = 8000;
+// Browsers call a connection "disconnected" after 5 to 7 s without answers; then ICE is restarted,
+// and if that does not help within this time, everything is begun anew.
+const RESTART_MS = 6000;
 
 export const nameOk = (name) =>
   name.split("/").length <= 4 &&
@@ -49,7 +56,7 @@ export function withCredentials(answer, fragment) {
 }
 
 /** Restarts ICE by PATCH (RFC 9725 section 4.3.3): keys and picture stay. */
-export async function restartIce(pc, session) {
+async function restartIce(pc, session) {
   const before = pc.remoteDescription.sdp;
   await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
   const response = await fetch(session.url, {
@@ -75,4 +82,79 @@ export async function postOffer(path, offer, token) {
 /** Ends a session; nobody waits for the answer. */
 export function endSession(session) {
   fetch(session.url, { method: "DELETE", keepalive: true }).catch(() => {});
+}
+
+/** One connection after another to the same end. Who extends it says how one is begun: `connect`. */
+export class Connection {
+  /** `setState` is told how far it has come. */
+  constructor(setState) {
+    this.setState = setState;
+    this.pc = null;
+    this.session = null;
+    this.attempt = 0;
+    this.timer = null;
+    // Counts connections: what an old one still reports is ignored.
+    this.epoch = 0;
+  }
+
+  /** Ends for good and tells the server. */
+  stop(next) {
+    this.epoch += 1;
+    clearTimeout(this.timer);
+    this.leave();
+    this.setState(next);
+  }
+
+  /** Lets go of the connection that is there now. */
+  leave() {
+    const { pc, session } = this;
+    this.pc = null;
+    this.session = null;
+    if (pc) pc.close();
+    if (session) endSession(session);
+  }
+
+  connectionChanged(epoch) {
+    if (epoch !== this.epoch || !this.pc) return;
+    const state = this.pc.connectionState;
+    if (state === "connected") this.connected();
+    if (state === "disconnected") this.restart(epoch);
+    if (state === "failed") this.retry();
+  }
+
+  /** ICE restart by PATCH (RFC 9725 section 4.3.3): keys and picture stay. */
+  async restart(epoch) {
+    const { pc, session } = this;
+    if (!session || pc.signalingState !== "stable") return;
+    this.setState("reconnecting");
+    this.restarting();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (epoch === this.epoch && pc.connectionState !== "connected") this.retry();
+    }, RESTART_MS);
+    try {
+      await restartIce(pc, session);
+    } catch {
+      if (epoch === this.epoch) this.retry();
+    }
+  }
+
+  /** Begins anew after a while that doubles every time. */
+  retry(afterMs, state = "reconnecting") {
+    this.epoch += 1;
+    this.leave(true);
+    clearTimeout(this.timer);
+    const backoff = Math.min(RETRY_FIRST_MS * 2 ** this.attempt, RETRY_MAX_MS);
+    // Scattered, so that all viewers of a server that was restarted do not come back at once.
+    const wait = Math.max(afterMs ?? 0, backoff) * (0.75 + Math.random() / 2);
+    this.attempt += 1;
+    this.setState(state);
+    this.timer = setTimeout(() => this.connect(), wait);
+  }
+
+  /** ICE and DTLS are through. */
+  connected() {}
+
+  /** ICE is about to be restarted. */
+  restarting() {}
 }
