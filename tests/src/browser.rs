@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::server::Server;
 use crate::wait::wait_for;
 
 /// How long a picture may take on a loaded machine before a test gives up.
 const PICTURE: Duration = Duration::from_secs(30);
+
+/// How long the server's page may take from its address to playing on a loaded machine.
+const PLAYING: Duration = Duration::from_secs(40);
 
 /// A browser with one page.
 pub trait Browser {
@@ -58,6 +62,28 @@ pub trait Browser {
                 Err(format!("{value}; {}", self.run(PAGE_STATE, &[])))
             }
         })
+    }
+
+    /// Opens the server's page on a stream and waits until it plays.
+    ///
+    /// # Panics
+    /// When it does not.
+    fn watch(&mut self, server: &Server, stream: &str) {
+        let opened = self.open(&server.url(&format!("/?stream={stream}")));
+        opened.unwrap_or_else(|error| panic!("{error}"));
+        self.wait_playing();
+    }
+
+    /// Waits until the server's page plays, whatever was opened in it.
+    ///
+    /// # Panics
+    /// When it does not.
+    fn wait_playing(&mut self) {
+        self.wait(
+            "the page to play",
+            PLAYING,
+            "return window.freshet.state === 'playing'",
+        );
     }
 
     /// Waits until the page's video shows a picture.

@@ -23,22 +23,6 @@ fn ready(programs: &[&str]) -> bool {
     have(&["chromium", "chromedriver"]) && have(programs)
 }
 
-/// Opens the server's page on a stream and waits until it plays.
-fn watch(browser: &mut Chromium, server: &Server, stream: &str) -> f64 {
-    browser
-        .open(&server.url(&format!("/?stream={stream}")))
-        .unwrap();
-    browser.wait(
-        "the page to play",
-        PATIENCE,
-        "return window.freshet.state === 'playing'",
-    );
-    browser
-        .run("return window.freshet.firstFrameMs", &[])
-        .as_f64()
-        .unwrap()
-}
-
 /// A report of getStats for what the page's player receives, by way of the page's own numbers.
 fn number(browser: &mut Chromium, name: &str) -> f64 {
     let script = "return window.freshet.stats[arguments[0]] ?? null";
@@ -59,11 +43,7 @@ fn the_demo_plays_on_the_page() {
     let mut browser = Chromium::start();
     // Without a choice the page plays what is live.
     browser.open(&server.url("/")).unwrap();
-    browser.wait(
-        "the page to play",
-        PATIENCE,
-        "return window.freshet.state === 'playing'",
-    );
+    browser.wait_playing();
     let picture = browser.must_show_a_moving_picture();
     assert!(picture.width >= 640 && picture.height >= 360, "{picture:?}");
     sleep(Duration::from_secs(3));
@@ -101,7 +81,7 @@ fn plays(video: &[&str], toml: &str, more: &str) {
     let view = server.wait_live("live/one");
     assert_eq!(view["publisher"]["kind"], "srt", "{view}");
     let mut browser = Chromium::start();
-    watch(&mut browser, &server, "live/one");
+    browser.watch(&server, "live/one");
     let picture = browser.must_show_a_moving_picture();
     assert_eq!((picture.width, picture.height), (640, 360));
     browser.run(WATCH_FRAMES, &[]);
@@ -320,7 +300,7 @@ fn a_publisher_that_comes_back_is_seen_on_the_same_page() {
     let first = Ffmpeg::default().to(&url, server.folder());
     server.wait_live("come");
     let mut browser = Chromium::start();
-    watch(&mut browser, &server, "come");
+    browser.watch(&server, "come");
     browser.must_show_a_moving_picture();
     let sessions = server.get("/v1/sessions").json();
     drop(first);

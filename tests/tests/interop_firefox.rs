@@ -108,12 +108,7 @@ fn the_page_says_why_there_is_no_picture() {
     });
     server.wait_live("demo");
     let mut browser = Firefox::start(&namespace);
-    browser.open(&server.url("/?stream=demo")).unwrap();
     // The sound of the demo plays, and the page knows that it does.
-    browser.wait(
-        "the page to play",
-        PATIENCE,
-        "return window.freshet.state === 'playing'",
-    );
+    browser.watch(&server, "demo");
     server.must_be_unharmed();
 }

@@ -39,12 +39,7 @@ fn watch_for(seconds: u64, impairment: Impairment) -> (f64, u64) {
     .to(&server.srt_url("far", ""), server.folder());
     server.wait_live("far");
     let mut browser = Chromium::start();
-    browser.open(&server.url("/?stream=far")).unwrap();
-    browser.wait(
-        "the page to play",
-        PATIENCE,
-        "return window.freshet.state === 'playing'",
-    );
+    browser.watch(&server, "far");
     sleep(Duration::from_secs(2));
     relay.set(impairment, impairment);
     browser.run(WATCH_FRAMES, &[]);
@@ -128,12 +123,7 @@ fn a_viewer_whose_network_is_gone_for_a_while_goes_on() {
     });
     server.wait_live("demo");
     let mut browser = Chromium::start();
-    browser.open(&server.url("/?stream=demo")).unwrap();
-    browser.wait(
-        "the page to play",
-        PATIENCE,
-        "return window.freshet.state === 'playing'",
-    );
+    browser.watch(&server, "demo");
     browser.must_show_a_moving_picture();
     let nothing = Impairment {
         loss_ppm: 1_000_000,

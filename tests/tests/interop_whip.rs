@@ -87,17 +87,6 @@ fn go_live(browser: &mut impl Browser, server: &Server, stream: &str, codec: &st
     server.wait_live(stream);
 }
 
-fn watch(browser: &mut impl Browser, server: &Server, stream: &str) {
-    browser
-        .open(&server.url(&format!("/?stream={stream}")))
-        .unwrap();
-    browser.wait(
-        "the page to play",
-        PATIENCE,
-        "return window.freshet.state === 'playing'",
-    );
-}
-
 fn middle(values: &Value) -> f64 {
     let mut ages: Vec<f64> = values
         .as_array()
@@ -119,7 +108,7 @@ fn passes_through(codec: &str, name: &str) {
     let mut publisher = Chromium::start();
     go_live(&mut publisher, &server, "live/in", codec);
     let mut viewer = Chromium::start();
-    watch(&mut viewer, &server, "live/in");
+    viewer.watch(&server, "live/in");
     viewer.must_show_a_moving_picture();
     let age = middle(&viewer.run(GLASS_TO_GLASS, &[json!(90)]));
     let sent = publisher.run("return window.freshetPublish.stats", &[]);
@@ -170,7 +159,7 @@ fn a_publisher_that_stops_and_begins_again_is_seen_on_the_same_page() {
     let mut publisher = Chromium::start();
     go_live(&mut publisher, &server, "again", "vp8");
     let mut viewer = Chromium::start();
-    watch(&mut viewer, &server, "again");
+    viewer.watch(&server, "again");
     viewer.must_show_a_moving_picture();
     let sessions = |server: &Server| {
         let page = server.get("/v1/sessions").json();
@@ -214,7 +203,7 @@ fn a_browser_that_takes_over_is_seen_without_a_freeze() {
     let mut first = Chromium::start();
     go_live(&mut first, &server, "hand", "h264");
     let mut viewer = Chromium::start();
-    watch(&mut viewer, &server, "hand");
+    viewer.watch(&server, "hand");
     viewer.must_show_a_moving_picture();
     viewer.run(WATCH_FRAMES, &[]);
     let mut second = Chromium::start();
@@ -248,7 +237,7 @@ fn survives_loss(codec: &str) {
     let mut publisher = Chromium::start();
     go_live(&mut publisher, &server, "far", codec);
     let mut viewer = Chromium::start();
-    watch(&mut viewer, &server, "far");
+    viewer.watch(&server, "far");
     viewer.must_show_a_moving_picture();
     let loss = Impairment {
         loss_ppm: 50_000,
@@ -309,7 +298,7 @@ fn firefox_publishes(codec: &str, name: &str) {
     let mut publisher = Firefox::start(&namespace);
     go_live(&mut publisher, &server, "fox", codec);
     let mut viewer = Chromium::start();
-    watch(&mut viewer, &server, "fox");
+    viewer.watch(&server, "fox");
     viewer.must_show_a_moving_picture();
     let age = middle(&viewer.run(GLASS_TO_GLASS, &[json!(60)]));
     println!("Firefox, {name}: glass to glass {age:.0} ms");
@@ -338,7 +327,7 @@ fn firefox_watches_what_chromium_publishes() {
     for (stream, codec) in [("one", "vp8"), ("two", "av1")] {
         go_live(&mut publisher, &server, stream, codec);
         let mut viewer = Firefox::start(&namespace);
-        watch(&mut viewer, &server, stream);
+        viewer.watch(&server, stream);
         viewer.must_show_a_moving_picture();
     }
     server.must_be_unharmed();
@@ -354,7 +343,7 @@ fn nobody_notices_that_control_died_while_a_browser_publishes() {
     let mut publisher = Chromium::start();
     go_live(&mut publisher, &server, "on", "h264");
     let mut viewer = Chromium::start();
-    watch(&mut viewer, &server, "on");
+    viewer.watch(&server, "on");
     viewer.must_show_a_moving_picture();
     viewer.run(WATCH_FRAMES, &[]);
     sleep(Duration::from_secs(2));
@@ -373,7 +362,7 @@ fn nobody_notices_that_control_died_while_a_browser_publishes() {
 
     // A newcomer finds the stream, and its publisher is asked for what it needs.
     let mut newcomer = Chromium::start();
-    watch(&mut newcomer, &server, "on");
+    newcomer.watch(&server, "on");
     newcomer.must_show_a_moving_picture();
 
     // Its session is not known any more; it ends by itself, and the name is free for the next.
