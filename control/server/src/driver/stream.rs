@@ -62,10 +62,9 @@ pub struct Stream {
     pub before: [u64; 2],
     /// Sessions opened.
     pub session_opened: u64,
-    /// The writing end of the log while nobody publishes.
+    /// The writing end of the log while nobody publishes; `None`: somebody else has it, the task of
+    /// an SRT publisher or a worker, or has let go of it a moment ago.
     pub(super) remains: Option<Remains>,
-    /// The writing end of the log is a worker's, or was a moment ago.
-    pub(super) lent: bool,
     /// Who waits for the one before to end.
     pub(super) next: Option<(Active, Source, StreamSettings)>,
     pub(super) described: bool,
@@ -83,7 +82,6 @@ impl Stream {
             notices: Vec::new(),
             before: [0; 2],
             session_opened: 0,
-            lent: remains.is_none(),
             remains,
             next: None,
             described: false,
@@ -97,17 +95,23 @@ impl Stream {
         self.negotiated = StreamDescription::default();
         self.described = false;
         self.notices.clear();
+        self.retire();
         self.active = Some(active);
     }
 
     /// Its publisher has ended; the next one goes on with `remains`.
     pub(super) fn end(&mut self, now: Time, remains: Remains) {
+        self.retire();
+        self.remains = Some(remains);
+        self.idle_since = now;
+    }
+
+    /// Its publisher, if there is one, is no more; what it has sent counts on.
+    pub(super) fn retire(&mut self) {
         if let Some(active) = self.active.take() {
             self.before[0] += active.progress.packets.iter().sum::<u64>();
             self.before[1] += active.progress.bytes.iter().sum::<u64>();
         }
-        self.remains = Some(remains);
-        self.idle_since = now;
     }
 
     /// Puts down what its publisher should know.

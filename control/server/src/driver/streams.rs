@@ -218,8 +218,8 @@ impl Streams {
             .collect();
         let mut over = Vec::new();
         for (name, stream) in &mut self.table {
-            // A log that a worker still writes has a publisher, perhaps of an earlier control.
-            let busy = stream.active.is_some() || stream.next.is_some() || stream.lent;
+            // A log that somebody else writes has a publisher, perhaps of an earlier control.
+            let busy = stream.active.is_some() || stream.next.is_some() || stream.remains.is_none();
             if busy
                 || watched
                     .get(&stream.id.index)
@@ -257,11 +257,6 @@ impl Streams {
     /// All streams by name.
     pub fn iter(&self) -> impl Iterator<Item = (&StreamName, &Stream)> {
         self.table.iter()
-    }
-
-    /// The log of a stream.
-    pub fn id(&self, name: &StreamName) -> Option<StreamId> {
-        self.table.get(name).map(|stream| stream.id)
     }
 
     /// Counts a session of a stream.

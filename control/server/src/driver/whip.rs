@@ -92,12 +92,7 @@ impl Streams {
             ..super::newcomer(PublisherKind::Whip)
         });
         stream.negotiated = published.description;
-        let created = Created {
-            id: created.id.as_str().to_owned(),
-            answer: created.answer,
-            etag: created.etag,
-        };
-        Ok((created, in_the_way))
+        Ok((created.into(), in_the_way))
     }
 
     /// The publisher of this stream has keys: its worker is about to ask for the log.
@@ -107,7 +102,6 @@ impl Streams {
             return;
         };
         stream.remains = None;
-        stream.lent = true;
         stream.described = true;
         let told = stream.negotiated;
         sessions.stream_described(clock::now(), stream.id, told);
@@ -123,22 +117,22 @@ impl Streams {
         let Some((name, stream)) = all.find(|(_, s)| s.active.as_ref().is_some_and(is_its)) else {
             return;
         };
-        stream.active = None;
+        stream.retire();
         stream.idle_since = now;
         tracing::info!(stream = %name, cause = cause.name(), "publisher gone");
         let name = name.clone();
         self.begin(&name);
     }
 
-    /// Takes the writing ends that workers have let go of.
+    /// Takes the writing ends that nobody publishes with any more: those that workers have let go
+    /// of, and those of SRT publishers that a WebRTC publisher had replaced.
     pub(super) fn reclaim(&mut self) {
         let mut free = Vec::new();
         for (name, stream) in &mut self.table {
-            if !stream.lent || stream.active.is_some() {
+            if stream.remains.is_some() || stream.active.is_some() {
                 continue;
             }
             if let Ok(writer) = self.region.log_writer(stream.id) {
-                stream.lent = false;
                 stream.remains = Some(Remains::of(writer));
                 free.push(name.clone());
             }
@@ -151,13 +145,11 @@ impl Streams {
     /// Measures the rates of what comes in by WebRTC.
     pub(super) fn measure(&mut self, now: Time) {
         for stream in self.table.values_mut() {
-            let intake = intake(&self.region, stream.id);
-            let Some(active) = &mut stream.active else {
+            let by_session = |active: &&mut Active| active.session.is_some();
+            let Some(active) = stream.active.as_mut().filter(by_session) else {
                 continue;
             };
-            if active.session.is_none() {
-                continue;
-            }
+            let intake = intake(&self.region, stream.id);
             let (at, before) = *active.measured.get_or_insert((now, intake));
             if now.since(at) >= MEASURE_INTERVAL {
                 rates(active, now.since(at), before, intake);
@@ -233,3 +225,6 @@ fn refused(name: &StreamName, refusal: Refusal) -> Problem {
 
 /// Streams come and go by the minute.
 const STREAM_RETRY_AFTER_SECS: u32 = 30;
+
+#[cfg(test)]
+mod tests;
