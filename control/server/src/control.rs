@@ -4,6 +4,7 @@ mod name;
 mod views;
 
 pub use name::{BadName, StreamName};
+pub use session::Patched;
 pub use views::*;
 
 use crate::problem::Problem;
@@ -89,18 +90,14 @@ pub struct Created {
     pub etag: String,
 }
 
-/// What a PATCH has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Patched {
-    /// Candidates were taken note of.
-    Trickled,
-    /// ICE starts anew.
-    Restarted {
-        /// Our new credentials and candidates, `application/trickle-ice-sdpfrag`.
-        fragment: String,
-        /// The new entity-tag, with its quotes.
-        etag: String,
-    },
+impl From<session::Created> for Created {
+    fn from(created: session::Created) -> Self {
+        Self {
+            id: created.id.as_str().to_owned(),
+            answer: created.answer,
+            etag: created.etag,
+        }
+    }
 }
 
 /// The asking end; cheap to clone.

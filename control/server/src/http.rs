@@ -272,14 +272,7 @@ fn no_such_path() -> Problem {
 /// The media type of a header's value, without parameters, in lower case.
 fn media_type(request: &Request, name: HeaderName) -> Option<String> {
     let value = request.headers().get(name)?.to_str().ok()?;
-    Some(
-        value
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase(),
-    )
+    Some(crate::media_type::of(value))
 }
 
 #[cfg(test)]

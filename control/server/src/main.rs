@@ -8,6 +8,7 @@ mod control;
 mod doctor;
 mod driver;
 mod http;
+mod media_type;
 mod metrics;
 mod problem;
 mod publisher;

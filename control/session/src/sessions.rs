@@ -13,7 +13,6 @@ use link::command::{AUDIO, Command, VIDEO};
 use link::ids::{CoreId, StreamId};
 use std::collections::VecDeque;
 use wire::peer::{Ip, Peer};
-use wire::rtp_ext::PlayoutDelay;
 use wire::time::Time;
 
 /// All sessions of a node and what they need.
@@ -55,14 +54,6 @@ impl Sessions {
     /// A stream can be watched from now on, as soon as it is described.
     pub fn stream_opened(&mut self, name: &str, id: StreamId) {
         self.streams.open(name, id);
-    }
-
-    /// Viewers who come from now on are told these bounds for their jitter buffers, where they
-    /// offer the extension; `None` leaves it to the browser. Unknown streams are ignored.
-    pub fn stream_paced(&mut self, id: StreamId, playout_delay: Option<PlayoutDelay>) {
-        if let Some(stream) = self.streams.by_id_mut(id) {
-            stream.playout_delay = playout_delay;
-        }
     }
 
     /// A stream consists of this now. Viewers that were promised another codec are let go; unknown

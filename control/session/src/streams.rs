@@ -3,7 +3,6 @@
 use crate::description::StreamDescription;
 use link::ids::{StreamId, ViewerId};
 use std::collections::BTreeMap;
-use wire::rtp_ext::PlayoutDelay;
 
 /// One stream.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +12,6 @@ pub(crate) struct Stream {
     pub(crate) viewers: u32,
     /// The publisher's session, if it is one of ours.
     pub(crate) publisher: Option<ViewerId>,
-    /// Bounds of its viewers' jitter buffers.
-    pub(crate) playout_delay: Option<PlayoutDelay>,
 }
 
 /// All streams, by name. Their number is bounded by who opens them, with one log for each.
@@ -35,7 +32,6 @@ impl Streams {
             description: StreamDescription::default(),
             viewers: 0,
             publisher: None,
-            playout_delay: None,
         };
         if let Some(old) = self.by_name.insert(name.to_owned(), stream) {
             self.names.remove(&old.id.index);

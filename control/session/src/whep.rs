@@ -13,7 +13,8 @@ use wire::rtp_ext::{Block, PlayoutDelay};
 use wire::time::Time;
 
 impl Sessions {
-    /// Makes a session that watches `stream`.
+    /// Makes a session that watches `stream`. The viewer is told `playout_delay` as the bounds of
+    /// its jitter buffer, where it offers the extension; `None` leaves them to the browser.
     ///
     /// # Errors
     /// 400, 413, 422: the offer; 404: no such stream; 406: no codec in common; 409: the stream has
@@ -23,6 +24,7 @@ impl Sessions {
         now: Time,
         stream: &str,
         offer: &str,
+        playout_delay: Option<PlayoutDelay>,
     ) -> Result<Created, SignalError> {
         let found = self.streams.by_name(stream).copied();
         let stream = found.ok_or_else(|| unknown_stream(stream))?;
@@ -33,7 +35,6 @@ impl Sessions {
         let offer = Offer::parse(offer).inspect_err(|_| *refused += 1)?;
         let plan = plan(&offer, &stream.description).inspect_err(|_| *refused += 1)?;
         let viewer = self.admit(now)?;
-        let playout_delay = stream.playout_delay;
         let layered = self.is_layered(stream.id);
         let tracks = self.tracks(&plan, playout_delay, layered);
         let newcomer = Newcomer {

@@ -221,7 +221,7 @@ pub(crate) struct StreamLine {
 }
 
 /// Words of an [`Intake`]: with them a line of the table is three cache lines.
-const INTAKE_WORDS: usize = 3 * LANES_MAX + 6;
+const INTAKE_WORDS: usize = 4 * LANES_MAX + 5;
 
 /// What the worker that has a stream's publisher has taken in, over all publishers of this
 /// generation of the stream, and what is known of the last one.
@@ -234,9 +234,9 @@ pub struct Intake {
     /// Width and height of the newest keyframe by lane, in pixels, where the packets tell; 0: not
     /// known.
     pub sizes: [(u16, u16); LANES_MAX],
-    /// Frames of video that began, of all layers.
-    pub frames: u64,
-    /// Keyframes among them.
+    /// Frames of video that began, by lane.
+    pub frames: [u64; LANES_MAX],
+    /// Keyframes among them, of all lanes.
     pub keyframes: u64,
     /// Packets that never came.
     pub lost: u64,
@@ -318,12 +318,12 @@ impl Intake {
         let mut words = [0; INTAKE_WORDS];
         for lane in 0..LANES_MAX {
             let (width, height) = self.sizes[lane];
-            words[3 * lane] = self.packets[lane];
-            words[3 * lane + 1] = self.bytes[lane];
-            words[3 * lane + 2] = u64::from(width) << 16 | u64::from(height);
+            words[4 * lane] = self.packets[lane];
+            words[4 * lane + 1] = self.bytes[lane];
+            words[4 * lane + 2] = u64::from(width) << 16 | u64::from(height);
+            words[4 * lane + 3] = self.frames[lane];
         }
-        words[3 * LANES_MAX..].copy_from_slice(&[
-            self.frames,
+        words[4 * LANES_MAX..].copy_from_slice(&[
             self.keyframes,
             self.lost,
             self.recovered,
@@ -334,17 +334,17 @@ impl Intake {
     }
 
     fn of_words(words: [u64; INTAKE_WORDS]) -> Self {
-        let (lanes, rest) = words.split_at(3 * LANES_MAX);
-        let &[frames, keyframes, lost, recovered, arrival, rtt_us] = rest else {
+        let (lanes, rest) = words.split_at(4 * LANES_MAX);
+        let &[keyframes, lost, recovered, arrival, rtt_us] = rest else {
             return Self::default();
         };
         let side = |word: u64| u16::try_from(word & 0xffff).unwrap_or(0);
-        let of = |word: usize| core::array::from_fn(|lane| lanes[3 * lane + word]);
+        let of = |word: usize| core::array::from_fn(|lane| lanes[4 * lane + word]);
         Self {
             packets: of(0),
             bytes: of(1),
             sizes: of(2).map(|word| (side(word >> 16), side(word))),
-            frames,
+            frames: of(3),
             keyframes,
             lost,
             recovered,

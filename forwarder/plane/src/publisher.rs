@@ -361,7 +361,7 @@ impl Publisher {
         if lane == AUDIO || !flags.has(Flags::FIRST) {
             return;
         }
-        intake.frames += 1;
+        intake.frames[lane] += 1;
         if flags.starts_keyframe() {
             intake.keyframes += 1;
             self.upstream.pleas[lane].on_keyframe();

@@ -5,11 +5,12 @@ mod ice;
 mod posts;
 mod session;
 
-use super::client::{Client, Reply, SDP};
+use super::client::{Client, Reply};
 use super::offer::Offer;
 use super::report::{Difference, Finding, Outcome};
 use super::rules::{self, Protocol, Rule};
 use super::sdp::Description;
+use crate::media_type::SDP;
 use hyper::{Method, Uri};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

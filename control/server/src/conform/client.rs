@@ -3,6 +3,7 @@
 
 use super::report::quoted;
 use super::url;
+use crate::media_type::{self, SDP};
 use axum::body::{self, Body};
 use hyper::client::conn::http1;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -11,12 +12,6 @@ use hyper_util::rt::TokioIo;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
-
-/// What an offer and an answer are.
-pub const SDP: &str = "application/sdp";
-
-/// What a PATCH carries (RFC 8840 section 9).
-pub const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// Most bytes of an answer that are read. The longest seen have 10 kB.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -311,8 +306,7 @@ impl Reply {
     /// The media type of the body without parameters, in lower case; empty if it has none.
     pub fn media_type(&self) -> String {
         let field = self.header(&header::CONTENT_TYPE).unwrap_or_default();
-        let kind = field.split(';').next().unwrap_or_default();
-        kind.trim().to_ascii_lowercase()
+        media_type::of(&field)
     }
 
     /// Where Location leads, or why nowhere; `None` if there is none.

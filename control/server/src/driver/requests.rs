@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::clock;
-use crate::control::{Created, Page, Patched, Reply, Request, SessionPage, StreamName};
+use crate::control::{Created, Page, Reply, Request, SessionPage, StreamName};
 use crate::problem::Problem;
 use session::{Cause, PatchBody, SignalError};
 
@@ -13,7 +13,6 @@ impl Driver {
                 stream,
                 offer,
                 reply,
-                ..
             } => {
                 let answer = self.whep_post(&stream, &offer);
                 give(reply, answer);
@@ -36,12 +35,6 @@ impl Driver {
                 let patched = self
                     .sessions
                     .patch(clock::now(), &id, if_match.as_deref(), body);
-                let patched = patched.map(|patched| match patched {
-                    session::Patched::Trickled => Patched::Trickled,
-                    session::Patched::Restarted { fragment, etag } => {
-                        Patched::Restarted { fragment, etag }
-                    }
-                });
                 give(reply, patched.map_err(|e| problem(&e)));
             }
             Request::Delete { id, reply } => {
@@ -81,18 +74,14 @@ impl Driver {
     }
 
     fn whep_post(&mut self, name: &StreamName, offer: &str) -> Result<Created, Problem> {
-        if let Some(stream) = self.streams.id(name) {
-            let latency = self.config.borrow().stream_settings(name).latency;
-            self.sessions.stream_paced(stream, latency.playout_delay());
-        }
-        let created = self.sessions.whep_post(clock::now(), name.as_str(), offer);
+        let latency = self.config.borrow().stream_settings(name).latency;
+        let playout_delay = latency.playout_delay();
+        let created = self
+            .sessions
+            .whep_post(clock::now(), name.as_str(), offer, playout_delay);
         let created = created.map_err(|e| problem(&e))?;
         self.streams.count_session(name);
-        Ok(Created {
-            id: created.id.as_str().to_owned(),
-            answer: created.answer,
-            etag: created.etag,
-        })
+        Ok(created.into())
     }
 
     fn session_page(&self, page: &Page) -> SessionPage {

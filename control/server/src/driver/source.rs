@@ -6,6 +6,7 @@ use crate::clock;
 use crate::control::{AudioView, PublisherView, VideoView};
 use crate::publisher::Progress;
 use link::command::{AUDIO, VIDEO};
+use link::lanes::LANES_MAX;
 use link::stats::Intake;
 use media::{AudioSource, Profile, VideoCodec};
 use wire::time::Span;
@@ -130,10 +131,10 @@ pub(super) fn publisher_view(active: &Active) -> PublisherView {
     }
 }
 
-/// What has come of both tracks since there had been so much.
-fn since(now: [u64; 2], before: [u64; 2]) -> u64 {
-    let tracks = now.iter().zip(before);
-    tracks.map(|(now, before)| now.saturating_sub(before)).sum()
+/// What has come of all lanes since there had been so much.
+fn since(now: [u64; LANES_MAX], before: [u64; LANES_MAX]) -> u64 {
+    let lanes = now.iter().zip(before);
+    lanes.map(|(now, before)| now.saturating_sub(before)).sum()
 }
 
 /// Profile and level as SDP has them.

@@ -109,14 +109,8 @@ impl Driver {
             .map(|active| active.progress)
             .unwrap_or_default();
         let mut counters = StreamCounters {
-            packet_received: [&progress.packets, &intake.packets]
-                .into_iter()
-                .flatten()
-                .fold(stream.before[0], |sum, packets| sum + packets),
-            byte_received: [&progress.bytes, &intake.bytes]
-                .into_iter()
-                .flatten()
-                .fold(stream.before[1], |sum, bytes| sum + bytes),
+            packet_received: sum(stream.before[0], &progress.packets, &intake.packets),
+            byte_received: sum(stream.before[1], &progress.bytes, &intake.bytes),
             session_opened: stream.session_opened,
             ..StreamCounters::default()
         };
@@ -314,4 +308,8 @@ fn profile_name(profile: SrtpProfile) -> &'static str {
         SrtpProfile::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
         SrtpProfile::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
     }
+}
+
+fn sum(before: u64, by_track: &[u64], by_lane: &[u64]) -> u64 {
+    before + by_track.iter().chain(by_lane).sum::<u64>()
 }

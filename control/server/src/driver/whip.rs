@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::control::{Created, PublisherKind, StreamName};
 use crate::problem::Problem;
 use crate::publisher::Remains;
-use link::command::{AUDIO, VIDEO};
 use link::ids::{CoreId, StreamId};
+use link::lanes::{LANES_MAX, track_of};
 use link::region::Region;
 use link::stats::Intake;
 use session::{Cause, SessionId, Sessions};
@@ -173,7 +173,8 @@ pub(super) fn intake(region: &Region, stream: StreamId) -> Intake {
         Intake {
             packets: both(sum.packets, line.packets),
             bytes: both(sum.bytes, line.bytes),
-            frames: sum.frames + line.frames,
+            sizes: newer.sizes,
+            frames: both(sum.frames, line.frames),
             keyframes: sum.keyframes + line.keyframes,
             lost: sum.lost + line.lost,
             recovered: sum.recovered + line.recovered,
@@ -183,8 +184,8 @@ pub(super) fn intake(region: &Region, stream: StreamId) -> Intake {
     })
 }
 
-fn both(one: [u64; 2], other: [u64; 2]) -> [u64; 2] {
-    [one[0] + other[0], one[1] + other[1]]
+fn both(one: [u64; LANES_MAX], other: [u64; LANES_MAX]) -> [u64; LANES_MAX] {
+    core::array::from_fn(|lane| one[lane] + other[lane])
 }
 
 /// True if packets of a WebRTC publisher come in now.
@@ -196,11 +197,16 @@ pub(super) fn is_fed(now: Time, intake: &Intake) -> bool {
 fn rates(active: &mut Active, span: Span, before: Intake, now: Intake) {
     let progress = &mut active.progress;
     let ns = span.0.max(1);
-    for track in [VIDEO, AUDIO] {
-        let bits = now.bytes[track].saturating_sub(before.bytes[track]) * 8;
-        progress.bitrate_bps[track] = bits.saturating_mul(1_000_000_000) / ns;
+    progress.bitrate_bps = [0; 2];
+    let mut frames = 0;
+    for lane in 0..LANES_MAX {
+        let bits = now.bytes[lane].saturating_sub(before.bytes[lane]) * 8;
+        progress.bitrate_bps[track_of(lane)] += bits.saturating_mul(1_000_000_000) / ns;
+        frames = now.frames[lane]
+            .saturating_sub(before.frames[lane])
+            .max(frames);
     }
-    progress.fps = now.frames.saturating_sub(before.frames) as f64 * 1e9 / ns as f64;
+    progress.fps = frames as f64 * 1e9 / ns as f64;
 }
 
 fn refused(name: &StreamName, refusal: Refusal) -> Problem {

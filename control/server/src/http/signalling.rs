@@ -3,17 +3,12 @@
 
 use super::{Site, body_text, media_type};
 use crate::control::{BadName, Created, Patched, StreamName};
+use crate::media_type::{FRAGMENT, SDP};
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-
-/// What an offer and an answer are.
-pub(super) const SDP: &str = "application/sdp";
-
-/// What a PATCH carries (RFC 8840 section 9).
-const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// Longest id of a session that is worth asking the driver about.
 const ID_BYTES_MAX: usize = 64;

@@ -1,8 +1,9 @@
 //! Owns the endpoint of WHEP: RFC 9725 as draft-ietf-wish-whep-03 turns it round.
 
-use super::signalling::{self, ACCEPT_POST, SDP, stream_name};
+use super::signalling::{self, ACCEPT_POST, stream_name};
 use super::{Site, guard};
 use crate::control::StreamName;
+use crate::media_type::SDP;
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};

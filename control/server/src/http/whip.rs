@@ -1,9 +1,10 @@
 //! Owns the endpoint of WHIP (RFC 9725).
 
-use super::signalling::{self, ACCEPT_POST, SDP, stream_name};
+use super::signalling::{self, ACCEPT_POST, stream_name};
 use super::{Remote, Site, guard};
 use crate::config::{Caller, Denied};
 use crate::control::StreamName;
+use crate::media_type::SDP;
 use crate::problem::Problem;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;

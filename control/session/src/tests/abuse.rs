@@ -221,8 +221,8 @@ proptest! {
     #[test]
     fn any_bodies_are_survived(offer in ".{0,200}", fragment in ".{0,200}", tag in ".{0,20}") {
         let mut world = World::new(9);
-        let _refused = world.sessions.whep_post(Time(1), "live/demo", &offer);
-        let created = world.sessions.whep_post(Time(1), "live/demo", CHROMIUM).unwrap();
+        let _refused = world.sessions.whep_post(Time(1), "live/demo", &offer, None);
+        let created = world.sessions.whep_post(Time(1), "live/demo", CHROMIUM, None).unwrap();
         let body = crate::PatchBody::TrickleIce(&fragment);
         let _patched = world.sessions.patch(Time(1), created.id.as_str(), Some(&tag), body);
         let _unknown = world.sessions.patch(Time(1), &tag, Some("*"), body);

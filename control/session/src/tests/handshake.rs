@@ -294,7 +294,7 @@ fn two_thousand_handshakes_leave_nothing_behind() {
 fn playout_delay_goes_into_the_answer_and_onto_the_packets() {
     let delay = wire::rtp_ext::PlayoutDelay::from_ms(0, 100);
     let mut world = World::new(6);
-    world.sessions.stream_paced(STREAM, Some(delay));
+    world.playout_delay = Some(delay);
     let viewer = world.join(PeerKind::Client13, &ALL);
     world.run(Span::millis(200));
     let answer = &world.viewers[viewer].created.as_ref().unwrap().answer;

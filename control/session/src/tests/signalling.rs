@@ -30,7 +30,7 @@ fn streams_are_watched_when_they_are_there() {
     let status = |world: &mut World, name: &str| {
         world
             .sessions
-            .whep_post(now, name, CHROMIUM)
+            .whep_post(now, name, CHROMIUM, None)
             .map_or_else(|e| e.status, |_| 201)
     };
     assert_eq!(status(&mut world, "other"), 404);
@@ -41,7 +41,7 @@ fn streams_are_watched_when_they_are_there() {
     world.sessions.stream_opened("other", other);
     let error = world
         .sessions
-        .whep_post(now, "other", CHROMIUM)
+        .whep_post(now, "other", CHROMIUM, None)
         .unwrap_err();
     assert_eq!((error.status, error.retry_after_secs), (409, Some(1)));
     world.sessions.stream_described(now, other, H264_AND_OPUS);
@@ -70,7 +70,7 @@ fn ids_and_credentials_are_all_different() {
     for _ in 0..200 {
         let created = world
             .sessions
-            .whep_post(world.now, "live/demo", CHROMIUM)
+            .whep_post(world.now, "live/demo", CHROMIUM, None)
             .unwrap();
         assert_eq!(created.id.as_str().len(), 32);
         assert!(
@@ -112,14 +112,14 @@ fn newcomers_beyond_the_bounds_are_told_to_come_back() {
             ids.push(
                 world
                     .sessions
-                    .whep_post(world.now, "live/demo", CHROMIUM)
+                    .whep_post(world.now, "live/demo", CHROMIUM, None)
                     .unwrap()
                     .id,
             );
         }
         let error = world
             .sessions
-            .whep_post(world.now, "live/demo", CHROMIUM)
+            .whep_post(world.now, "live/demo", CHROMIUM, None)
             .unwrap_err();
         assert_eq!((error.status, error.name), (503, "full"));
         assert!(error.retry_after_secs.is_some());
@@ -131,7 +131,7 @@ fn newcomers_beyond_the_bounds_are_told_to_come_back() {
         assert!(
             world
                 .sessions
-                .whep_post(world.now, "live/demo", CHROMIUM)
+                .whep_post(world.now, "live/demo", CHROMIUM, None)
                 .is_ok()
         );
     }
@@ -152,7 +152,7 @@ fn an_index_that_is_used_again_has_another_generation() {
     for _ in 0..3 {
         let created = world
             .sessions
-            .whep_post(world.now, "live/demo", CHROMIUM)
+            .whep_post(world.now, "live/demo", CHROMIUM, None)
             .unwrap();
         generations.push((created.viewer.index, created.viewer.generation));
         world
@@ -161,7 +161,7 @@ fn an_index_that_is_used_again_has_another_generation() {
             .unwrap();
         let error = world
             .sessions
-            .whep_post(world.now, "live/demo", CHROMIUM)
+            .whep_post(world.now, "live/demo", CHROMIUM, None)
             .unwrap_err();
         assert_eq!(error.status, 503, "the index has not rested");
         world.run(Span::secs(3));
@@ -174,7 +174,7 @@ fn a_patch_says_which_ice_session_it_is_for() {
     let mut world = World::new(5);
     let created = world
         .sessions
-        .whep_post(world.now, "live/demo", CHROMIUM)
+        .whep_post(world.now, "live/demo", CHROMIUM, None)
         .unwrap();
     let now = world.now;
     let id = created.id.as_str();

@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use wire::peer::{Ip, Peer};
+use wire::rtp_ext::PlayoutDelay;
 use wire::stun::{Class, Message, Request, Role};
 use wire::time::{Span, Time};
 
@@ -82,6 +83,8 @@ pub(super) struct World {
     pub(super) viewers: Vec<Viewer>,
     pub(super) outputs: Vec<Output>,
     pub(super) network: Network,
+    /// What viewers are told of their jitter buffers.
+    pub(super) playout_delay: Option<PlayoutDelay>,
     rng: StdRng,
     /// By time and order of sending: true is towards us.
     flying: BTreeMap<(Time, u64), (bool, Peer, Vec<u8>)>,
@@ -120,6 +123,7 @@ impl World {
             viewers: Vec::new(),
             outputs: Vec::new(),
             network: Network::PERFECT,
+            playout_delay: None,
             rng,
             flying: BTreeMap::new(),
             sent: 0,
@@ -129,8 +133,10 @@ impl World {
 
     /// A viewer that has posted its offer and is about to check.
     pub(super) fn join(&mut self, kind: PeerKind, profiles: &[Profile]) -> usize {
-        let post =
-            |sessions: &mut Sessions, now, offer: &str| sessions.whep_post(now, "live/demo", offer);
+        let delay = self.playout_delay;
+        let post = |sessions: &mut Sessions, now, offer: &str| {
+            sessions.whep_post(now, "live/demo", offer, delay)
+        };
         self.come(kind, profiles, CHROMIUM, post).unwrap()
     }
 

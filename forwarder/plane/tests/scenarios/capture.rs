@@ -172,16 +172,19 @@ fn all_that_a_browser_sent_is_in_the_log() {
             0
         ]
     );
-    assert!(intake.keyframes >= 1 && intake.frames > 100, "{intake:?}");
+    assert!(
+        intake.keyframes >= 1 && intake.frames[VIDEO] > 100,
+        "{intake:?}"
+    );
     assert_eq!((intake.lost, world.count(Counter::RtpUnknownSsrc)), (0, 0));
     // A frame leaves as one run, although the browser cuts it into packets of two sizes.
     let sound = expected[AUDIO].len() as u64;
     let told: usize = world.viewers.iter().map(|viewer| viewer.rtcp.len()).sum();
     let runs = world.count(Counter::RunSent) - sound - told as u64;
     assert!(
-        runs <= intake.frames * 23 / 20,
+        runs <= intake.frames[VIDEO] * 23 / 20,
         "{runs} runs for {} frames",
-        intake.frames
+        intake.frames[VIDEO]
     );
     // It probed with padding and with repairs of what had come.
     assert_eq!(world.count(Counter::RtpPadding), 6);

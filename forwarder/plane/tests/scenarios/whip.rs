@@ -84,7 +84,7 @@ fn a_publisher_comes_by_a_viewer_that_is_none() {
     let intake = line.intake();
     assert_eq!(intake.packets, [400, 100, 0, 0]);
     assert_eq!(intake.bytes, [400 * 300, 100 * 80, 0, 0]);
-    assert_eq!((intake.frames, intake.keyframes), (100, 2));
+    assert_eq!((intake.frames[VIDEO], intake.keyframes), (100, 2));
     assert_eq!((intake.lost, intake.recovered), (0, 0));
     assert!(world.now.since(intake.arrival) < Span::millis(1100));
     // It was sent nothing but reports.

@@ -262,7 +262,12 @@ impl Publisher {
                 send: MasterKey::default(),
                 receive: master(self.profile, &self.key)?,
             },
-            lanes: [track(self.video), track(self.audio), track(None), track(None)],
+            lanes: [
+                track(self.video),
+                track(self.audio),
+                track(None),
+                track(None),
+            ],
             rid_id: 0,
             repaired_rid_id: 0,
             transport_cc_id: 0,
@@ -385,7 +390,7 @@ mod tests {
         assert_eq!((file.cores, file.spin_us, file.report_s), (1, 0, 10));
         let publisher = file.streams[0].publisher.as_ref().unwrap();
         let publisher = publisher.command(StreamId::default()).unwrap();
-        let [video, audio] = publisher.tracks;
+        let [video, audio, ..] = publisher.lanes;
         assert_eq!((video.ssrc, audio.ssrc, video.codec), (7, 0, Codec::H264));
         let viewer = file.viewers[0].command(
             ViewerId::default(),

@@ -1,9 +1,10 @@
 //! Owns the checks of the endpoint before an offer is made, and of all answers together.
 
 use super::Bench;
-use crate::conform::client::{Reply, SDP};
+use crate::conform::client::Reply;
 use crate::conform::report::Outcome;
 use crate::conform::rules::{self, Rule};
+use crate::media_type::{self, SDP};
 use hyper::header::{self, HeaderName};
 use hyper::{Method, Uri};
 
@@ -59,10 +60,7 @@ pub async fn preflight(bench: &Bench) {
     );
     let accept_post = HeaderName::from_static("accept-post");
     let field = reply.header(&accept_post).unwrap_or_default();
-    let takes = |one: &str| {
-        let kind = one.split(';').next().unwrap_or_default();
-        kind.trim().eq_ignore_ascii_case(SDP)
-    };
+    let takes = |one: &str| media_type::of(one) == SDP;
     bench.judge(
         &rules::OPTIONS_ACCEPT_POST,
         field.split(',').any(takes),

@@ -3,11 +3,12 @@
 use super::session::OTHER_ETAG;
 use super::{Bench, Session};
 use crate::conform::answer::bad_credentials;
-use crate::conform::client::{FRAGMENT, Reply, is_strong_etag};
+use crate::conform::client::{Reply, is_strong_etag};
 use crate::conform::offer::{credentials, fragment};
 use crate::conform::report::{Outcome, quoted};
 use crate::conform::rules::{self, Rule};
 use crate::conform::sdp::{Description, in_fragment};
+use crate::media_type::FRAGMENT;
 use hyper::{Method, header};
 use std::collections::BTreeSet;
 

@@ -3,12 +3,13 @@
 use super::endpoint::{ORIGIN_EXPECTED, fault_of_origin, lists_or_any};
 use super::{Bench, Session};
 use crate::conform::answer::examine;
-use crate::conform::client::{Reply, SDP, is_strong_etag};
+use crate::conform::client::{Reply, is_strong_etag};
 use crate::conform::offer::{Offer, Variant, hex};
 use crate::conform::report::{Outcome, quoted};
 use crate::conform::rules::{self, Protocol, Rule};
 use crate::conform::sdp::Description;
 use crate::conform::url::sibling;
+use crate::media_type::SDP;
 use hyper::{Method, header};
 
 /// Offers that are none.

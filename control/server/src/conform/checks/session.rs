@@ -2,10 +2,10 @@
 
 use super::Bench;
 use super::endpoint::{allow_with_405, empty_2xx, fault_of_origin, lists_or_any};
-use crate::conform::client::FRAGMENT;
 use crate::conform::offer::{Offer, Variant};
 use crate::conform::report::Outcome;
 use crate::conform::rules;
+use crate::media_type::FRAGMENT;
 use hyper::{Method, header};
 
 /// An entity-tag that no server gives.
