@@ -133,6 +133,9 @@ counters! {
         "Publishers whose packets are opened now.";
     Sum PublisherRefused "publisher_refused" "publishers" "Publishers that could not be taken.";
     Sum RtpPadding "rtp_padding" "packets" "RTP dropped: padding alone, a probe for bandwidth.";
+    Sum LayerChosen "layer_chosen" "changes" "Viewers for whom another layer was chosen.";
+    Sum ProbeSent "probe_sent" "packets"
+        "Packets sent once more to find out what a viewer's path carries.";
 }
 
 const _: () = assert!(

@@ -61,6 +61,13 @@ pub struct ViewerCounters {
     pub jitter: u32,
     /// Round trip in microseconds; 0: not known.
     pub rtt_us: u32,
+    /// What its path is thought to carry, in bits a second; 0: nobody has asked, as its stream has
+    /// one layer.
+    pub estimate_bps: u64,
+    /// The lane that its video comes from.
+    pub lane: u32,
+    /// The lane that was chosen for it; another one than `lane` while its keyframe is waited for.
+    pub lane_chosen: u32,
 }
 
 /// One viewer in shared memory; each line has one writer.
@@ -75,9 +82,9 @@ pub(crate) struct ViewerCell {
     /// First number that is not leased yet. The worker.
     leases: [AtomicU64; LEASES],
     /// The fields of [`ViewerCounters`] in their order. The worker.
-    wide: [AtomicU64; 7],
-    narrow: [AtomicU32; 4],
-    spare: [u64; 7],
+    wide: [AtomicU64; 8],
+    narrow: [AtomicU32; 6],
+    spare: [u64; 5],
     keepsake: Text<KEEPSAKE_WORDS>,
 }
 
@@ -193,6 +200,9 @@ impl Viewer {
             lost: narrow(1),
             jitter: narrow(2),
             rtt_us: narrow(3),
+            estimate_bps: wide(7),
+            lane: narrow(4),
+            lane_chosen: narrow(5),
         }
     }
 
@@ -209,11 +219,19 @@ impl Viewer {
             now.nacks,
             now.plis,
             now.active.0,
+            now.estimate_bps,
         ];
         for (word, value) in self.cell.wide.iter().zip(wide) {
             word.store(value, Ordering::Relaxed);
         }
-        let narrow = [now.fraction_lost, now.lost, now.jitter, now.rtt_us];
+        let narrow = [
+            now.fraction_lost,
+            now.lost,
+            now.jitter,
+            now.rtt_us,
+            now.lane,
+            now.lane_chosen,
+        ];
         for (word, value) in self.cell.narrow.iter().zip(narrow) {
             word.store(value, Ordering::Relaxed);
         }

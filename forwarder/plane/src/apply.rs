@@ -259,11 +259,14 @@ impl Plane {
         if viewer.cell.owner() == Some(self.core) {
             viewer.cell.set_owner(None);
         }
-        viewer.tell_counters();
+        viewer.tell_counters(self.adaptations.bps_of(viewer));
         if viewer.is_publisher {
             self.publishers.leave(index, id, &mut self.flows);
         }
         tables.lists.forget(slot);
+        if let Some(viewer) = tables.viewers.at_mut(slot) {
+            self.adaptations.end(slot, viewer);
+        }
         let mut stream = tables.streams.at_mut(index);
         tables.viewers.remove(stream.as_deref_mut(), slot);
         if let Some(stream) = stream {

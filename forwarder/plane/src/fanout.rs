@@ -16,6 +16,7 @@ use wire::time::{Span, Time};
 
 use crate::burst::{Burst, PIECES_MAX, Piece, Run};
 use crate::keyframe::rejoin;
+use crate::layers::{Adaptations, NONE as NO_ADAPTATION};
 use crate::nack::Repairs;
 use crate::rewrite::Cap;
 use crate::stream::{Stream, Streams};
@@ -38,6 +39,8 @@ pub struct Turn<'a, E> {
     pub egress: &'a mut E,
     /// Most segments of a run.
     pub segments_max: u8,
+    /// What is known of the paths of viewers of layered streams.
+    pub adaptations: &'a mut Adaptations,
     /// What has been sent.
     pub done: Done,
 }
@@ -51,6 +54,7 @@ pub struct Done {
     pub fulls: u64,
     pub skips: u64,
     pub resent: u64,
+    pub probes: u64,
     pub over_budget: u64,
     pub too_old: u64,
     pub overtaken: u64,
@@ -360,6 +364,7 @@ pub fn send_run<E: Egress>(
     let Some(out) = turn.egress.claim(meta) else {
         return Outcome::Full;
     };
+    let first = viewer.tracks[VIDEO].transport_sequence;
     let mut used = 0;
     for piece in burst.pieces(run) {
         if lanes.has(piece.lane()) {
@@ -371,7 +376,7 @@ pub fn send_run<E: Egress>(
             );
         }
     }
-    finish(turn, viewer, &meta, used);
+    finish(turn, viewer, &meta, first, used);
     Outcome::Done
 }
 
@@ -420,6 +425,7 @@ fn send_part<E: Egress>(
     let Some(out) = turn.egress.claim(meta) else {
         return Outcome::Full;
     };
+    let first = viewer.tracks[VIDEO].transport_sequence;
     let mut used = 0;
     for (piece, cap) in &taken {
         viewer.tracks[VIDEO].cap = *cap;
@@ -431,7 +437,7 @@ fn send_part<E: Egress>(
         );
     }
     viewer.tracks[VIDEO].cap = cap;
-    finish(turn, viewer, &meta, used);
+    finish(turn, viewer, &meta, first, used);
     Outcome::Done
 }
 
@@ -450,7 +456,20 @@ fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> u
 }
 
 #[inline]
-fn finish<E: Egress>(turn: &mut Turn<'_, E>, viewer: &mut Viewer, meta: &RunMeta, used: usize) {
+fn finish<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    meta: &RunMeta,
+    first: u16,
+    used: usize,
+) {
+    if viewer.adaptation != NO_ADAPTATION {
+        // The sound of a run counts with its video.
+        let packets = viewer.tracks[VIDEO].transport_sequence.wrapping_sub(first);
+        let packets = u8::try_from(packets).unwrap_or(u8::MAX);
+        let now = turn.now;
+        turn.adaptations.on_sent(now, viewer, first, packets, used);
+    }
     turn.egress.commit(used);
     turn.done.runs += 1;
     turn.done.datagrams += u64::from(meta.segments);

@@ -94,6 +94,9 @@ impl Plane {
             if let Some((stream, id)) = publisher {
                 self.publishers.on_item(self.wall, stream, id, &item);
             }
+            if let Some(viewer) = self.tables.viewers.at(slot) {
+                self.adaptations.on_item(self.now, viewer, &item);
+            }
             self.tables.on_item(self.wall, slot, &item, &mut heard);
         }
         let stats = &self.outlets.stats;

@@ -15,6 +15,7 @@ mod apply;
 mod burst;
 mod check;
 mod codec;
+pub mod estimate;
 mod fanout;
 mod feedback;
 mod flow;
@@ -23,6 +24,7 @@ mod history;
 mod ingest;
 mod keyframe;
 mod lane;
+mod layers;
 mod nack;
 mod outbox;
 mod pace;
@@ -53,6 +55,7 @@ use wire::time::Time;
 use fanout::{Done, Tables, Turn};
 use flow::Flows;
 use handoff::Handoffs;
+use layers::Adaptations;
 use outbox::Outbox;
 use publisher::Publisher;
 use publishers::Publishers;
@@ -106,6 +109,7 @@ pub struct Plane {
     flows: Flows,
     tables: Tables,
     publishers: Publishers,
+    adaptations: Adaptations,
     outbox: Outbox,
     handoffs: Handoffs,
     random: Random,
@@ -127,6 +131,7 @@ impl Plane {
             flows: Flows::new(flows_max(limits), random.next_u64()),
             tables: Tables::new(limits),
             publishers: Publishers::new(limits.streams_max),
+            adaptations: Adaptations::new(limits.viewers_max),
             outbox: Outbox::new(),
             handoffs: Handoffs::new(core, limits.cores),
             random,
@@ -138,7 +143,8 @@ impl Plane {
     /// only as far as there have been viewers at once, and those of publishers when they come.
     #[must_use]
     pub fn memory_bytes(limits: &Limits) -> u64 {
-        let viewers = u64::from(limits.viewers_max) * (size_of::<Option<Viewer>>() as u64 + 24);
+        let viewers = u64::from(limits.viewers_max)
+            * (size_of::<Option<Viewer>>() + Adaptations::MEMORY_BYTES + 32) as u64;
         let stream_bytes = size_of::<Stream>() + Publisher::MEMORY_BYTES + 64;
         let streams = u64::from(limits.streams_max) * stream_bytes as u64;
         let flows = Flows::memory_bytes(flows_max(limits)) as u64;
@@ -155,9 +161,11 @@ impl Plane {
             now,
             segments_max: egress.segments_max(),
             egress,
+            adaptations: &mut self.adaptations,
             done: Done::default(),
         };
         self.tables.repair(&mut turn);
+        self.tables.probe(&mut turn);
         self.tables.serve_blocked(&mut turn);
         self.tables.serve_live(&mut turn);
         self.tables.serve_joining(&mut turn);
@@ -190,6 +198,7 @@ impl Plane {
         stats.add(Counter::ViewerSkipped, done.skips);
         stats.add(Counter::LogReaderSkipped, done.overtaken);
         stats.add(Counter::RetransmissionSent, done.resent);
+        stats.add(Counter::ProbeSent, done.probes);
         stats.add(Counter::RetransmissionTooOld, done.too_old);
         stats.add(Counter::RetransmissionOverBudget, done.over_budget);
     }

@@ -2,10 +2,12 @@
 //!
 //! What one viewer has lost at once was mostly one run, and leaves as one again.
 
+use link::command::VIDEO;
+use link::limits::PAYLOAD_MAX;
 use wire::datagram::{Egress, RunMeta};
 
 use crate::burst::Piece;
-use crate::fanout::{Tables, Turn};
+use crate::fanout::{Outcome, Tables, Turn};
 use crate::nack::{Repair, Repairs};
 use crate::pace::{REPAIR_BURST_BYTES, REPAIR_BYTES_PER_S, REPAIR_SHARE};
 use crate::stream::Stream;
@@ -16,6 +18,9 @@ const OSN_BYTES: usize = 2;
 
 /// Most packets of one run of repairs.
 const GROUP_MAX: usize = 16;
+
+/// Packets looked at to fill one portion of a probe: 2 ms of 25 Mbit/s.
+const NEWEST_MAX: u64 = 8;
 
 /// Repairs of one viewer that leave as one run.
 struct Group<'a> {
@@ -73,50 +78,118 @@ fn send_again<E: Egress>(
         let (lane, seq) = viewer.tracks[track].sent(index)?;
         Piece::read(&log, log.locate(lane, seq)?)
     };
-    let group = gather(viewer, repairs, first, packets_max, find);
-    if group.used > 0 {
-        let packets = u8::try_from(group.used).unwrap_or_default();
-        if !viewer.lease_rtx(track, u64::from(packets)) {
+    let tokens = usize::try_from(viewer.cold.repair.tokens()).unwrap_or(usize::MAX);
+    let nth = |nth| {
+        let repair = repairs.peek(nth);
+        let goes_on = repair.filter(|r| (r.viewer, r.track) == (first.viewer, first.track));
+        Some(goes_on?.index)
+    };
+    let group = gather((viewer, track), nth, packets_max, tokens, find);
+    let sent = match send_group(turn, viewer, track, &group) {
+        Ok(sent) => sent,
+        Err(Outcome::Full) => return None,
+        Err(_) => {
             viewer.is_worn = true;
             return Some(group.looked);
         }
-        let out = turn.egress.claim(RunMeta {
-            peer: viewer.to.peer,
-            local: viewer.to.local,
-            segment_bytes: u16::try_from(group.body_bytes).unwrap_or(u16::MAX),
-            segments: packets,
-            bytes: group.bytes,
-        })?;
-        let used = seal(viewer, track, &group, out);
-        turn.egress.commit(used);
-        viewer.cold.repair.take(used as u64);
-        viewer.sent.packets += u64::from(packets);
-        viewer.sent.retransmitted += u64::from(packets);
-        viewer.sent.bytes += used as u64;
-        turn.done.runs += 1;
-        turn.done.datagrams += u64::from(packets);
-        turn.done.resent += u64::from(packets);
-        turn.done.bytes += used as u64;
-    }
+    };
+    viewer.cold.repair.take(sent as u64);
+    viewer.sent.retransmitted += group.used as u64;
+    turn.done.resent += group.used as u64;
     turn.done.too_old += group.too_old;
     turn.done.over_budget += group.over_budget;
     Some(group.looked)
 }
 
-/// Takes repairs from the head of the queue as long as they make one legal run.
+/// Sends about so many bytes of what a viewer's video was sent last once more, by its stream of
+/// repairs: nothing that it did not have, to find out what the path carries.
+pub fn resend_newest<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    stream: &mut Stream,
+    bytes: u32,
+) {
+    let out = &viewer.tracks[VIDEO];
+    if out.out.rtx_ssrc == 0 {
+        return;
+    }
+    let log = stream.reader.pin();
+    let newest = out.next_index;
+    let mut left = i64::from(bytes);
+    // The last of a frame are short: some more are looked at than are needed.
+    let mut from = newest.saturating_sub(NEWEST_MAX);
+    while left > 0 && from < newest {
+        let find = |index| {
+            let (lane, seq) = viewer.tracks[VIDEO].sent(index)?;
+            Piece::read(&log, log.locate(lane, seq)?)
+        };
+        let nth = |nth: usize| ((from + nth as u64) < newest).then(|| from + nth as u64);
+        let room = usize::try_from(left).unwrap_or(0) + PAYLOAD_MAX;
+        let packets_max = GROUP_MAX.min(usize::from(turn.segments_max));
+        let group = gather((viewer, VIDEO), nth, packets_max, room, find);
+        match send_group(turn, viewer, VIDEO, &group) {
+            Ok(sent) => left -= i64::try_from(sent).unwrap_or(left),
+            Err(outcome) => {
+                viewer.is_worn |= outcome == Outcome::Worn;
+                return;
+            }
+        }
+        turn.done.probes += group.used as u64;
+        from += group.looked.max(1) as u64;
+    }
+}
+
+/// Sends a group as one run; gives its bytes.
+fn send_group<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    track: usize,
+    group: &Group<'_>,
+) -> Result<usize, Outcome> {
+    if group.used == 0 {
+        return Ok(0);
+    }
+    let packets = u8::try_from(group.used).unwrap_or_default();
+    if !viewer.lease_rtx(track, u64::from(packets)) {
+        return Err(Outcome::Worn);
+    }
+    let out = turn.egress.claim(RunMeta {
+        peer: viewer.to.peer,
+        local: viewer.to.local,
+        segment_bytes: u16::try_from(group.body_bytes).unwrap_or(u16::MAX),
+        segments: packets,
+        bytes: group.bytes,
+    });
+    let out = out.ok_or(Outcome::Full)?;
+    let first = viewer.tracks[track].transport_sequence;
+    let used = seal(viewer, track, group, out);
+    turn.egress.commit(used);
+    if track == VIDEO {
+        let now = turn.now;
+        turn.adaptations.on_sent(now, viewer, first, packets, used);
+    }
+    viewer.sent.packets += u64::from(packets);
+    viewer.sent.bytes += used as u64;
+    turn.done.runs += 1;
+    turn.done.datagrams += u64::from(packets);
+    turn.done.bytes += used as u64;
+    Ok(used)
+}
+
+/// Takes packets that left under the indexes that `nth` gives, as long as they make one legal run
+/// within `bytes_max`.
 fn gather<'a>(
-    viewer: &Viewer,
-    repairs: &Repairs,
-    first: &Repair,
+    (viewer, track): (&Viewer, usize),
+    nth: impl Fn(usize) -> Option<u64>,
     packets_max: usize,
+    bytes_max: usize,
     find: impl Fn(u64) -> Option<Piece<'a>>,
 ) -> Group<'a> {
-    let track = &viewer.tracks[usize::from(first.track)];
+    let track = &viewer.tracks[track];
     let mut added = track.header_bytes() + viewer.sealer.rtp_overhead();
     if track.out.rtx_ssrc != 0 {
         added += OSN_BYTES;
     }
-    let tokens = usize::try_from(viewer.cold.repair.tokens()).unwrap_or(usize::MAX);
     let mut group = Group {
         pieces: [None; GROUP_MAX],
         used: 0,
@@ -127,10 +200,9 @@ fn gather<'a>(
         over_budget: 0,
     };
     while group.used < packets_max
-        && let Some(repair) = repairs.peek(group.looked)
-        && (repair.viewer, repair.track) == (first.viewer, first.track)
+        && let Some(index) = nth(group.looked)
     {
-        let Some(piece) = find(repair.index) else {
+        let Some(piece) = find(index) else {
             group.too_old += 1;
             group.looked += 1;
             continue;
@@ -140,11 +212,11 @@ fn gather<'a>(
             break;
         }
         group.looked += 1;
-        if group.bytes + bytes > tokens {
+        if group.bytes + bytes > bytes_max {
             group.over_budget += 1;
             continue;
         }
-        group.pieces[group.used] = Some((repair.index, piece));
+        group.pieces[group.used] = Some((index, piece));
         group.used += 1;
         group.bytes += bytes;
         if group.used == 1 {

@@ -2,7 +2,7 @@
 
 use link::command::AUDIO;
 use link::ids::StreamId;
-use link::lanes::{LANES_MAX, LAYERS, Lanes};
+use link::lanes::{LANES_MAX, LAYERS, LAYERS_MAX, Lanes};
 use link::log::LogReader;
 use link::stats::StreamStats;
 use wire::time::{Span, Time};
@@ -14,12 +14,28 @@ use crate::viewers::NONE;
 /// some 5 a second.
 pub const LAYER_SILENT: Span = Span::millis(750);
 
+/// See [`Hearing::rank`].
+const RANK_MARGIN: u64 = 2;
+
 /// What comes of each lane of a stream.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Hearing {
     rates: [Rate; LANES_MAX],
     /// When something was cut last.
     heard_at: [Time; LANES_MAX],
+    /// The layers by their rates, the lowest first.
+    ranked: [usize; LAYERS_MAX],
+}
+
+impl Default for Hearing {
+    /// Nothing yet: ranked as browsers name their encodings.
+    fn default() -> Self {
+        Self {
+            rates: [Rate::default(); LANES_MAX],
+            heard_at: [Time::ZERO; LANES_MAX],
+            ranked: LAYERS,
+        }
+    }
 }
 
 impl Hearing {
@@ -31,6 +47,24 @@ impl Hearing {
                 self.heard_at[lane] = now;
             }
         }
+        self.rank();
+    }
+
+    /// Neighbours change places when one is clearly above the other: rates move by a part of
+    /// themselves all the time, and layers are apart by a factor.
+    fn rank(&mut self) {
+        for at in 1..LAYERS_MAX {
+            let [below, above] = [self.ranked[at - 1], self.ranked[at]];
+            let rate = self.lane_bytes_per_s(above);
+            if rate > 0 && self.lane_bytes_per_s(below) > rate * RANK_MARGIN {
+                self.ranked.swap(at - 1, at);
+            }
+        }
+    }
+
+    /// The lanes of layers by their rates, the lowest first.
+    pub const fn ranked(&self) -> [usize; LAYERS_MAX] {
+        self.ranked
     }
 
     /// Bytes a second of one lane.

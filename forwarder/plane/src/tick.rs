@@ -7,6 +7,7 @@ use link::viewer::ViewerCounters;
 use wire::time::{Span, Time};
 
 use crate::Plane;
+use crate::layers::PROBE_PACE;
 use crate::report::REPORT_INTERVAL;
 use crate::viewer::Viewer;
 
@@ -75,6 +76,9 @@ impl Plane {
         if !self.tables.viewers.active().is_empty() {
             next = next.min(self.ticked_at + TICK);
         }
+        if self.adaptations.is_probing() {
+            next = next.min(self.now + PROBE_PACE);
+        }
         if !self.tables.lists.joining.is_empty() {
             next = next.min(self.now + PACE);
         }
@@ -122,6 +126,10 @@ impl Plane {
             self.let_go(slot, Some(Gone::Bye));
             return;
         }
+        self.adapt(slot);
+        let Some(viewer) = self.tables.viewers.at_mut(slot) else {
+            return;
+        };
         if now < viewer.cold.report_at {
             return;
         }
@@ -132,7 +140,7 @@ impl Plane {
         } else {
             now + REPORT_INTERVAL
         };
-        viewer.tell_counters();
+        viewer.tell_counters(self.adaptations.bps_of(viewer));
         // Reports to publishers have a time of their own.
         let is_reported = !viewer.is_publisher;
         if is_reported && self.tables.report(self.wall, slot, &mut self.outbox) {
@@ -169,7 +177,7 @@ impl Plane {
 
 impl Viewer {
     /// Writes the viewer's counters to its cell.
-    pub(crate) fn tell_counters(&self) {
+    pub(crate) fn tell_counters(&self, estimate_bps: u64) {
         let cold = &self.cold;
         let quality = &cold.quality;
         self.cell.set_counters(&ViewerCounters {
@@ -185,6 +193,9 @@ impl Viewer {
             lost: u32::try_from(quality.lost).unwrap_or(0),
             jitter: quality.jitter,
             rtt_us: u32::try_from(quality.rtt.as_micros()).unwrap_or(u32::MAX),
+            estimate_bps,
+            lane: u32::from(self.lane),
+            lane_chosen: u32::from(self.next_lane),
         });
     }
 }

@@ -62,6 +62,8 @@ pub struct Viewer {
     pub lane: u8,
     /// The lane that it is to come from once that has a keyframe; the same: it stays.
     pub next_lane: u8,
+    /// Its place among the adaptations, if it watches a stream with layers.
+    pub adaptation: u32,
     /// What it is to be sent of layered frames, as soon as that can be.
     pub next_cap: Cap,
     /// It is in the list of viewers that the egress had no room for.
@@ -178,6 +180,7 @@ impl Viewer {
             takes_audio: tracks[AUDIO].is_taken(),
             lane: FIRST_LANE,
             next_lane: FIRST_LANE,
+            adaptation: crate::layers::NONE,
             next_cap: Cap::NONE,
             is_blocked: false,
             is_joining: false,

@@ -5,6 +5,7 @@ mod capture;
 mod checks;
 mod cores;
 mod join;
+mod layers;
 mod peer;
 mod publish;
 mod random;

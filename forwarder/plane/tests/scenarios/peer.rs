@@ -265,6 +265,23 @@ impl Peer {
         world.feedback(self.viewer, |out| write_dlrr(from, &[item], out));
     }
 
+    /// The SSRCs of which keyframes were asked for since the last time.
+    pub fn calls(&mut self, world: &World) -> Vec<u32> {
+        let came = &world.viewers[self.viewer].rtcp;
+        let mut called = Vec::new();
+        for plain in &came[self.read..] {
+            for item in compound(plain) {
+                if let Item::Feedback(feedback) = &item
+                    && matches!(feedback.message, Message::Pli)
+                {
+                    called.push(feedback.media_ssrc);
+                }
+            }
+        }
+        self.read = came.len();
+        called
+    }
+
     /// What came back since the last time.
     pub fn answers(&mut self, world: &World) -> Answers {
         let mut answers = Answers::default();

@@ -1,0 +1,347 @@
+//! Owns which layer a viewer is sent: down at once when the path is full, up with patience. Hot.
+
+use wire::time::{Span, Time};
+
+use super::Outlook;
+
+/// Layers of a stream.
+pub const LAYERS_MAX: usize = 3;
+
+/// A layer is left when the estimate falls below this share of its rate.
+const ENOUGH: f32 = 0.95;
+
+/// A layer is chosen when the estimate exceeds its rate by this factor, ...
+const AMPLE: f32 = 1.15;
+/// ... for this long, ...
+const AMPLE_FOR: Span = Span::secs(1);
+/// ... and the last change was so long ago.
+const CALM: Span = Span::secs(2);
+
+/// A fall this soon after a climb makes the next climb wait: 5, 10, 20 s.
+const SOON: Span = Span::secs(10);
+const HOLD_S: u64 = 5;
+const HOLD_DOUBLED_MAX: u8 = 2;
+
+/// A hold is no time for probes but for its end, so that their answer is there.
+const PROBES_BEFORE: Span = Span::secs(2);
+
+/// Layers' rates are averaged over this time: a keyframe is no change of rate.
+const SMOOTHED_OVER_S: f32 = 3.0;
+
+/// A layer as its publisher sends it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerRate {
+    /// Bits per second, measured as [`super::Estimator::on_sent`] is told bytes; with all that is
+    /// sent beside it, e.g. audio. 0: not known yet, which is no choice but for the lowest.
+    pub bps: u32,
+    /// False: its publisher has ceased to send it.
+    pub is_live: bool,
+}
+
+/// Chooses for one viewer.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    rates: [f32; LAYERS_MAX],
+    smoothed_at: Time,
+    ample_since: Option<Time>,
+    changed_at: Option<Time>,
+    climbed_at: Option<Time>,
+    held_until: Time,
+    doubled: u8,
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Choice {
+    /// A choice without a past.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            rates: [0.0; LAYERS_MAX],
+            smoothed_at: Time::ZERO,
+            ample_since: None,
+            changed_at: None,
+            climbed_at: None,
+            held_until: Time::ZERO,
+            doubled: 0,
+        }
+    }
+
+    /// The layer to send. `layers` ascend in rate; what is beyond [`LAYERS_MAX`] is never chosen.
+    /// `current` is what was chosen last, even if its keyframe is still waited for. `cap`: the
+    /// highest layer that is wanted. The lowest live layer is always good enough; if none is live,
+    /// `current` stays.
+    pub fn choose(
+        &mut self,
+        now: Time,
+        outlook: Outlook,
+        layers: &[LayerRate],
+        current: usize,
+        cap: Option<usize>,
+    ) -> usize {
+        self.smooth(now, layers);
+        let bps = rate(outlook.bps);
+        let Some((lowest, top)) = bounds(layers, cap) else {
+            return current;
+        };
+        if current > top || !is_live(layers, current) {
+            let chosen = self.best(layers, top, bps, 1.0).unwrap_or(lowest);
+            self.change(now);
+            return chosen;
+        }
+        let is_short = outlook.is_limited && bps < ENOUGH * self.rate(current);
+        if is_short && current > lowest {
+            let affordable = self.best(layers, current - 1, bps, 1.0);
+            self.fall(now);
+            return affordable.unwrap_or(lowest);
+        }
+        let next = (current + 1..=top).find(|layer| self.is_known(layers, *layer));
+        let is_ample = next.is_some_and(|next| bps >= AMPLE * self.rate(next));
+        if !is_ample {
+            self.ample_since = None;
+            return current;
+        }
+        let since = *self.ample_since.get_or_insert(now);
+        let is_calm = self.changed_at.is_none_or(|at| now.since(at) >= CALM);
+        if now.since(since) < AMPLE_FOR || !is_calm || now < self.held_until {
+            return current;
+        }
+        self.change(now);
+        self.climbed_at = Some(now);
+        self.best(layers, top, bps, AMPLE)
+            .or(next)
+            .unwrap_or(current)
+    }
+
+    /// What the path would have to carry for the next higher layer, or for the current one with
+    /// ease, if it is not known to. `None`: there is nothing to find out.
+    #[must_use]
+    pub fn wanted(
+        &self,
+        now: Time,
+        outlook: Outlook,
+        layers: &[LayerRate],
+        current: usize,
+        cap: Option<usize>,
+    ) -> Option<u64> {
+        if self.held_until > now + PROBES_BEFORE {
+            return None;
+        }
+        let bps = rate(outlook.bps);
+        let (_, top) = bounds(layers, cap)?;
+        (current..=top)
+            .filter(|layer| self.is_known(layers, *layer))
+            .map(|layer| AMPLE * self.rate(layer))
+            .find(|needed| *needed > bps)
+            .map(|needed| bits(needed) + 1)
+    }
+
+    #[inline]
+    fn rate(&self, layer: usize) -> f32 {
+        self.rates.get(layer).copied().unwrap_or(f32::MAX)
+    }
+
+    /// True if the layer is live and its rate has been measured.
+    fn is_known(&self, layers: &[LayerRate], layer: usize) -> bool {
+        is_live(layers, layer) && self.rate(layer) > 0.0
+    }
+
+    /// The highest live layer up to `top` whose rate times `factor` is affordable.
+    fn best(&self, layers: &[LayerRate], top: usize, bps: f32, factor: f32) -> Option<usize> {
+        (0..=top)
+            .rev()
+            .find(|layer| self.is_known(layers, *layer) && bps >= factor * self.rate(*layer))
+    }
+
+    fn smooth(&mut self, now: Time, layers: &[LayerRate]) {
+        let ms = now.since(self.smoothed_at).0 / 1_000_000;
+        self.smoothed_at = now;
+        let share = f32::from(u16::try_from(ms).unwrap_or(u16::MAX)) / 1_000.0 / SMOOTHED_OVER_S;
+        for (smoothed, layer) in self.rates.iter_mut().zip(layers) {
+            let bps = rate(layer.bps.into());
+            if !layer.is_live {
+                // Its next rate is taken as it comes.
+                *smoothed = 0.0;
+            } else if *smoothed <= 0.0 {
+                *smoothed = bps;
+            } else {
+                *smoothed += (bps - *smoothed) * share.min(1.0);
+            }
+        }
+    }
+
+    fn fall(&mut self, now: Time) {
+        self.change(now);
+        if let Some(climbed_at) = self.climbed_at.take() {
+            if now.since(climbed_at) < SOON {
+                self.held_until = now + Span::secs(HOLD_S << self.doubled);
+                self.doubled = (self.doubled + 1).min(HOLD_DOUBLED_MAX);
+            } else {
+                self.doubled = 0;
+            }
+        }
+    }
+
+    fn change(&mut self, now: Time) {
+        self.changed_at = Some(now);
+        self.ample_since = None;
+    }
+}
+
+/// The lowest live layer and the highest one that may be chosen.
+fn bounds(layers: &[LayerRate], cap: Option<usize>) -> Option<(usize, usize)> {
+    let known = layers.get(..LAYERS_MAX).unwrap_or(layers);
+    let lowest = known.iter().position(|layer| layer.is_live)?;
+    let last = known.len() - 1;
+    Some((lowest, cap.unwrap_or(last).clamp(lowest, last)))
+}
+
+fn is_live(layers: &[LayerRate], layer: usize) -> bool {
+    layer < LAYERS_MAX && layers.get(layer).is_some_and(|layer| layer.is_live)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates are compared with margins"
+)]
+fn rate(bps: u64) -> f32 {
+    bps as f32
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast of a float saturates"
+)]
+fn bits(bps: f32) -> u64 {
+    bps as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYERS: [LayerRate; 3] = [live(150_000), live(500_000), live(1_700_000)];
+
+    const fn live(bps: u32) -> LayerRate {
+        LayerRate { bps, is_live: true }
+    }
+
+    const fn free(bps: u64) -> Outlook {
+        Outlook {
+            bps,
+            is_limited: false,
+        }
+    }
+
+    const fn full(bps: u64) -> Outlook {
+        Outlook {
+            bps,
+            is_limited: true,
+        }
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::ZERO + Span::millis(ms)
+    }
+
+    #[test]
+    fn it_climbs_with_patience_and_falls_at_once() {
+        let mut choice = Choice::new();
+        let mut choose =
+            |ms, outlook, current| choice.choose(at(ms), outlook, &LAYERS, current, None);
+        assert_eq!(choose(0, free(600_000), 0), 0);
+        assert_eq!(choose(900, free(600_000), 0), 0);
+        assert_eq!(choose(1_000, free(600_000), 0), 1);
+        assert_eq!(choose(1_500, free(3_000_000), 1), 1);
+        assert_eq!(choose(2_900, free(3_000_000), 1), 1);
+        assert_eq!(choose(3_000, free(3_000_000), 1), 2);
+        // Little was sent, or the path is full.
+        assert_eq!(choose(20_000, free(400_000), 2), 2);
+        assert_eq!(choose(20_000, full(1_620_000), 2), 2);
+        assert_eq!(choose(20_000, full(550_000), 2), 1);
+        assert_eq!(choose(20_050, full(100_000), 1), 0);
+        assert_eq!(choose(20_100, full(50_000), 0), 0);
+    }
+
+    #[test]
+    fn climbs_that_fail_wait_longer_and_longer() {
+        let mut choice = Choice::new();
+        let mut ms = 0;
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let from = ms;
+            while choice.choose(at(ms), free(600_000), &LAYERS, 0, None) == 0 {
+                ms += 100;
+            }
+            waits.push(ms - from);
+            ms += 1_000;
+            assert_eq!(choice.choose(at(ms), full(200_000), &LAYERS, 1, None), 0);
+        }
+        assert_eq!(waits, [1_000, 5_000, 10_000, 20_000, 20_000]);
+        // One that lasted makes good for it.
+        let wait = |choice: &mut Choice, mut ms| {
+            let from = ms;
+            while choice.choose(at(ms), free(600_000), &LAYERS, 0, None) == 0 {
+                ms += 100;
+            }
+            ms - from
+        };
+        assert_eq!(wait(&mut choice, ms), 20_000);
+        assert_eq!(
+            choice.choose(at(ms + 60_000), full(200_000), &LAYERS, 1, None),
+            0
+        );
+        assert_eq!(wait(&mut choice, ms + 60_000), 2_000);
+    }
+
+    #[test]
+    fn silent_layers_and_those_above_the_cap_are_left() {
+        let mut choice = Choice::new();
+        let mut layers = LAYERS;
+        layers[2].is_live = false;
+        assert_eq!(choice.choose(at(0), free(9_000_000), &layers, 2, None), 1);
+        assert_eq!(
+            choice.choose(at(9_000), free(9_000_000), &layers, 1, Some(0)),
+            0
+        );
+        layers[0].is_live = false;
+        assert_eq!(
+            choice.choose(at(9_000), free(100_000), &layers, 0, Some(0)),
+            1
+        );
+        layers[1].is_live = false;
+        assert_eq!(choice.choose(at(9_000), free(100_000), &layers, 1, None), 1);
+        assert_eq!(choice.choose(at(9_000), free(100_000), &[], 1, None), 1);
+    }
+
+    #[test]
+    fn a_keyframe_is_no_change_of_rate() {
+        let mut choice = Choice::new();
+        let mut layers = LAYERS;
+        choice.choose(at(0), free(1_900_000), &layers, 2, None);
+        layers[2].bps = 2_600_000;
+        for ms in [100, 200, 300] {
+            assert_eq!(choice.choose(at(ms), full(1_900_000), &layers, 2, None), 2);
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_the_next_thing_that_is_not_known() {
+        let mut choice = Choice::new();
+        choice.choose(at(0), free(200_000), &LAYERS, 0, None);
+        let wanted = |bps, current, cap| choice.wanted(at(0), free(bps), &LAYERS, current, cap);
+        assert_eq!(wanted(200_000, 0, None).map(|bps| bps / 1_000), Some(575));
+        assert_eq!(wanted(600_000, 0, None).map(|bps| bps / 1_000), Some(1_955));
+        assert_eq!(wanted(600_000, 0, Some(1)), None);
+        assert_eq!(
+            wanted(1_800_000, 2, None).map(|bps| bps / 1_000),
+            Some(1_955)
+        );
+        assert_eq!(wanted(2_000_000, 2, None), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! Owns how the figure moves: down when the path is full, up with what arrives and what probes
+//! have shown (draft-ietf-rmcat-gcc-02 section 5.5). Hot.
+
+use wire::time::{Span, Time};
+
+use super::delay::Usage;
+use super::loss::Finding;
+use super::probe::Outcome;
+use super::{BPS_MAX_F, BPS_MIN_F, Estimator};
+
+/// A full path is given this share of what arrived, so that its queue drains.
+const BACK_OFF: f64 = 0.85;
+
+/// What arrived in proportion to what was sent: below this the path is what holds it back.
+const HELD_BACK: f64 = 0.9;
+
+/// Growth in a second.
+const GROWTH: f64 = 0.08;
+
+/// Without a probe nothing is known of what is above this times what arrives, ...
+const PEAK_TIMES: f64 = 1.5;
+/// ... and a little more, for streams that are almost nothing.
+const PEAK_MORE: f64 = 10e3;
+
+/// The highest rate that arrived fades by this share in a second.
+const PEAK_FADES: f64 = 0.05;
+
+/// And when it has to hold against a false alarm, it counts by this share.
+const PEAK_HOLDS: f64 = 0.9;
+
+/// A full path is taken for as full as it was for this long.
+const CEILING: Span = Span::secs(10);
+
+/// What was shown to be carried counts for this long, then fades by this share in a second.
+const PROOF: Span = Span::secs(30);
+const PROOF_FADES: f64 = 0.02;
+
+/// Least time between two decreases: less than that is the same queue.
+const BACK_OFF_MIN: Span = Span::millis(200);
+
+/// After a decrease nothing is taken for proof, and no probe is sent, until a queue has drained.
+const RECOVERY: Span = Span::millis(1_500);
+
+/// Feedback that a probe can rely on is as fresh as this.
+const FRESH: Span = Span::secs(1);
+
+/// Probes of a full path measure its rate from a few packets: so much of it is believed.
+const FULL_SHARE: f64 = 0.9;
+
+/// A rate is what losses are of if it is at least this share of the estimate; a lower one was
+/// chosen by whoever sends.
+const LOADED: f64 = 0.6;
+
+impl Estimator {
+    /// After each piece of feedback that told anything new.
+    pub(super) fn control(&mut self, now: Time) {
+        let span_s = seconds(now.since(self.controlled_at).0.min(1_000_000_000));
+        self.controlled_at = now;
+        self.peak *= 1.0 - PEAK_FADES * span_s;
+        let delivered = self.delivered.bps();
+        self.peak = self.peak.max(delivered.unwrap_or_default());
+        if let Some(outcome) = self.probing.outcome(now) {
+            self.learn(now, outcome);
+        }
+        let is_news = self.delay.take_news();
+        if self.probing.disturbs(now) {
+            if is_news && self.probing.is_sending() {
+                self.probing.abort(now);
+                self.delay.clear_trend();
+            }
+        } else if is_news {
+            self.back_off(now, delivered);
+        } else if self.delay.usage() == Usage::Normal {
+            self.grow(now, span_s, delivered);
+        }
+    }
+
+    /// Ends a window of losses if it is time.
+    pub(super) fn judge_losses(&mut self, now: Time) {
+        let offered = self.offered.bps();
+        if self.loss.close(now, self.load(offered)) == Some(Finding::Full) {
+            self.limited_at = Some(now);
+            self.lowered_at = Some(now);
+        }
+    }
+
+    /// A receiver report of a viewer that has nothing better.
+    pub(super) fn on_report(&mut self, now: Time, share: f64) {
+        let sending = self.sending.bps();
+        match self.loss.on_report(share, self.load(sending)) {
+            Finding::Full => {
+                self.limited_at = Some(now);
+                self.target = self.target.min(self.loss.bound());
+                self.fallback.fail(now);
+            }
+            Finding::Free if self.fallback.remb().is_none() => {
+                let sending = sending.unwrap_or_default();
+                let most = PEAK_TIMES * sending + PEAK_MORE;
+                if self.target < most {
+                    self.target = (self.target * (1.0 + GROWTH)).clamp(sending, most);
+                }
+            }
+            Finding::Free | Finding::Noisy => {}
+        }
+        self.fallback.on_report();
+    }
+
+    /// Begins a probe if it is time and the path is quiet; for viewers that cannot measure, raises
+    /// the figure to see what happens.
+    pub(super) fn consider_probe(&mut self, now: Time, wanted_bps: f64) {
+        if !self.has_transport {
+            let sending = self.sending.bps().unwrap_or_default();
+            if self.loss.is_low() && self.fallback.try_out(now, wanted_bps, sending) {
+                self.target = self.target.max(wanted_bps);
+                self.loss.raise(wanted_bps);
+            }
+            return;
+        }
+        let is_quiet = self.probing.is_due(now)
+            && now.since(self.transport_at) < FRESH
+            && self.has_recovered(now, RECOVERY)
+            && !self.loss.is_high()
+            && self.delay.is_short();
+        if is_quiet {
+            let delivered = self.delivered.bps().unwrap_or_default();
+            let known = self.known().max(delivered).max(BPS_MIN_F);
+            let jitter_ms = f64::from(self.delay.jitter_ms());
+            self.probing.start(now, wanted_bps, known, jitter_ms);
+        }
+    }
+
+    /// True if the last decrease is so long ago.
+    fn has_recovered(&self, now: Time, span: Span) -> bool {
+        self.lowered_at.is_none_or(|at| now.since(at) >= span)
+    }
+
+    /// What losses are of: the rate that is sent, or the estimate if that was not reached.
+    fn load(&self, sent: Option<f64>) -> f64 {
+        let known = self.known();
+        match sent {
+            Some(sent) if sent >= LOADED * known => sent.min(known),
+            _ => known,
+        }
+    }
+
+    fn learn(&mut self, now: Time, outcome: Outcome) {
+        match outcome {
+            Outcome::Carried(bps) => {
+                self.target = self.target.max(bps).min(BPS_MAX_F);
+                self.loss.raise(bps);
+                self.ceiling = BPS_MAX_F;
+                self.proved_at = now;
+            }
+            Outcome::Full(bps) => {
+                self.target = self.target.max(FULL_SHARE * bps).min(BPS_MAX_F);
+                (self.ceiling, self.ceiling_at) = (bps, now);
+                self.delay.clear_trend();
+            }
+            Outcome::Nothing => self.delay.clear_trend(),
+        }
+    }
+
+    fn back_off(&mut self, now: Time, delivered: Option<f64>) {
+        if !self.has_recovered(now, self.rtt.max(BACK_OFF_MIN)) {
+            return;
+        }
+        let (Some(delivered), Some(offered)) = (delivered, self.offered.bps()) else {
+            return;
+        };
+        let is_standing = self.delay.usage() == Usage::Standing;
+        let goal = if is_standing || delivered < HELD_BACK * offered {
+            (self.ceiling, self.ceiling_at) = (delivered, now);
+            BACK_OFF * delivered
+        } else {
+            // All that is sent arrives, so it is not much too much; and what arrived is no measure
+            // of a path that could be given more.
+            (BACK_OFF * self.target)
+                .max(delivered)
+                .max(PEAK_HOLDS * self.peak)
+        };
+        self.target = self.target.min(goal).max(BPS_MIN_F);
+        self.lowered_at = Some(now);
+        self.limited_at = Some(now);
+    }
+
+    fn grow(&mut self, now: Time, span_s: f64, delivered: Option<f64>) {
+        let mut most = PEAK_TIMES * self.peak + PEAK_MORE;
+        if now.since(self.ceiling_at) < CEILING {
+            most = most.min(self.ceiling);
+        }
+        if self.target < most {
+            self.target = (self.target * (1.0 + GROWTH * span_s)).min(most);
+            self.proved_at = now;
+        } else if now.since(self.proved_at) > PROOF {
+            self.target = (self.target * (1.0 - PROOF_FADES * span_s)).max(most.max(BPS_MIN_F));
+        }
+        // What arrives without a queue is carried.
+        if let Some(delivered) = delivered
+            && self.has_recovered(now, RECOVERY)
+            && self.delay.is_short()
+        {
+            self.target = self.target.max(delivered.min(BPS_MAX_F));
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a second at most")]
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
