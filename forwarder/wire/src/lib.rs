@@ -8,6 +8,7 @@ pub mod datagram;
 pub mod demux;
 pub mod field;
 pub mod ntp;
+pub mod payload;
 pub mod peer;
 pub mod rtcp;
 pub mod rtcp_feedback;

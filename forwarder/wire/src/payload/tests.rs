@@ -1,0 +1,1 @@
+//! Vectors laid out by hand and taken from a browser; properties.
