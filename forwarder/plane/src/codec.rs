@@ -1,6 +1,10 @@
 //! Owns how a keyframe is told from the RTP payload, and nothing else about codecs. Hot.
 
 use link::command::Codec;
+use wire::payload::av1::AggregationHeader;
+use wire::payload::nal::units;
+use wire::payload::vp8::Vp8Descriptor;
+use wire::payload::vp9::Vp9Descriptor;
 
 /// What a packet says of its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +24,8 @@ pub fn key(codec: Codec, payload: &[u8]) -> Key {
         Codec::Unknown => Key::Start,
         Codec::H264 => key_h264(payload),
         Codec::H265 => key_h265(payload),
-        Codec::Vp8 => start_if(starts_vp8_key(payload) == Some(true)),
-        Codec::Vp9 => start_if(starts_vp9_key(payload) == Some(true)),
+        Codec::Vp8 => start_if(starts_vp8_key(payload)),
+        Codec::Vp9 => start_if(starts_vp9_key(payload)),
         Codec::Av1 => start_if(starts_av1_sequence(payload)),
     }
 }
@@ -69,70 +73,20 @@ fn key_h265(payload: &[u8]) -> Key {
     }
 }
 
-/// RFC 7741 sections 4.2 and 4.3: the payload descriptor, then the frame header's first byte, which
-/// only the first packet of the first partition has. `None`: it is cut short.
-fn starts_vp8_key(payload: &[u8]) -> Option<bool> {
-    let (&first, mut rest) = payload.split_first()?;
-    let is_start = first & 0x10 != 0 && first & 0x07 == 0;
-    if !is_start {
-        return Some(false);
-    }
-    if first & 0x80 != 0 {
-        let (&extensions, tail) = rest.split_first()?;
-        rest = tail;
-        if extensions & 0x80 != 0 {
-            let picture_bytes = picture_id_bytes(rest)?;
-            rest = rest.get(picture_bytes..)?;
-        }
-        // TL0PICIDX; TID and KEYIDX share a byte.
-        let level_bytes = usize::from(extensions & 0x40 != 0);
-        let layer_bytes = usize::from(extensions & 0x30 != 0);
-        rest = rest.get(level_bytes + layer_bytes..)?;
-    }
-    let header = rest.first()?;
-    //= https://www.rfc-editor.org/rfc/rfc7741#section-4.3
-    //# P: Inverse key frame flag.  When set to 0, the current frame is a key frame.
-    Some(header & 0x01 == 0)
+/// Only the first packet of the first partition has the frame's header.
+fn starts_vp8_key(payload: &[u8]) -> bool {
+    Vp8Descriptor::parse(payload).is_some_and(|read| read.is_key)
 }
 
-/// RFC 9628 section 4.2: the beginning of a picture's base layer that is predicted from no other
-/// picture. `None`: the descriptor is cut short.
-fn starts_vp9_key(payload: &[u8]) -> Option<bool> {
-    let (&first, mut rest) = payload.split_first()?;
-    let (has_picture_id, is_predicted) = (first & 0x80 != 0, first & 0x40 != 0);
-    let (has_layers, begins_frame) = (first & 0x20 != 0, first & 0x08 != 0);
-    if is_predicted || !begins_frame {
-        return Some(false);
-    }
-    if has_picture_id {
-        rest = rest.get(picture_id_bytes(rest)?..)?;
-    }
-    // TID, U, SID, D: without them there is one layer.
-    let layers = if has_layers { *rest.first()? } else { 0 };
-    let (spatial, is_from_lower) = (layers >> 1 & 0x07, layers & 0x01 != 0);
-    Some(spatial == 0 && !is_from_lower)
+/// The beginning of a picture's base layer that is predicted from no other picture.
+fn starts_vp9_key(payload: &[u8]) -> bool {
+    Vp9Descriptor::parse(payload).is_some_and(|read| read.is_key())
 }
 
-/// The RTP payload format for AV1, section 4.4: Z (the packet goes on with an OBU), Y, W, and N,
-/// which is set on the first packet of a coded video sequence.
+/// The first packet of a coded video sequence, with an OBU that begins here.
 fn starts_av1_sequence(payload: &[u8]) -> bool {
-    matches!(payload, [header, _, ..] if header & 0x08 != 0 && header & 0x80 == 0)
-}
-
-/// Bytes of a picture id, whose upper bit says whether it has 7 bits or 15.
-fn picture_id_bytes(rest: &[u8]) -> Option<usize> {
-    Some(if rest.first()? & 0x80 != 0 { 2 } else { 1 })
-}
-
-/// The units of an aggregation packet: 16 bits of size, then as many bytes; ends at a size that
-/// lies.
-fn units(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
-    core::iter::from_fn(move || {
-        let (size, tail) = rest.split_first_chunk::<2>()?;
-        let (unit, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
-        rest = tail;
-        Some(unit)
-    })
+    let header = AggregationHeader::parse(payload).filter(|_| payload.len() > 1);
+    header.is_some_and(|header| header.begins_sequence && !header.continues)
 }
 
 #[cfg(test)]

@@ -59,3 +59,6 @@ impl AggregationHeader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
