@@ -1,10 +1,12 @@
-//! Owns how a keyframe is told from the RTP payload, and nothing else about codecs. Hot.
+//! Owns what is told from the RTP payload: keyframes, and where a frame stands among layers. Hot.
 
 use link::command::Codec;
+use link::log::Flags;
 use wire::payload::av1::AggregationHeader;
 use wire::payload::nal::units;
 use wire::payload::vp8::Vp8Descriptor;
 use wire::payload::vp9::Vp9Descriptor;
+use wire::payload::{Layer, Size};
 
 /// What a packet says of its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +31,96 @@ pub fn key(codec: Codec, payload: &[u8]) -> Key {
         Codec::Av1 => start_if(starts_av1_sequence(payload)),
     }
 }
+
+/// What a packet says of its place among the layers of its lane, and how it goes into the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    /// What the log says of it besides.
+    pub flags: Flags,
+    /// Its spatial layer.
+    pub spatial: u8,
+    /// Its temporal layer.
+    pub temporal: u8,
+    /// Width and height, if it says so.
+    pub size: Option<Size>,
+    /// Another byte in the place of what is left out at the front.
+    pub front: Option<[u8; 1]>,
+    /// The payload without it.
+    pub rest: &'a [u8],
+}
+
+impl Place<'_> {
+    /// Bytes of the payload in the log.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.rest.len() + usize::from(self.front.is_some())
+    }
+}
+
+/// What a packet says of its place. Of a publisher that sends several encodings (`is_one_of_many`)
+/// VP8 loses its picture ids and layer numbers here: each encoding counts its own, and a viewer
+/// that goes from one to the other, or is sent every second frame, has to go by sequence numbers.
+#[inline]
+pub fn place(codec: Codec, payload: &[u8], marker: bool, is_one_of_many: bool) -> Place<'_> {
+    let whole = Place {
+        rest: payload,
+        ..Place::default()
+    };
+    match codec {
+        Codec::Vp8 if is_one_of_many => place_vp8(payload, marker).unwrap_or(whole),
+        Codec::Vp8 => Place {
+            size: Vp8Descriptor::parse(payload).and_then(|read| read.size),
+            ..whole
+        },
+        Codec::Vp9 => place_vp9(payload).unwrap_or(whole),
+        Codec::Unknown | Codec::H264 | Codec::H265 | Codec::Av1 => whole,
+    }
+}
+
+fn place_vp8(payload: &[u8], marker: bool) -> Option<Place<'_>> {
+    let read = Vp8Descriptor::parse(payload)?;
+    let (&first, rest) = (payload.first()?, payload.get(read.len_bytes..)?);
+    let layer = read.layer(marker);
+    Some(Place {
+        flags: flags_of(&layer),
+        spatial: 0,
+        temporal: layer.temporal,
+        size: read.size,
+        front: Some([first & !VP8_EXTENDED]),
+        rest,
+    })
+}
+
+fn place_vp9(payload: &[u8]) -> Option<Place<'_>> {
+    let read = Vp9Descriptor::parse(payload)?;
+    let layer = read.layer();
+    let top = read.structure.as_ref().and_then(|structure| {
+        let highest = structure.spatial_layers.checked_sub(1)?;
+        structure.size(highest)
+    });
+    Some(Place {
+        flags: flags_of(&layer),
+        spatial: layer.spatial,
+        temporal: layer.temporal,
+        size: top,
+        front: None,
+        rest: payload,
+    })
+}
+
+fn flags_of(layer: &Layer) -> Flags {
+    let all = [
+        (layer.ends, Flags::ENDS_LAYER),
+        (layer.opens_own, Flags::OPENS_OWN),
+        (layer.opens_above, Flags::OPENS_ABOVE),
+        (layer.is_discardable, Flags::DISCARDABLE),
+    ];
+    let said = all.into_iter().filter(|(is_said, _)| *is_said);
+    said.fold(Flags::NONE, |flags, (_, flag)| flags | flag)
+}
+
+/// X: the descriptor has more than one byte (RFC 7741 section 4.2).
+const VP8_EXTENDED: u8 = 0x80;
 
 /// Of these codecs only the first packet of a keyframe says that it is one.
 const fn start_if(starts: bool) -> Key {

@@ -1,14 +1,14 @@
 //! Owns one lane as its publisher sends it: which sources are its, when its packets were
 //! captured, and what its timestamps are in the log. Hot.
 
-use link::command::{TrackIn, Wants};
+use link::command::{Codec, TrackIn, Wants};
 use link::limits::PAYLOAD_MAX;
 use link::log::{Flags, Record};
 use wire::rtp::Header;
 use wire::seq::{diff32, newer32};
 use wire::time::{Span, Time};
 
-use crate::codec::{Key, key};
+use crate::codec::{Key, Place, key, place};
 use crate::reception::Reception;
 use crate::reorder::{Order, Pool};
 
@@ -290,6 +290,16 @@ impl InLane {
     /// True if a keyframe begins with this payload, and says so.
     pub fn starts_key(&self, payload: &[u8]) -> bool {
         self.is_video && key(self.given.codec, payload) == Key::Start
+    }
+
+    /// Where a packet of video stands among the layers of this lane.
+    pub fn place<'a>(&self, header: &Header, payload: &'a [u8]) -> Place<'a> {
+        let codec = if self.is_video {
+            self.given.codec
+        } else {
+            Codec::Unknown
+        };
+        place(codec, payload, header.marker, !self.given.rid.is_empty())
     }
 
     /// What readers need to know of the packet that comes next in the log.

@@ -314,8 +314,10 @@ impl Publisher {
                 return Verdict::Unusable;
             }
         };
+        let place = track.place(header, payload);
+        flags |= place.flags;
         let mut padding: &[u8] = &[];
-        if track.is_padded(flags, payload.len()) {
+        if track.is_padded(flags, place.bytes()) {
             flags |= Flags::PADDED;
             padding = &[1];
         }
@@ -339,10 +341,16 @@ impl Publisher {
             timestamp,
             capture,
             arrival: now,
+            spatial: place.spatial,
+            temporal: place.temporal,
             ..Record::default()
         };
-        match writer.append(&record, &[payload, padding]) {
+        let front = place.front.as_ref().map_or(&[][..], |front| front);
+        match writer.append(&record, &[front, place.rest, padding]) {
             Ok(_) => {
+                if let Some(size) = place.size {
+                    self.intake.sizes[lane] = (size.width, size.height);
+                }
                 self.count(lane, flags, payload.len());
                 Verdict::Ingested
             }

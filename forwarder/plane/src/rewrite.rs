@@ -46,9 +46,14 @@ impl Cap {
         if wanted.spatial < self.spatial || is_key {
             next.spatial = wanted.spatial;
         }
-        let switches_up = piece.temporal > self.temporal && piece.flags.has(Flags::SWITCHES_UP);
-        if wanted.temporal < self.temporal || is_key || switches_up {
+        let opens_above = piece.temporal <= self.temporal && piece.flags.has(Flags::OPENS_ABOVE);
+        let opens_own = piece.flags.has(Flags::OPENS_OWN)
+            && piece.temporal == self.temporal.saturating_add(1)
+            && piece.temporal <= wanted.temporal;
+        if wanted.temporal < self.temporal || is_key || opens_above {
             next.temporal = wanted.temporal;
+        } else if opens_own {
+            next.temporal = piece.temporal;
         }
         next
     }

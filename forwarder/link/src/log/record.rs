@@ -30,7 +30,9 @@ impl Flags {
     /// this is the last packet of the frame.
     pub const ENDS_LAYER: Self = Self(32);
     /// From this frame on its temporal layer can be decoded by whoever had those below it.
-    pub const SWITCHES_UP: Self = Self(64);
+    pub const OPENS_OWN: Self = Self(64);
+    /// After this frame all temporal layers can be decoded by whoever had its own and those below.
+    pub const OPENS_ABOVE: Self = Self(128);
 
     /// True if all flags of `other` are set here.
     #[must_use]
