@@ -33,7 +33,13 @@ pub struct Impairment {
     pub delay: Duration,
     /// Up to so much more, at random: what is later than its successor is reordered.
     pub jitter: Duration,
+    /// What one client's way carries, in bits a second; 0: anything. What is too much waits for
+    /// [`QUEUE`] at the most, and is lost otherwise.
+    pub rate_bps: u64,
 }
+
+/// What waits in front of a narrow way: as long as routers at home let it.
+pub const QUEUE: Duration = Duration::from_millis(300);
 
 /// What went through, for one direction.
 #[derive(Debug, Default)]
@@ -87,6 +93,7 @@ impl Relay {
             server,
             backs: Vec::new(),
             places: HashMap::new(),
+            free_at: Vec::new(),
             due: BinaryHeap::new(),
             flights: HashMap::new(),
             launched: 0,
@@ -146,6 +153,8 @@ struct Work {
     /// A socket and the client that it speaks for.
     backs: Vec<(UdpSocket, SocketAddr)>,
     places: HashMap<SocketAddr, usize>,
+    /// By client and direction: when its way is free again.
+    free_at: Vec<[Instant; 2]>,
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     flights: HashMap<u64, (usize, usize, Vec<u8>)>,
     launched: u64,
@@ -203,6 +212,7 @@ impl Work {
         let socket = open().ok()?;
         socket.connect(self.server).ok()?;
         self.backs.push((socket, client));
+        self.free_at.push([Instant::now(); 2]);
         self.places.insert(client, self.backs.len() - 1);
         Some(self.backs.len() - 1)
     }
@@ -217,6 +227,10 @@ impl Work {
             self.shared.counts[direction].lost.fetch_add(1, Relaxed);
             return;
         }
+        let Some(waits) = self.queue(direction, place, bytes.len(), rule.rate_bps) else {
+            self.shared.counts[direction].lost.fetch_add(1, Relaxed);
+            return;
+        };
         let copies = 1 + usize::from(self.random.chance_ppm(rule.repeat_ppm));
         for _ in 0..copies {
             let jitter = usize::try_from(rule.jitter.as_micros()).unwrap_or(0);
@@ -224,10 +238,33 @@ impl Work {
             let late = Duration::from_micros(u64::try_from(late).unwrap_or(0));
             self.launched += 1;
             self.due
-                .push(Reverse((Instant::now() + rule.delay + late, self.launched)));
+                .push(Reverse((waits + rule.delay + late, self.launched)));
             self.flights
                 .insert(self.launched, (direction, place, bytes.to_vec()));
         }
+    }
+
+    /// When a datagram has passed the narrow place. `None`: the queue is full.
+    fn queue(
+        &mut self,
+        direction: usize,
+        place: usize,
+        bytes: usize,
+        rate_bps: u64,
+    ) -> Option<Instant> {
+        let now = Instant::now();
+        if rate_bps == 0 {
+            return Some(now);
+        }
+        let free_at = &mut self.free_at[place][direction];
+        let begins = now.max(*free_at);
+        if begins - now > QUEUE {
+            return None;
+        }
+        // With the headers of UDP and IP.
+        let bits = 8 * (bytes as u64 + 28);
+        *free_at = begins + Duration::from_nanos(bits * 1_000_000_000 / rate_bps);
+        Some(*free_at)
     }
 
     fn deliver(&mut self) {

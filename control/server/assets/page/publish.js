@@ -13,6 +13,13 @@ window.freshetPublish = shown;
 const PICTURE = { width: 1280, height: 720, fps: 30 };
 const VIDEO_BPS_MAX = 3_500_000;
 
+/** Encodings of the same picture, the smallest first; viewers get the best that their path carries. */
+const SIZES = [
+  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 200_000 },
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 700_000 },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: 2_500_000 },
+];
+
 const STATES = {
   idle: "idle",
   asking: "asking for the source",
@@ -171,7 +178,7 @@ class Publisher extends Connection {
       const transceiver = pc.addTransceiver(track, {
         direction: "sendonly",
         streams: [media],
-        sendEncodings: isVideo ? [{ maxBitrate: VIDEO_BPS_MAX }] : [],
+        sendEncodings: isVideo ? encodings(this.layers) : [],
       });
       if (isVideo && this.codec !== "auto") prefer(transceiver, this.codec);
     }
@@ -207,7 +214,8 @@ class Publisher extends Connection {
     if (!pc) return;
     const report = await pc.getStats();
     if (epoch !== this.epoch) return;
-    const now = [...report.values()].find((one) => one.type === "outbound-rtp" && one.kind === "video");
+    const sent = [...report.values()].filter((one) => one.type === "outbound-rtp" && one.kind === "video");
+    const now = largest(sent);
     const remote = [...report.values()].find(
       (one) => one.type === "remote-inbound-rtp" && one.kind === "video",
     );
@@ -220,7 +228,10 @@ class Publisher extends Connection {
       height: now.frameHeight ?? 0,
       fps: now.framesPerSecond ?? 0,
       codec: report.get(now.codecId)?.mimeType?.split("/")[1] ?? null,
-      bitrateBps: seconds > 0 ? Math.round((8 * (now.bytesSent - before.bytesSent)) / seconds) : 0,
+      bitrateBps: seconds > 0 && before.id === now.id
+        ? Math.round((8 * (now.bytesSent - before.bytesSent)) / seconds) : 0,
+      layers: sent.filter((one) => one.framesPerSecond > 0).length,
+      scalability: now.scalabilityMode ?? null,
       framesSent: now.framesSent ?? 0,
       limitedBy: now.qualityLimitationReason ?? "none",
       retransmitted: now.retransmittedPacketsSent ?? 0,
@@ -232,6 +243,19 @@ class Publisher extends Connection {
     };
     show();
   }
+}
+
+/** What the browser is to send of the picture. */
+function encodings(layers) {
+  if (layers === "simulcast") return SIZES;
+  const one = { maxBitrate: VIDEO_BPS_MAX };
+  return [layers === "one" ? one : { ...one, scalabilityMode: layers }];
+}
+
+/** Of several encodings the one with most pixels that is being sent. */
+function largest(sent) {
+  const pixels = (one) => (one.framesPerSecond > 0 ? (one.frameWidth ?? 0) * (one.frameHeight ?? 0) : -1);
+  return sent.toSorted((a, b) => pixels(b) - pixels(a))[0];
 }
 
 function close(source) {
@@ -261,12 +285,13 @@ function show() {
   badge.textContent = STATES[state];
   const busy = !["idle", "failed"].includes(state);
   $("publish-go").textContent = busy ? "Stop" : "Go live";
-  for (const id of ["publish-source", "publish-codec", "name"]) $(id).disabled = busy;
+  for (const id of ["publish-source", "publish-codec", "publish-layers", "name"]) $(id).disabled = busy;
   $("publish-token-row").hidden = error?.status !== 401;
   $("publish-error").textContent = error && !busy ? [error.message, error.remedy].filter(Boolean).join(": ") : "";
   const parts = [];
   if (stats.codec) parts.push(stats.codec, `${stats.width}×${stats.height}`, `${Math.round(stats.fps)} fps`);
   if (stats.bitrateBps) parts.push(`${(stats.bitrateBps / 1e6).toFixed(2)} Mbit/s`);
+  if (stats.layers > 1) parts.push(`${stats.layers} sizes`);
   if (stats.rttMs !== null && stats.rttMs !== undefined) parts.push(`round trip ${stats.rttMs.toFixed(1)} ms`);
   if (stats.lossPercent) parts.push(`${stats.lossPercent.toFixed(1)} % lost`);
   if (stats.limitedBy && stats.limitedBy !== "none") parts.push(`limited by ${stats.limitedBy}`);
@@ -285,6 +310,7 @@ export function setUpPublishing({ onLive }) {
       name,
       sourceKind: $("publish-source").value,
       codec: $("publish-codec").value,
+      layers: $("publish-layers").value,
       token: $("publish-token").value || new URLSearchParams(location.hash.slice(1)).get("publish_token"),
     });
   });
