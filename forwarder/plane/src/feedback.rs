@@ -89,13 +89,14 @@ impl Plane {
         viewer.cold.quality.bytes_received += received;
         let publisher = viewer.is_publisher.then_some((viewer.stream, viewer.id));
         let mut heard = Heard::default();
+        let mut adapts = false;
         let mut items = compound(plain);
         for item in items.by_ref() {
             if let Some((stream, id)) = publisher {
                 self.publishers.on_item(self.wall, stream, id, &item);
             }
             if let Some(viewer) = self.tables.viewers.at(slot) {
-                self.adaptations.on_item(self.now, viewer, &item);
+                adapts |= self.adaptations.on_item(self.now, viewer, &item);
             }
             self.tables.on_item(self.wall, slot, &item, &mut heard);
         }
@@ -110,6 +111,9 @@ impl Plane {
         }
         if heard.bye {
             self.say_bye(slot);
+        } else if adapts {
+            self.adapt(slot);
+            self.ask_keyframes();
         }
         Verdict::Heard
     }

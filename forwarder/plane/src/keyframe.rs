@@ -1,7 +1,7 @@
 //! Owns where a viewer's video starts: at a keyframe of the log, and then after the present.
 
-use link::command::AUDIO;
-use link::lanes::Lanes;
+use link::command::{AUDIO, VIDEO};
+use link::lanes::{LAYERS_MAX, Lanes};
 use link::log::Pinned;
 use wire::datagram::Egress;
 use wire::time::{Span, Time};
@@ -9,7 +9,7 @@ use wire::time::{Span, Time};
 use crate::burst::Burst;
 use crate::fanout::{Outcome, Tables, Turn, send_run};
 use crate::pace::{CATCH_UP_BURST_BYTES, CATCH_UP_BYTES_PER_S, CATCH_UP_SPEED};
-use crate::stream::Stream;
+use crate::stream::{LAYER_SILENT, Stream};
 use crate::viewer::{Phase, Viewer};
 
 /// Audio that came longer ago than this is not sent to a viewer that joins: it would only be
@@ -88,6 +88,7 @@ pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
     let seen = stream.seen;
     let log = stream.reader.pin();
     viewer.cursor = audio_start(now, &log).map_or(seen, |position| position.min(seen));
+    viewer.next_lane = first_layer(now, &log, stream.hearing.ranked());
     start_from_key(now, viewer, &log)
 }
 
@@ -96,6 +97,19 @@ pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
 pub fn restart(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
     let log = stream.reader.pin();
     start_from_key(now, viewer, &log)
+}
+
+/// The layer that a newcomer is sent as long as nothing is known of its path: the second one of
+/// those that come in, or the only one.
+fn first_layer(now: Time, log: &Pinned<'_>, ranked: [usize; LAYERS_MAX]) -> u8 {
+    let is_live = |lane: &usize| {
+        let newest = log.newest(*lane).and_then(|position| log.record(position));
+        newest.is_some_and(|record| now.since(record.arrival) < LAYER_SILENT)
+    };
+    let mut live = ranked.into_iter().filter(is_live);
+    let lowest = live.next();
+    let lane = live.next().or(lowest).unwrap_or(VIDEO);
+    u8::try_from(lane).unwrap_or_default()
 }
 
 fn start_from_key(now: Time, viewer: &mut Viewer, log: &Pinned<'_>) -> Lanes {

@@ -127,12 +127,13 @@ impl Adaptations {
         }
     }
 
-    /// One packet of the RTCP of a viewer.
-    pub fn on_item(&mut self, now: Time, viewer: &Viewer, item: &Item<'_>) {
+    /// One packet of the RTCP of a viewer. True: its path has turned out to be full.
+    pub fn on_item(&mut self, now: Time, viewer: &Viewer, item: &Item<'_>) -> bool {
         let video_ssrc = viewer.tracks[VIDEO].out.ssrc;
         let Some(known) = self.of(viewer) else {
-            return;
+            return false;
         };
+        let was_limited = known.estimator.outlook(now).is_limited;
         match item {
             Item::ReceiverReport(report) => {
                 let mut blocks = report.blocks.clone();
@@ -151,6 +152,7 @@ impl Adaptations {
             },
             _ => {}
         }
+        !was_limited && known.estimator.outlook(now).is_limited
     }
 }
 
@@ -223,7 +225,7 @@ impl Plane {
         let Some(stream) = self.tables.streams.at_mut(viewer.stream) else {
             return;
         };
-        if !viewer.takes_video || viewer.is_publisher {
+        if !viewer.takes_video || viewer.is_publisher || !stream.hearing.is_settled(now) {
             return;
         }
         let ladder = Ladder::of(now, stream);
@@ -254,6 +256,7 @@ impl Plane {
         let rung = rung.min(ladder.used - 1);
         let lane = ladder.lanes[rung];
         let is_new = lane != viewer.next_lane;
+        let falls = is_new && rung < current;
         if is_new {
             viewer.next_lane = lane;
             self.outlets.stats.add(Counter::LayerChosen, 1);
@@ -261,8 +264,16 @@ impl Plane {
         if viewer.phase == Phase::Waiting {
             // Nothing would be cut short.
             viewer.lane = lane;
-        } else if is_new && viewer.phase == Phase::Live && begin_at_fresh(now, viewer, stream) {
-            self.tables.lists.join(slot, viewer);
+        } else if is_new && viewer.phase == Phase::Live {
+            if begin_at_fresh(now, viewer, stream) {
+                self.tables.lists.join(slot, viewer);
+            } else if falls && pinned.is_none() {
+                // The path is full: what is sent of the old layer until the keyframe comes would
+                // only stand in its way.
+                viewer.lane = lane;
+                viewer.phase = Phase::Waiting;
+                stream.wants_key = stream.wants_key.with(usize::from(lane));
+            }
         }
         if let Some(known) = adaptations.of(viewer) {
             let asks = is_new || now.since(known.asked_at) >= ASK_AGAIN;

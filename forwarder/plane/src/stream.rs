@@ -23,6 +23,8 @@ pub struct Hearing {
     rates: [Rate; LANES_MAX],
     /// When something was cut last.
     heard_at: [Time; LANES_MAX],
+    /// Since when this has been going on without a break.
+    began_at: Time,
     /// The layers by their rates, the lowest first.
     ranked: [usize; LAYERS_MAX],
 }
@@ -33,6 +35,7 @@ impl Default for Hearing {
         Self {
             rates: [Rate::default(); LANES_MAX],
             heard_at: [Time::ZERO; LANES_MAX],
+            began_at: Time::ZERO,
             ranked: LAYERS,
         }
     }
@@ -41,6 +44,9 @@ impl Default for Hearing {
 impl Hearing {
     /// Notes payload bytes by lane.
     pub fn note(&mut self, now: Time, bytes: [u64; LANES_MAX]) {
+        if self.layers(now).is_empty() {
+            self.began_at = now;
+        }
         for (lane, bytes) in bytes.into_iter().enumerate() {
             if bytes > 0 {
                 self.rates[lane].add(now, bytes);
@@ -48,6 +54,11 @@ impl Hearing {
             }
         }
         self.rank();
+    }
+
+    /// True once it has been going on for so long that no layer that is sent is missing.
+    pub fn is_settled(&self, now: Time) -> bool {
+        self.began_at != Time::ZERO && now.since(self.began_at) >= LAYER_SILENT
     }
 
     /// Neighbours change places when one is clearly above the other: rates move by a part of
