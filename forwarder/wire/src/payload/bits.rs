@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(bits.take(3), Some(0b101));
         assert_eq!(bits.flag(), Some(false));
         assert_eq!(bits.byte(2), Some(0b01));
-        assert_eq!(bits.take(16), Some(0b10_1111_1111_0000_00));
+        assert_eq!(bits.take(16), Some(0b1011_1111_1100_0000));
         assert_eq!(bits.take(3), None);
         assert_eq!(bits.take(2), Some(1));
         assert_eq!(bits.take(1), None);

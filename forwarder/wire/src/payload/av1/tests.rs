@@ -152,7 +152,7 @@ struct Out {
 impl Out {
     fn put(&mut self, value: u64, bits: usize) {
         for nth in (0..bits).rev() {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             let bit = u8::from(value >> nth & 1 != 0);
