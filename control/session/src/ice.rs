@@ -90,6 +90,11 @@ impl Ice {
         self.remote != *remote
     }
 
+    /// The peer's username fragment and password, which came after ours were in use.
+    pub(crate) fn answered(&mut self, remote: (String, String)) {
+        self.remote = remote;
+    }
+
     /// False while the last restart is too recent for another.
     pub(crate) fn may_restart(&self, now: Time) -> bool {
         self.restarted_at

@@ -9,9 +9,11 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod counter;
 pub mod description;
 pub mod dtls;
 mod ice;
+mod layer;
 mod output;
 mod punt;
 mod random;
@@ -29,8 +31,10 @@ mod whep;
 mod whip;
 
 pub use config::{Config, ConfigError};
+pub use counter::CounterOffer;
 pub use description::{AudioCodec, StreamDescription, VideoCodec};
 pub use dtls::{EngineKind, Failure};
+pub use layer::Pin;
 pub use output::{Cause, Counters, Output};
 pub use refusal::SignalError;
 pub use session::{Kind, SessionId};

@@ -137,6 +137,8 @@ pub struct Counters {
     pub publisher_refused: u64,
     /// Offers that were refused.
     pub offer_refused: u64,
+    /// Counter-offers that were made.
+    pub counter_offered: u64,
     /// Sessions refused because there were too many.
     pub session_refused_full: u64,
     /// ICE restarts.

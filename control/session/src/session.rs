@@ -1,9 +1,11 @@
 //! Owns one session, from its POST to its end: what joins ICE, DTLS and what a worker has of it.
 
+use crate::counter::Awaited;
 use crate::description::StreamDescription;
 use crate::dtls::fingerprint::Fingerprint;
 use crate::dtls::{Dtls, EngineKind};
 use crate::ice::Ice;
+use crate::layer::Pin;
 use link::command::{AddPublisher, AddViewer, Command, TRACKS_MAX, TrackIn, TrackOut};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::SrtpKeys;
@@ -57,6 +59,12 @@ pub(crate) struct Session {
     pub(crate) publishing: Option<Publishing>,
     /// Tag and kind of the first accepted media section, which stands for all of its group.
     pub(crate) section: (String, String),
+    /// Index of the section that carries the video to a viewer.
+    pub(crate) video_section: Option<usize>,
+    /// A viewer was made an offer and has not answered it.
+    pub(crate) awaited: Option<Awaited>,
+    /// Which layers a viewer wants.
+    pub(crate) pin: Pin,
     pub(crate) placed: Option<Placed>,
 }
 

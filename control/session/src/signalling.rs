@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::dtls::Dtls;
 use crate::ice::Ice;
+use crate::layer::Pin;
 use crate::output::Cause;
 use crate::refusal::SignalError;
 use crate::sdp::fragment::{self, Fragment};
@@ -46,6 +47,8 @@ pub(crate) struct Newcomer {
     pub(crate) terms: Terms,
     /// Tag and kind of the first accepted section.
     pub(crate) section: (String, String),
+    /// Index of the section that carries the video to a viewer.
+    pub(crate) video_section: Option<usize>,
     pub(crate) tracks: [TrackOut; TRACKS_MAX],
     pub(crate) publishing: Option<Publishing>,
 }
@@ -55,6 +58,8 @@ pub(crate) struct Newcomer {
 pub enum PatchBody<'a> {
     /// `application/trickle-ice-sdpfrag`.
     TrickleIce(&'a str),
+    /// `application/sdp`: the answer to a counter-offer.
+    Answer(&'a str),
 }
 
 /// What a PATCH did.
@@ -69,14 +74,18 @@ pub enum Patched {
         /// Entity-tag of the new ICE session, with its quotes.
         etag: String,
     },
+    /// The answer to a counter-offer was taken: 204.
+    Answered,
 }
 
 impl Sessions {
-    /// Changes a session: notes candidates, or restarts ICE.
+    /// Changes a session: notes candidates, restarts ICE, or takes the answer to a counter-offer,
+    /// for which no entity-tag is needed.
     ///
     /// # Errors
     /// 404: no such session; 428: `If-Match` is missing; 412: it is not the current entity-tag;
-    /// 400, 413: the fragment; 429: restarted too recently. The session is as it was.
+    /// 400, 413: the fragment or the answer; 422: the answer takes nothing; 415: none is awaited;
+    /// 409: one is; 429: restarted too recently. The session is as it was.
     pub fn patch(
         &mut self,
         now: Time,
@@ -85,8 +94,14 @@ impl Sessions {
         body: PatchBody<'_>,
     ) -> Result<Patched, SignalError> {
         let index = self.table.by_id(id).ok_or_else(unknown_session)?;
+        let text = match body {
+            PatchBody::TrickleIce(text) => text,
+            PatchBody::Answer(answer) => return self.take_answer(now, index, answer),
+        };
         let session = self.table.get_mut(index).ok_or_else(unknown_session)?;
-        let PatchBody::TrickleIce(text) = body;
+        if session.awaited.is_some() {
+            return Err(answer_awaited());
+        }
         let if_match = if_match.ok_or_else(precondition_required)?;
         if !matches_etag(if_match, session.ice.etag()) {
             return Err(precondition_failed());
@@ -174,6 +189,9 @@ impl Sessions {
             tracks: newcomer.tracks,
             publishing: newcomer.publishing,
             section: newcomer.section,
+            video_section: newcomer.video_section,
+            awaited: None,
+            pin: Pin::NONE,
             placed: None,
         });
         self.handshakes += 1;
@@ -252,12 +270,21 @@ fn full() -> SignalError {
     .retry_after(RETRY_AFTER_SECS)
 }
 
-fn unknown_session() -> SignalError {
+pub(crate) fn unknown_session() -> SignalError {
     SignalError::new(
         404,
         "session-unknown",
         "There is no such session: it has ended or never was.",
         "Make a new one with a POST.",
+    )
+}
+
+fn answer_awaited() -> SignalError {
+    SignalError::new(
+        409,
+        "answer-awaited",
+        "The session waits for the answer to its counter-offer.",
+        "Send the answer as application/sdp first.",
     )
 }
 

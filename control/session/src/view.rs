@@ -2,6 +2,7 @@
 
 use crate::description::StreamDescription;
 use crate::dtls::EngineKind;
+use crate::layer::Pin;
 use crate::session::{Kind, Session, SessionId};
 use crate::sessions::Sessions;
 use link::command::VIDEO;
@@ -52,6 +53,10 @@ pub struct SessionView {
     pub video: bool,
     /// It takes or sends audio.
     pub audio: bool,
+    /// A viewer's: index of the media section that carries the video.
+    pub video_section: Option<usize>,
+    /// A viewer's: which layers it wants.
+    pub pin: Pin,
     /// What it sends by its answer, or what it takes of its stream as that is now.
     pub description: StreamDescription,
 }
@@ -150,6 +155,8 @@ impl Sessions {
             profile: placed.map(|placed| placed.keys.profile),
             video: session.tracks[VIDEO].clock_hz != 0 || description.video.is_some(),
             audio: session.has_audio() || description.audio.is_some(),
+            video_section: session.video_section,
+            pin: session.pin,
             description,
         }
     }

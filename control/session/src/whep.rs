@@ -6,6 +6,7 @@ use crate::sdp::offer::Offer;
 use crate::sdp::plan::{Plan, plan};
 use crate::sessions::Sessions;
 use crate::signalling::{Created, Newcomer, section_of};
+use crate::streams::Stream;
 use link::command::{AUDIO, TRACKS_MAX, TrackOut, VIDEO};
 use link::ids::StreamId;
 use link::lanes::LAYERS;
@@ -26,22 +27,20 @@ impl Sessions {
         offer: &str,
         playout_delay: Option<PlayoutDelay>,
     ) -> Result<Created, SignalError> {
-        let found = self.streams.by_name(stream).copied();
-        let stream = found.ok_or_else(|| unknown_stream(stream))?;
-        if stream.description.is_empty() {
-            return Err(no_media());
-        }
+        let stream = self.watchable(stream)?;
         let refused = &mut self.counters.offer_refused;
         let offer = Offer::parse(offer).inspect_err(|_| *refused += 1)?;
         let plan = plan(&offer, &stream.description).inspect_err(|_| *refused += 1)?;
         let viewer = self.admit(now)?;
         let layered = self.is_layered(stream.id);
-        let tracks = self.tracks(&plan, playout_delay, layered);
+        let ssrcs = self.ssrcs();
+        let tracks = self.tracks(&plan, ssrcs, playout_delay, layered);
         let newcomer = Newcomer {
             viewer,
             stream: stream.id,
             terms: plan.terms.clone(),
             section: section_of(&offer, plan.tracks.iter().flatten().map(|t| t.section)),
+            video_section: plan.tracks[VIDEO].map(|track| track.section),
             tracks,
             publishing: None,
         };
@@ -56,14 +55,12 @@ impl Sessions {
                 },
             )
         });
-        if let Some(stream) = self.streams.by_id_mut(stream.id) {
-            stream.viewers += 1;
-        }
+        self.count_viewer(stream.id);
         Ok(created)
     }
 
     /// Whether the publisher of a stream sends several encodings.
-    fn is_layered(&self, stream: StreamId) -> bool {
+    pub(crate) fn is_layered(&self, stream: StreamId) -> bool {
         let publishing = self
             .publisher_of(stream)
             .and_then(|session| session.publishing.as_ref());
@@ -73,16 +70,41 @@ impl Sessions {
         })
     }
 
-    fn tracks(
+    /// The stream of this name, if there is something to watch.
+    pub(crate) fn watchable(&self, name: &str) -> Result<Stream, SignalError> {
+        let found = self.streams.by_name(name).copied();
+        let stream = found.ok_or_else(|| unknown_stream(name))?;
+        match stream.description.is_empty() {
+            true => Err(no_media()),
+            false => Ok(stream),
+        }
+    }
+
+    pub(crate) fn count_viewer(&mut self, stream: StreamId) {
+        if let Some(stream) = self.streams.by_id_mut(stream) {
+            stream.viewers += 1;
+        }
+    }
+
+    /// New sources by track: of the media and of its retransmissions.
+    pub(crate) fn ssrcs(&mut self) -> [[u32; 2]; TRACKS_MAX] {
+        let [video, video_rtx, audio, audio_rtx] = self.random.ssrcs();
+        let mut ssrcs = [[0; 2]; TRACKS_MAX];
+        ssrcs[VIDEO] = [video, video_rtx];
+        ssrcs[AUDIO] = [audio, audio_rtx];
+        ssrcs
+    }
+
+    /// What goes out by this plan, from these sources.
+    pub(crate) fn tracks(
         &mut self,
         plan: &Plan<'_>,
+        ssrcs: [[u32; 2]; TRACKS_MAX],
         playout_delay: Option<PlayoutDelay>,
         layered: bool,
     ) -> [TrackOut; TRACKS_MAX] {
-        let [video, video_rtx, audio, audio_rtx] = self.random.ssrcs();
         let mut tracks = [TrackOut::default(); TRACKS_MAX];
-        for (index, [ssrc, rtx_ssrc]) in [(VIDEO, [video, video_rtx]), (AUDIO, [audio, audio_rtx])]
-        {
+        for (index, [ssrc, rtx_ssrc]) in ssrcs.into_iter().enumerate() {
             let Some(plan) = plan.tracks[index] else {
                 continue;
             };

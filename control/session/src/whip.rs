@@ -66,6 +66,7 @@ impl Sessions {
             stream,
             terms: plan.terms.clone(),
             section: section_of(&offer, plan.tracks.iter().flatten().map(|t| t.section)),
+            video_section: None,
             tracks: [TrackOut::default(); TRACKS_MAX],
             publishing: Some(publishing(&plan, self.config.publisher_bitrate_max_bps)),
         };

@@ -9,7 +9,7 @@ use crate::description::VideoCodec;
 use link::command::TRACKS_MAX;
 
 /// Identification of the one media stream that both tracks belong to (RFC 8830).
-const MSID: &str = "freshet";
+pub(super) const MSID: &str = "freshet";
 
 /// What we say of the packets that we send.
 #[derive(Clone, Copy, Debug)]
@@ -97,15 +97,26 @@ impl Plan<'_> {
                 line(out, format_args!("a=extmap:{id}{direction} {uri}"));
             }
         }
-        line(out, format_args!("a=msid:{MSID} {}", media.kind));
-        let ([ssrc, rtx_ssrc], cname) = (sending.ssrcs[track], sending.cname);
-        if plan.rtx.is_some() {
-            line(out, format_args!("a=ssrc-group:FID {ssrc} {rtx_ssrc}"));
-        }
-        line(out, format_args!("a=ssrc:{ssrc} cname:{cname}"));
-        if plan.rtx.is_some() {
-            line(out, format_args!("a=ssrc:{rtx_ssrc} cname:{cname}"));
-        }
+        name_source(out, &media.kind, sending, track, plan.rtx.is_some());
+    }
+}
+
+/// Says which packets are those of a track.
+pub(super) fn name_source(
+    out: &mut String,
+    kind: &str,
+    sending: &Sending<'_>,
+    track: usize,
+    has_rtx: bool,
+) {
+    line(out, format_args!("a=msid:{MSID} {kind}"));
+    let ([ssrc, rtx_ssrc], cname) = (sending.ssrcs[track], sending.cname);
+    if has_rtx {
+        line(out, format_args!("a=ssrc-group:FID {ssrc} {rtx_ssrc}"));
+    }
+    line(out, format_args!("a=ssrc:{ssrc} cname:{cname}"));
+    if has_rtx {
+        line(out, format_args!("a=ssrc:{rtx_ssrc} cname:{cname}"));
     }
 }
 

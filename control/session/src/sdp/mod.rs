@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod codec;
+pub mod counter;
 pub mod fragment;
 pub mod offer;
 pub mod plan;

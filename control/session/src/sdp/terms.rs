@@ -16,6 +16,15 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Of a peer that has not said anything yet: nobody's certificate fits.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            dtls_client: false,
+            remote_ice: <(String, String)>::default(),
+            fingerprints: Vec::new(),
+        }
+    }
+
     /// Reads the transport of a section, which stands for all of its group.
     ///
     /// # Errors

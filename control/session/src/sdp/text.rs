@@ -62,13 +62,18 @@ pub(super) fn accept(
     line(out, format_args!("a={direction}"));
 }
 
-/// ICE and DTLS of a section.
+/// ICE and DTLS of a section of an answer.
 pub(super) fn transport(out: &mut String, media: &OfferedMedia, terms: &Terms, local: &Local<'_>) {
-    let (ufrag, pwd, fingerprint) = (local.ufrag, local.pwd, local.fingerprint);
     let setup = match terms.dtls_client {
         true => "active",
         false => "passive",
     };
+    ice_and_dtls(out, media, setup, local);
+}
+
+/// ICE and DTLS of a section, with our role in the handshake.
+pub(super) fn ice_and_dtls(out: &mut String, media: &OfferedMedia, setup: &str, local: &Local<'_>) {
+    let (ufrag, pwd, fingerprint) = (local.ufrag, local.pwd, local.fingerprint);
     line(out, format_args!("a=ice-ufrag:{ufrag}"));
     line(out, format_args!("a=ice-pwd:{pwd}"));
     line(out, format_args!("a=fingerprint:sha-256 {fingerprint}"));

@@ -288,7 +288,7 @@ fn two_restarts_leave_the_newest_two_credentials() {
             .unwrap()
         {
             Patched::Restarted { fragment, .. } => ices.push(ice_of(&fragment)),
-            Patched::Trickled => panic!("no restart"),
+            other => panic!("no restart: {other:?}"),
         }
     }
     world.viewers[viewer].check_at = None;

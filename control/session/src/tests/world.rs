@@ -153,7 +153,7 @@ impl World {
         })
     }
 
-    fn come(
+    pub(super) fn come(
         &mut self,
         kind: PeerKind,
         profiles: &[Profile],
