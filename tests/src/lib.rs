@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod browser;
+pub mod events;
 pub mod http;
 pub mod impair;
 pub mod marionette;

@@ -7,6 +7,7 @@ mod listen;
 mod load;
 mod pattern;
 mod policy;
+mod redirect;
 
 pub use addresses::advertised;
 pub use key::Secret;
@@ -223,6 +224,9 @@ pub struct StreamRule {
     pub latency: Option<Latency>,
     /// Bit rate of Opus made from AAC.
     pub opus_bitrate_bps: Option<u32>,
+    /// Where it is published and watched, if not here: a URL with `{stream}`, and with
+    /// `{protocol}` for `whip` or `whep`.
+    pub redirect: Option<String>,
 }
 
 /// `[auth]`

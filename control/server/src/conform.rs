@@ -5,6 +5,7 @@
 mod answer;
 mod checks;
 mod client;
+mod link;
 mod offer;
 mod report;
 mod rules;

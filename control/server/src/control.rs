@@ -1,8 +1,12 @@
 //! Owns the seam between HTTP and the driver task: questions with a place for the answer.
 
+mod events;
+mod layers;
 mod name;
 mod views;
 
+pub use events::{Event, EventKind, EventKinds};
+pub use layers::LayerWish;
 pub use name::{BadName, StreamName};
 pub use session::Patched;
 pub use views::*;
@@ -29,10 +33,11 @@ pub enum Request {
     WhepPost {
         /// What.
         stream: StreamName,
-        /// The SDP offer, at most the body limit of the configuration, valid UTF-8.
+        /// The SDP offer, at most the body limit of the configuration, valid UTF-8; empty: the
+        /// server is to make one.
         offer: String,
         /// Where the answer goes.
-        reply: Reply<Created>,
+        reply: Reply<Posted>,
     },
     /// Someone wants to publish.
     WhipPost {
@@ -43,14 +48,14 @@ pub enum Request {
         /// Where the answer goes.
         reply: Reply<Created>,
     },
-    /// Trickle ICE or an ICE restart (RFC 9725 section 4.3).
+    /// Trickle ICE or an ICE restart (RFC 9725 section 4.3), or the answer to a counter-offer.
     Patch {
         /// The session.
         id: String,
         /// The `If-Match` header as it came.
         if_match: Option<String>,
-        /// The body, `application/trickle-ice-sdpfrag`.
-        fragment: String,
+        /// The body.
+        patch: Patch,
         /// Where the answer goes.
         reply: Reply<Patched>,
     },
@@ -61,6 +66,15 @@ pub enum Request {
         /// Where the answer goes.
         reply: Reply<()>,
     },
+    /// A viewer wants to be told events of these kinds; the answer is the number of the event
+    /// stream.
+    OpenEvents(String, EventKinds, Reply<u64>),
+    /// Somebody reads the event stream of a session; 404 if there is none of this number.
+    ReadEvents(String, u64, Reply<mpsc::Receiver<Event>>),
+    /// A viewer wants to be told no more; 404 if there is no event stream of this number.
+    CloseEvents(String, u64, Reply<()>),
+    /// A viewer chooses layers.
+    ChooseLayer(String, LayerWish, Reply<()>),
     /// All streams that are live, waiting, or configured by name.
     Streams(Reply<Vec<StreamView>>),
     /// One stream; 404 if nothing is known of it.
@@ -88,6 +102,37 @@ pub struct Created {
     pub answer: String,
     /// The strong entity-tag of the ICE session, with its quotes.
     pub etag: String,
+}
+
+/// What came of an offer to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// It was answered.
+    Answered(Created),
+    /// It was not, and here is another.
+    Countered(CounterOffer),
+}
+
+/// An offer of ours, and the session that its answer completes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterOffer {
+    /// The session's id, as in [`Created`].
+    pub id: String,
+    /// The SDP offer.
+    pub offer: String,
+    /// The strong entity-tag of the ICE session, with its quotes.
+    pub etag: String,
+    /// How long the answer is waited for.
+    pub valid: Duration,
+}
+
+/// What a PATCH brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// `application/trickle-ice-sdpfrag`.
+    Fragment(String),
+    /// `application/sdp`: the answer to a counter-offer.
+    Answer(String),
 }
 
 impl From<session::Created> for Created {
@@ -128,7 +173,7 @@ impl Control {
     }
 
     /// Opens a session that watches.
-    pub async fn whep_post(&self, stream: StreamName, offer: String) -> Result<Created, Problem> {
+    pub async fn whep_post(&self, stream: StreamName, offer: String) -> Result<Posted, Problem> {
         self.ask(|reply| Request::WhepPost {
             stream,
             offer,
@@ -137,17 +182,17 @@ impl Control {
         .await
     }
 
-    /// Trickles candidates or restarts ICE.
+    /// Trickles candidates, restarts ICE, or answers a counter-offer.
     pub async fn patch(
         &self,
         id: String,
         if_match: Option<String>,
-        fragment: String,
+        patch: Patch,
     ) -> Result<Patched, Problem> {
         self.ask(|reply| Request::Patch {
             id,
             if_match,
-            fragment,
+            patch,
             reply,
         })
         .await
@@ -156,6 +201,34 @@ impl Control {
     /// Ends a session at its peer's wish.
     pub async fn delete(&self, id: String) -> Result<(), Problem> {
         self.ask(|reply| Request::Delete { id, reply }).await
+    }
+
+    /// Makes the event stream of a viewer.
+    pub async fn open_events(&self, id: String, kinds: EventKinds) -> Result<u64, Problem> {
+        self.ask(|reply| Request::OpenEvents(id, kinds, reply))
+            .await
+    }
+
+    /// The events of a viewer, from how things are now.
+    pub async fn read_events(
+        &self,
+        id: String,
+        number: u64,
+    ) -> Result<mpsc::Receiver<Event>, Problem> {
+        self.ask(|reply| Request::ReadEvents(id, number, reply))
+            .await
+    }
+
+    /// Ends the event stream of a viewer.
+    pub async fn close_events(&self, id: String, number: u64) -> Result<(), Problem> {
+        self.ask(|reply| Request::CloseEvents(id, number, reply))
+            .await
+    }
+
+    /// Chooses layers for a viewer.
+    pub async fn choose_layer(&self, id: String, wish: LayerWish) -> Result<(), Problem> {
+        self.ask(|reply| Request::ChooseLayer(id, wish, reply))
+            .await
     }
 
     /// All streams.

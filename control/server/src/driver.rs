@@ -2,6 +2,8 @@
 
 mod admission;
 mod describe;
+mod events;
+mod layers;
 mod lines;
 mod requests;
 mod samples;
@@ -9,6 +11,7 @@ mod source;
 mod stream;
 mod streams;
 mod views;
+mod whep;
 mod whip;
 
 use crate::clock;
@@ -16,6 +19,7 @@ use crate::config::Config;
 use crate::control::{PublisherKind, Request, StreamName};
 use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
+use events::Events;
 use lines::Lines;
 use link::region::{LinkError, Region};
 use link::stats::Intake;
@@ -69,6 +73,7 @@ pub struct Driver {
     region: Region,
     sessions: Sessions,
     streams: Streams,
+    events: Events,
     lines: Lines,
     sleeper: Sleeper,
     bell: AsyncFd<OwnedFd>,
@@ -115,6 +120,7 @@ impl Driver {
             region,
             sessions,
             streams,
+            events: Events::default(),
             lines,
             sleeper,
             bell,
@@ -201,6 +207,7 @@ impl Driver {
 
     fn housekeep(&mut self, now: Time) {
         self.streams.reclaim();
+        self.tell_live(now);
         let region = &self.region;
         if self.lines.forwarder_is_new() {
             tracing::info!("a forwarder has come: it is given all viewers");
@@ -219,6 +226,7 @@ impl Driver {
             self.sessions.audit(now, owner);
             self.streams.reap(now, &mut self.sessions);
             self.streams.measure(now);
+            self.tell_news(now);
         }
     }
 
@@ -254,14 +262,15 @@ impl Driver {
                 session,
                 kind,
                 viewer,
+                stream,
                 cause,
-                ..
             } => {
                 if let Ok(cell) = self.region.viewer(viewer) {
                     cell.close();
                 }
-                if kind == Kind::Publisher {
-                    self.streams.session_closed(&session, cause);
+                match kind {
+                    Kind::Publisher => self.streams.session_closed(&session, cause),
+                    Kind::Viewer => self.end_events(stream, &session, cause),
                 }
                 let (kind, cause) = (kind.name(), cause.name());
                 tracing::debug!(?session, kind, cause, "session closed");

@@ -2,6 +2,8 @@
 
 mod accept;
 mod api;
+mod event_stream;
+mod extensions;
 mod guard;
 mod openapi;
 mod page;
@@ -51,7 +53,7 @@ pub struct Counters {
 
 /// A path and the methods that it takes, in the words of `Allow`. The router, `Allow`, OPTIONS and
 /// the OpenAPI document agree because all are made from this or tested against it.
-pub(crate) const ROUTES: [(&str, &str); 17] = [
+pub(crate) const ROUTES: [(&str, &str); 20] = [
     ("/", "GET, HEAD"),
     ("/style.css", "GET, HEAD"),
     ("/app.js", "GET, HEAD"),
@@ -60,6 +62,9 @@ pub(crate) const ROUTES: [(&str, &str); 17] = [
     ("/whip/{*stream}", "OPTIONS, GET, HEAD, POST"),
     ("/whep/{*stream}", "OPTIONS, GET, HEAD, POST"),
     ("/session/{id}", "OPTIONS, GET, HEAD, PATCH, DELETE"),
+    ("/session/{id}/sse", "OPTIONS, POST"),
+    ("/session/{id}/sse/{number}", "OPTIONS, GET, HEAD, DELETE"),
+    ("/session/{id}/layer", "OPTIONS, POST"),
     ("/v1/streams", "GET, HEAD"),
     ("/v1/streams/{*name}", "GET, HEAD"),
     ("/v1/sessions", "GET, HEAD"),
@@ -117,6 +122,16 @@ impl Site {
                 .delete(signalling::delete)
                 .get(signalling::session_look)
                 .options(signalling::session_options)
+                .layer(cors),
+            "/session/{id}/sse" => routing::post(extensions::open)
+                .options(extensions::open_options)
+                .layer(cors),
+            "/session/{id}/sse/{number}" => routing::get(extensions::read)
+                .delete(extensions::close)
+                .options(extensions::read_options)
+                .layer(cors),
+            "/session/{id}/layer" => routing::post(extensions::choose)
+                .options(extensions::choose_options)
                 .layer(cors),
             "/v1/streams" => routing::get(api::streams),
             "/v1/streams/{*name}" => routing::get(api::stream),

@@ -14,11 +14,24 @@ export const nameOk = (name) =>
 /** A refusal with what the server says about it. */
 export async function refusal(response) {
   let problem = {};
+  if (response.status === 406 && response.headers.get("Content-Type")?.startsWith("application/sdp")) {
+    // An offer of the server's own. We offered all that this browser has: it would not help.
+    endSession({ url: new URL(response.headers.get("Location"), response.url || location.href).href });
+    problem = {
+      detail: "this browser and the stream have no codec in common",
+      remedy: "watch it with another browser, or publish it with another codec (H.264 plays everywhere)",
+    };
+    return failure(response, problem);
+  }
   try {
     problem = await response.json();
   } catch {
     // Not from our server: the status has to do.
   }
+  return failure(response, problem);
+}
+
+function failure(response, problem) {
   const error = new Error(problem.detail || problem.title || `HTTP ${response.status}`);
   error.status = response.status;
   error.remedy = problem.remedy;

@@ -2,7 +2,7 @@
 
 use super::{
     Accept, Backend, Bframes, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat, Media,
-    Secret, Srt, StreamRule, Streams, Takeover, addresses,
+    Secret, Srt, StreamRule, Streams, Takeover, addresses, redirect,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -211,6 +211,15 @@ fn check_rule(rule: &StreamRule, at: &str) -> Result<(), Bad> {
         if let Some(token) = token {
             check_token(&key(name), token)?;
         }
+    }
+    if let Some(template) = &rule.redirect {
+        redirect::check(template).map_err(|what| {
+            bad(
+                &key("redirect"),
+                format!("{template:?} {what}"),
+                "write a URL such as \"https://other.example/{protocol}/{stream}\"".into(),
+            )
+        })?;
     }
     match rule.opus_bitrate_bps {
         Some(bps) => within(&key("opus_bitrate_bps"), bps.into(), OPUS_BPS),

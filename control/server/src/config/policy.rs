@@ -1,6 +1,6 @@
 //! Owns what holds for one stream, and who may publish and watch it.
 
-use super::{Accept, Bframes, Config, Latency, Secret, StreamRule, Takeover, pattern};
+use super::{Accept, Bframes, Config, Latency, Secret, StreamRule, Takeover, pattern, redirect};
 use crate::control::StreamName;
 
 /// What holds for one stream, when all rules are applied.
@@ -99,6 +99,26 @@ impl Config {
         } else {
             Err(Denied::Token)
         }
+    }
+
+    /// Where `name` is published (`protocol` is `whip`) or watched (`whep`), if not here.
+    #[must_use]
+    pub fn redirect(&self, protocol: &str, name: &StreamName) -> Option<String> {
+        let template = self.rule(name)?.redirect.as_deref()?;
+        Some(redirect::fill(template, protocol, name.as_str()))
+    }
+
+    /// The origins of all that is elsewhere, each once.
+    #[must_use]
+    pub fn redirect_origins(&self) -> Vec<&str> {
+        let templates = self
+            .stream
+            .iter()
+            .filter_map(|rule| rule.redirect.as_deref());
+        let mut origins: Vec<_> = templates.filter_map(redirect::origin).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        origins
     }
 
     fn rule(&self, name: &StreamName) -> Option<&StreamRule> {

@@ -63,7 +63,7 @@ fn the_example_of_a_stream_is_right_and_complete() {
     // Every optional key is there: none is None.
     let named = example.lines().filter(|line| line.contains(" = ")).count();
     assert_eq!(all.len(), named);
-    assert_eq!(all.len(), 8);
+    assert_eq!(all.len(), 9);
 }
 
 #[test]

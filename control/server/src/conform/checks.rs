@@ -1,11 +1,13 @@
 //! Owns the order of the checks, and what they share: the server, the session, the findings.
 
 mod endpoint;
+mod extensions;
 mod ice;
 mod posts;
 mod session;
 
 use super::client::{Client, Reply};
+use super::link::Link;
 use super::offer::Offer;
 use super::report::{Difference, Finding, Outcome};
 use super::rules::{self, Protocol, Rule};
@@ -38,6 +40,8 @@ pub enum Step {
     Offer,
     /// The session without its media.
     Session,
+    /// What the session can do beyond the standard.
+    Extensions,
     /// Patches to be refused.
     BadPatches,
     /// New candidates.
@@ -79,11 +83,13 @@ pub struct Session {
     pub answer: String,
     /// The newest entity-tag, as it came.
     pub etag: Option<String>,
+    /// What the Link fields of the answer say; an error is one that cannot be read.
+    pub links: Vec<Result<Link, String>>,
 }
 
 impl Step {
     /// All, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Preflight,
         Self::Look,
         Self::BadOffers,
@@ -91,6 +97,7 @@ impl Step {
         Self::Token,
         Self::Offer,
         Self::Session,
+        Self::Extensions,
         Self::BadPatches,
         Self::Trickle,
         Self::Restart,
@@ -110,6 +117,7 @@ impl Step {
             Self::Token => "tokens",
             Self::Offer => "an offer and its answer",
             Self::Session => "the session",
+            Self::Extensions => "event streams and layers",
             Self::BadPatches => "patches that must be refused",
             Self::Trickle => "trickle ICE",
             Self::Restart => "ICE restart",
@@ -130,6 +138,7 @@ impl Step {
             Self::Token => posts::token(bench).await,
             Self::Offer => posts::offer(bench).await,
             Self::Session => session::look(bench).await,
+            Self::Extensions => extensions::check(bench).await,
             Self::BadPatches => ice::bad_patches(bench).await,
             Self::Trickle => ice::trickle(bench).await,
             Self::Restart => ice::restart(bench).await,
@@ -232,6 +241,7 @@ impl Bench {
             offer,
             answer: reply.body.clone(),
             etag: reply.header(&hyper::header::ETAG),
+            links: reply.links(),
         })
     }
 

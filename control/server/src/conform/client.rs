@@ -1,14 +1,18 @@
 //! Owns the requests to the server under test, and the memory of what they have left behind there:
 //! sessions to delete, errors to judge.
 
+use super::link::{self, Link};
 use super::report::quoted;
 use super::url;
 use crate::media_type::{self, SDP};
 use axum::body::{self, Body};
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri, header};
 use hyper_util::rt::TokioIo;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -52,6 +56,7 @@ pub struct Ask<'a> {
     headers: HeaderMap,
     body: String,
     token: Option<String>,
+    listens: Option<Duration>,
 }
 
 /// An answer.
@@ -95,6 +100,7 @@ impl Client {
             headers: HeaderMap::new(),
             body: String::new(),
             token: self.token.clone(),
+            listens: None,
         }
     }
 
@@ -184,6 +190,12 @@ impl Ask<'_> {
         self
     }
 
+    /// Does not wait for the end of the answer: what has come of it after `limit` is enough.
+    pub fn listen(mut self, limit: Duration) -> Self {
+        self.listens = Some(limit);
+        self
+    }
+
     /// Sends it and follows redirects as RFC 9725 section 4.5 wants.
     ///
     /// # Errors
@@ -229,9 +241,11 @@ impl Ask<'_> {
                 .await
                 .map_err(|error| text(&error))?;
             let (parts, incoming) = response.into_parts();
-            let bytes = body::to_bytes(Body::new(incoming), BODY_BYTES_MAX)
-                .await
-                .map_err(|error| format!("{}, and its body broke off: {error}", parts.status))?;
+            let bytes = match self.listens {
+                Some(limit) => begun(incoming, limit).await,
+                None => whole(incoming).await,
+            }
+            .map_err(|error| format!("{}, and its body broke off: {error}", parts.status))?;
             Ok(Reply {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
@@ -309,6 +323,14 @@ impl Reply {
         media_type::of(&field)
     }
 
+    /// What its Link fields say; an error is one that cannot be read.
+    pub fn links(&self) -> Vec<Result<Link, String>> {
+        let fields = self.headers.get_all(header::LINK).iter();
+        fields
+            .flat_map(|field| link::parse(&String::from_utf8_lossy(field.as_bytes())))
+            .collect()
+    }
+
     /// Where Location leads, or why nowhere; `None` if there is none.
     pub fn location(&self) -> Option<Result<Uri, String>> {
         let text = self.header(&header::LOCATION)?;
@@ -329,6 +351,32 @@ impl Reply {
             Some(value) => format!("{name}: {}", quoted(&value)),
             None => format!("no {name}"),
         }
+    }
+}
+
+/// All of a body.
+async fn whole(body: Incoming) -> Result<Vec<u8>, String> {
+    let bytes = body::to_bytes(Body::new(body), BODY_BYTES_MAX).await;
+    bytes.map(Vec::from).map_err(|error| error.to_string())
+}
+
+/// What has come of a body within `limit`, or all of it.
+async fn begun(mut body: Incoming, limit: Duration) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let reading = async {
+        while bytes.len() < BODY_BYTES_MAX {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            match frame {
+                None => break,
+                Some(Err(error)) => return Err(error.to_string()),
+                Some(Ok(frame)) => bytes.extend(frame.into_data().unwrap_or_default()),
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(limit, reading).await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) | Err(_) => Ok(bytes),
     }
 }
 

@@ -123,6 +123,8 @@ const ALLOW: &str = "RFC 9110 section 15.5.6";
 const JSEP: &str = "RFC 9429 section 5.3.1";
 const ICE: &str = "RFC 8839 section 5.4";
 const REOFFERED: &str = "RFC 3264 section 6";
+const EVENTS: &str = "webrtc-http-egress-events section 4";
+const LAYERS: &str = "webrtc-http-egress-events section 5";
 
 rules! {
     OPTIONS_STATUS = must("options-status", "4.2", "4.3",
@@ -209,6 +211,28 @@ rules! {
         "a page of another origin may PATCH and DELETE the session (CORS preflight)");
     SESSION_ALLOW = must("session-allow", ALLOW, ALLOW,
         "405 on the session comes with Allow");
+    LINK_READABLE = must("link-readable", "", "RFC 8288 section 3",
+        "the Link fields of the answer can be read, and lead somewhere");
+    SSE_CREATED = must("sse-created", "", EVENTS,
+        "a list of events that are announced is answered with 201 and Location");
+    SSE_UNKNOWN = must("sse-unknown-event", "", EVENTS,
+        "a list with an event that is not announced is answered with 400");
+    SSE_STREAM = must("sse-stream", "", EVENTS,
+        "Location is an event stream: 200 and text/event-stream");
+    SSE_DATA = must("sse-data", "", EVENTS,
+        "each event has one line of data, which is JSON");
+    SSE_ACTIVE = should("sse-active", "", "webrtc-http-egress-events section 4.1",
+        "a stream that is on air is told of by the event active at the beginning");
+    SSE_CORS = should("sse-cors", "", "4.3",
+        "a page of another origin may make and read an event stream (CORS)");
+    SSE_ENDS = must("sse-ends", "", EVENTS,
+        "an event stream that was deleted is answered with 404");
+    LAYER_EVENTS = must("layer-events", "", LAYERS,
+        "who can be asked for layers also announces the event layers");
+    LAYER_AUTOMATIC = must("layer-automatic", "", LAYERS,
+        "a choice of no layer, which gives it back to the server, is answered with 200");
+    LAYER_UNKNOWN = should("layer-unknown", "", LAYERS,
+        "the choice of a layer that is not there is refused with 4xx");
     PATCH_CONTENT_TYPE = must("patch-content-type", "4.3.1", "4.4.1",
         "a PATCH of another content type is refused with 4xx, best 415 or 422");
     PATCH_MALFORMED = must("patch-malformed", "4.3.1", "4.4.1",

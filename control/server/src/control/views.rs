@@ -216,6 +216,8 @@ pub struct SessionView {
     /// The SRTP profile.
     #[schema(example = "AEAD_AES_128_GCM")]
     pub srtp_profile: Option<String>,
+    /// The video layer that the viewer has chosen, by its name; none: the server chooses.
+    pub layer: Option<String>,
 }
 
 /// Which sessions to show.

@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::clock;
-use crate::control::{Created, Page, Reply, Request, SessionPage, StreamName};
+use crate::control::{Page, Patch, Reply, Request, SessionPage, StreamName};
 use crate::problem::Problem;
 use session::{Cause, PatchBody, SignalError};
 
@@ -28,10 +28,13 @@ impl Driver {
             Request::Patch {
                 id,
                 if_match,
-                fragment,
+                patch,
                 reply,
             } => {
-                let body = PatchBody::TrickleIce(&fragment);
+                let body = match &patch {
+                    Patch::Fragment(fragment) => PatchBody::TrickleIce(fragment),
+                    Patch::Answer(answer) => PatchBody::Answer(answer),
+                };
                 let patched = self
                     .sessions
                     .patch(clock::now(), &id, if_match.as_deref(), body);
@@ -45,6 +48,10 @@ impl Driver {
                         .map_err(|e| problem(&e)),
                 );
             }
+            Request::OpenEvents(id, kinds, reply) => give(reply, self.open_events(&id, kinds)),
+            Request::ReadEvents(id, number, reply) => give(reply, self.read_events(&id, number)),
+            Request::CloseEvents(id, number, reply) => give(reply, self.close_events(&id, number)),
+            Request::ChooseLayer(id, wish, reply) => give(reply, self.choose_layer(&id, &wish)),
             Request::Streams(reply) => give(reply, Ok(self.stream_views())),
             Request::Stream(name, reply) => {
                 let view = self
@@ -71,17 +78,6 @@ impl Driver {
             Request::Metrics(reply) => give(reply, Ok(self.metrics_snapshot())),
             Request::Ready(reply) => give(reply, Ok(self.readiness())),
         }
-    }
-
-    fn whep_post(&mut self, name: &StreamName, offer: &str) -> Result<Created, Problem> {
-        let latency = self.config.borrow().stream_settings(name).latency;
-        let playout_delay = latency.playout_delay();
-        let created = self
-            .sessions
-            .whep_post(clock::now(), name.as_str(), offer, playout_delay);
-        let created = created.map_err(|e| problem(&e))?;
-        self.streams.count_session(name);
-        Ok(created.into())
     }
 
     fn session_page(&self, page: &Page) -> SessionPage {
@@ -123,7 +119,9 @@ pub(super) fn problem(error: &SignalError) -> Problem {
         404 => "There is no such stream or session",
         406 => "The offer and the stream have nothing in common",
         409 if error.name == "stream-taken" => "Somebody publishes this stream already",
+        409 if error.name == "answer-awaited" => "The session is not complete yet",
         409 => "The stream has no media yet",
+        415 => "The body is of another type than this session takes",
         412 => "The session has changed meanwhile",
         428 => "The request lacks a condition",
         503 => "No room for another session",
@@ -152,7 +150,7 @@ fn unknown_stream(name: &StreamName) -> Problem {
     )
 }
 
-fn unknown_session() -> Problem {
+pub(super) fn unknown_session() -> Problem {
     Problem::new(
         404,
         "session-unknown",

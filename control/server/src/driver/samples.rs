@@ -8,7 +8,7 @@ use session::srt::Counters as Srt;
 /// Name, help, value.
 type Line<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const OF_SESSIONS: [Line<Sessions>; 19] = [
+const OF_SESSIONS: [Line<Sessions>; 20] = [
     ("session_created", "Sessions created", |c| c.session_created),
     ("session_established", "Sessions that got keys", |c| {
         c.session_established
@@ -40,6 +40,9 @@ const OF_SESSIONS: [Line<Sessions>; 19] = [
         c.session_refused_full
     }),
     ("offer_refused", "Offers refused", |c| c.offer_refused),
+    ("counter_offered", "Counter-offers made", |c| {
+        c.counter_offered
+    }),
     ("ice_restarted", "ICE restarts", |c| c.ice_restarted),
     (
         "check_answered",

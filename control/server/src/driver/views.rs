@@ -65,7 +65,7 @@ impl Driver {
     }
 
     /// Viewers of a stream that workers serve now.
-    fn served(&self, stream: StreamId) -> u32 {
+    pub(super) fn served(&self, stream: StreamId) -> u32 {
         let of_core = |core| {
             self.region
                 .stream_stats(stream, core)
@@ -83,13 +83,7 @@ impl Driver {
         let intake = intake(&self.region, stream.id);
         StreamView {
             name: name.to_string(),
-            state: match &stream.active {
-                Some(_) if stream.described => StreamState::Live,
-                Some(_) => StreamState::Waiting,
-                // One that an earlier life of control has let in.
-                None if is_fed(clock::now(), &intake) => StreamState::Live,
-                None => StreamState::Offline,
-            },
+            state: state_of(clock::now(), stream, &intake),
             publisher: stream
                 .active
                 .as_ref()
@@ -167,6 +161,7 @@ impl Driver {
                 (_, None) => "connected".to_owned(),
             },
             srtp_profile: view.profile.map(|profile| profile_name(profile).to_owned()),
+            layer: self.layer_of(view),
         }
     }
 
@@ -276,6 +271,17 @@ impl Driver {
             ready: checks.iter().all(|check| check.ok),
             checks,
         }
+    }
+}
+
+/// Whether a stream can be watched, by who publishes it and what has been taken in of it.
+pub(super) fn state_of(now: Time, stream: &Stream, intake: &Intake) -> StreamState {
+    match &stream.active {
+        Some(_) if stream.described => StreamState::Live,
+        Some(_) => StreamState::Waiting,
+        // One that an earlier life of control has let in.
+        None if is_fed(now, intake) => StreamState::Live,
+        None => StreamState::Offline,
     }
 }
 

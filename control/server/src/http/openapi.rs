@@ -1,6 +1,6 @@
 //! Owns the description of the API, made from the handlers themselves.
 
-use super::{api, signalling, whep, whip};
+use super::{api, extensions, signalling, whep, whip};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -23,6 +23,13 @@ use utoipa::OpenApi;
         signalling::delete,
         signalling::session_look,
         signalling::session_options,
+        extensions::open,
+        extensions::open_options,
+        extensions::read,
+        extensions::close,
+        extensions::read_options,
+        extensions::choose,
+        extensions::choose_options,
         api::streams,
         api::stream,
         api::sessions,
@@ -35,7 +42,7 @@ use utoipa::OpenApi;
     ),
     tags(
         (name = "whip", description = "Publish: RFC 9725"),
-        (name = "whep", description = "Watch: RFC 9725 and draft-ietf-wish-whep-03"),
+        (name = "whep", description = "Watch: draft-ietf-wish-whep-03, and its extensions"),
         (name = "streams", description = "What is on air"),
         (name = "sessions", description = "Who publishes and who watches"),
         (name = "node", description = "This server"),

@@ -2,35 +2,25 @@
 //! they make (RFC 9725 section 4).
 
 use super::{Site, body_text, media_type};
-use crate::control::{BadName, Created, Patched, StreamName};
+use crate::control::{BadName, Created, Patch, Patched, StreamName};
 use crate::media_type::{FRAGMENT, SDP};
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// Longest id of a session that is worth asking the driver about.
 const ID_BYTES_MAX: usize = 64;
 
 pub(super) const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
-const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// The offer of a POST, if the rest of the request is as it should be.
+/// The offer of a POST, which may be empty, if the rest of the request is as it should be.
 pub(super) async fn offer(site: &Site, request: Request) -> Result<String, Problem> {
     content_must_be(&request, SDP)?;
     sdp_must_be_accepted(&request)?;
-    let offer = body_text(site, request).await?;
-    if offer.is_empty() {
-        return Err(Problem::new(
-            400,
-            "no-offer",
-            "The body is empty",
-            "this server answers offers and does not make them",
-            "send an SDP offer",
-        ));
-    }
-    Ok(offer)
+    body_text(site, request).await
 }
 
 /// What a POST is answered with when it has made a session.
@@ -41,14 +31,33 @@ pub(super) fn created(created: Created) -> Result<Response, Problem> {
     let mut response = (StatusCode::CREATED, created.answer).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
-    headers.insert(
-        header::LOCATION,
-        header_value(&format!("/session/{}", created.id))?,
-    );
-    headers.insert(header::ETAG, header_value(&created.etag)?);
+    locate(headers, &created.id, &created.etag)?;
     Ok(response)
+}
+
+/// Tells where a new session is.
+pub(super) fn locate(headers: &mut HeaderMap, id: &str, etag: &str) -> Result<(), Problem> {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::LOCATION, header_value(&format!("/session/{id}"))?);
+    headers.insert(header::ETAG, header_value(etag)?);
+    Ok(())
+}
+
+/// Where the streams of this name are, if not here: RFC 9725 section 4.5 and
+/// draft-ietf-wish-whep-03 section 4.6 want 307, so that what is posted here is posted there.
+pub(super) fn elsewhere(
+    site: &Site,
+    protocol: &str,
+    stream: &StreamName,
+) -> Result<Option<Response>, Problem> {
+    let Some(url) = site.config().redirect(protocol, stream) else {
+        return Ok(None);
+    };
+    let location = [(header::LOCATION, header_value(&url)?)];
+    Ok(Some(
+        (StatusCode::TEMPORARY_REDIRECT, location).into_response(),
+    ))
 }
 
 /// What an endpoint takes; also the preflight of browsers.
@@ -60,7 +69,8 @@ pub(super) fn endpoint_options() -> Response {
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
-/// Trickles candidates or restarts ICE.
+/// Trickles candidates, restarts ICE, or answers a counter-offer of WHEP, which is application/sdp
+/// and needs no If-Match.
 #[utoipa::path(
     patch, path = "/session/{id}", tag = "sessions",
     params(
@@ -73,8 +83,9 @@ pub(super) fn endpoint_options() -> Response {
         (status = 200, description = "ICE restarts: our fragment and a new ETag",
          body = String, content_type = "application/trickle-ice-sdpfrag"),
         (status = 204, description = "Taken note of"),
-        (status = 400, description = "Not a fragment", body = Problem),
+        (status = 400, description = "Not a fragment, or not an answer", body = Problem),
         (status = 404, description = "No such session", body = Problem),
+        (status = 409, description = "The answer to the counter-offer comes first", body = Problem),
         (status = 412, description = "Another ICE session than If-Match says", body = Problem),
         (status = 415, description = "Not a fragment by its type", body = Problem),
         (status = 422, description = "A fragment that cannot be served", body = Problem),
@@ -87,15 +98,26 @@ pub(super) async fn patch(
     request: Request,
 ) -> Result<Response, Problem> {
     let id = session_id(path)?;
-    content_must_be(&request, FRAGMENT)
-        .map_err(|problem| problem.header(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT)))?;
+    let takes = |problem: Problem| problem.header(ACCEPT_PATCH, HeaderValue::from_static(FRAGMENT));
+    let answers = content_must_be(&request, SDP).is_ok();
+    if !answers {
+        content_must_be(&request, FRAGMENT).map_err(takes)?;
+    }
     let if_match = match request.headers().get(header::IF_MATCH) {
         None => None,
         Some(value) => Some(value.to_str().map_err(|_| bad_if_match())?.to_string()),
     };
-    let fragment = body_text(&site, request).await?;
-    match site.control.patch(id, if_match, fragment).await? {
-        Patched::Trickled => Ok(StatusCode::NO_CONTENT.into_response()),
+    let body = body_text(&site, request).await?;
+    let patched = match answers {
+        true => site.control.patch(id, if_match, Patch::Answer(body)).await,
+        false => {
+            site.control
+                .patch(id, if_match, Patch::Fragment(body))
+                .await
+        }
+    };
+    match patched.map_err(takes)? {
+        Patched::Trickled | Patched::Answered => Ok(StatusCode::NO_CONTENT.into_response()),
         Patched::Restarted { fragment, etag } => {
             let etag = header_value(&etag)?;
             let headers = [
@@ -180,15 +202,18 @@ pub(super) fn session_id(path: Result<Path<String>, PathRejection>) -> Result<St
     path.ok()
         .map(|Path(id)| id)
         .filter(possible)
-        .ok_or_else(|| {
-            Problem::new(
-                404,
-                "session-unknown",
-                "There is no such session",
-                "no session has this id",
-                "it may have ended: open a new one by POST to /whip/STREAM or /whep/STREAM",
-            )
-        })
+        .ok_or_else(unknown_session)
+}
+
+/// Nothing is there.
+pub(super) fn unknown_session() -> Problem {
+    Problem::new(
+        404,
+        "session-unknown",
+        "There is no such session",
+        "no session has this id",
+        "it may have ended: open a new one by POST to /whip/STREAM or /whep/STREAM",
+    )
 }
 
 fn content_must_be(request: &Request, wanted: &str) -> Result<(), Problem> {
@@ -239,7 +264,7 @@ fn bad_if_match() -> Problem {
     )
 }
 
-fn header_value(text: &str) -> Result<HeaderValue, Problem> {
+pub(super) fn header_value(text: &str) -> Result<HeaderValue, Problem> {
     HeaderValue::from_str(text)
         .map_err(|_| Problem::unavailable("the answer has a part that no header can carry"))
 }

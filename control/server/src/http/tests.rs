@@ -1,15 +1,18 @@
 //! The routes against a driver that the test plays.
 
 mod api;
+mod extensions;
 mod sockets;
 
 use super::*;
 use crate::control::{
-    Created, MetricsSnapshot, NodeView, Patched, PublisherKind, PublisherView, Readiness, Request,
-    SessionPage, SessionState, SessionView, StreamState, StreamView,
+    CounterOffer, Created, Event, EventKind, EventKinds, LayerWish, MetricsSnapshot, NodeView,
+    Patch, Patched, Posted, PublisherKind, PublisherView, Readiness, Request, SessionPage,
+    SessionState, SessionView, StreamState, StreamView,
 };
 use axum::body::Body;
 use axum::http::{self, HeaderMap};
+use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 const OFFER: &str = "v=0\r\n";
@@ -54,6 +57,7 @@ fn session_view() -> SessionView {
         ice_state: "connected".into(),
         dtls_state: "connected".into(),
         srtp_profile: None,
+        layer: None,
     }
 }
 
@@ -84,7 +88,25 @@ fn whip_post(stream: &str, offer: &str) -> Result<Created, Problem> {
     }
 }
 
-fn whep_patch(if_match: Option<&str>, fragment: &str) -> Result<Patched, Problem> {
+/// The same; an empty offer gets another.
+fn watch(stream: &str, offer: &str) -> Result<Posted, Problem> {
+    if offer.is_empty() {
+        return Ok(Posted::Countered(CounterOffer {
+            id: ID.into(),
+            offer: "v=0 offer".into(),
+            etag: "\"tag\"".into(),
+            valid: Duration::from_secs(10),
+        }));
+    }
+    whep_post(stream, offer).map(Posted::Answered)
+}
+
+fn whep_patch(if_match: Option<&str>, patch: &Patch) -> Result<Patched, Problem> {
+    let fragment = match patch {
+        Patch::Answer(answer) if answer == "v=0 answer" => return Ok(Patched::Answered),
+        Patch::Answer(_) => return Err(problem(415, "answer-not-awaited")),
+        Patch::Fragment(fragment) => fragment,
+    };
     match if_match {
         None => Err(problem(428, "if-match-missing")),
         Some("\"tag\"") => Ok(Patched::Trickled),
@@ -119,17 +141,16 @@ fn answer(request: Request) {
             stream,
             offer,
             reply,
-            ..
         } => {
-            let _ = reply.send(whep_post(stream.as_str(), &offer));
+            let _ = reply.send(watch(stream.as_str(), &offer));
         }
         Request::Patch {
             id,
             if_match,
-            fragment,
+            patch,
             reply,
         } => {
-            let patched = whep_patch(if_match.as_deref(), &fragment);
+            let patched = whep_patch(if_match.as_deref(), &patch);
             let _ = reply.send(known(&id, ()).and(patched));
         }
         Request::Delete { id, reply } | Request::CloseSession(id, reply) => {
@@ -171,6 +192,41 @@ fn answer(request: Request) {
         Request::Ready(reply) => {
             let _ = reply.send(Ok(Readiness::default()));
         }
+        Request::OpenEvents(..)
+        | Request::ReadEvents(..)
+        | Request::CloseEvents(..)
+        | Request::ChooseLayer(..) => answer_extension(request),
+    }
+}
+
+fn answer_extension(request: Request) {
+    match request {
+        Request::OpenEvents(id, kinds, reply) => {
+            let _ = reply.send(known(&id, if kinds == EventKinds::all() { 1 } else { 2 }));
+        }
+        Request::ReadEvents(id, number, reply) => {
+            let (sender, events) = mpsc::channel(4);
+            for data in ["{\"viewercount\":1}", "{\"viewercount\":2}"] {
+                let (kind, data) = (EventKind::ViewerCount, data.into());
+                sender.try_send(Event { kind, data }).unwrap();
+            }
+            let is_there = (number == 1).then_some(events);
+            let events = is_there.ok_or_else(|| problem(404, "event-stream-unknown"));
+            let _ = reply.send(known(&id, ()).and(events));
+        }
+        Request::CloseEvents(id, number, reply) => {
+            let is_there = (number == 1).then_some(());
+            let closed = is_there.ok_or_else(|| problem(404, "event-stream-unknown"));
+            let _ = reply.send(known(&id, ()).and(closed));
+        }
+        Request::ChooseLayer(id, wish, reply) => {
+            let is_there = wish == LayerWish::default() || wish.encoding_id.as_deref() == Some("h");
+            let chosen = is_there
+                .then_some(())
+                .ok_or_else(|| problem(404, "layer-unknown"));
+            let _ = reply.send(known(&id, ()).and(chosen));
+        }
+        other => panic!("{other:?}"),
     }
 }
 
@@ -289,7 +345,13 @@ async fn every_refusal_has_its_status_and_a_remedy() {
         ("POST /whep/idle", &[SDP], OFFER, 409, "no-media-yet"),
         ("POST /whep/full", &[SDP], OFFER, 503, "full"),
         ("POST /whep/demo", &[SDP], "v=1", 422, "offer-unusable"),
-        ("POST /whep/demo", &[SDP], "", 400, "no-offer"),
+        (
+            "POST /whip/demo",
+            &[SDP, ("host", "localhost")],
+            "",
+            400,
+            "no-offer",
+        ),
         ("POST /whep/demo", &[], OFFER, 415, "wrong-content-type"),
         (
             "POST /whep/demo",

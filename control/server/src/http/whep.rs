@@ -1,16 +1,21 @@
 //! Owns the endpoint of WHEP: RFC 9725 as draft-ietf-wish-whep-03 turns it round.
 
-use super::signalling::{self, ACCEPT_POST, stream_name};
-use super::{Site, guard};
-use crate::control::StreamName;
+use super::signalling::{self, ACCEPT_PATCH, ACCEPT_POST, stream_name};
+use super::{Site, extensions, guard};
+use crate::control::{CounterOffer, Posted, StreamName};
 use crate::media_type::SDP;
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use std::time::SystemTime;
 
-/// Opens a session: offer in, answer out.
+/// What completes a session of a counter-offer, and what changes it later.
+const PATCHES: &str = "application/sdp, application/trickle-ice-sdpfrag";
+
+/// Opens a session: offer in, answer out; or an offer of ours, if theirs cannot be answered or is
+/// empty.
 #[utoipa::path(
     post, path = "/whep/{stream}", tag = "whep",
     params(("stream" = String, Path, description = "Name of the stream, with its slashes")),
@@ -18,10 +23,13 @@ use axum::response::{IntoResponse, Response};
     responses(
         (status = 201, description = "The answer; Location is the session, ETag that of ICE",
          body = String, content_type = "application/sdp"),
+        (status = 307, description = "Watch it there: see Location"),
         (status = 400, description = "Not an offer", body = Problem),
         (status = 401, description = "A token is needed", body = Problem),
         (status = 404, description = "No such stream", body = Problem),
-        (status = 406, description = "Nothing in common, or no SDP accepted", body = Problem),
+        (status = 406, description = "A counter-offer: nothing is in common with the offer, or it \
+            is empty. PATCH the session with the answer before the time that valid-until in the \
+            Content-Type says", body = String, content_type = "application/sdp"),
         (status = 409, description = "No media yet: see Retry-After", body = Problem),
         (status = 413, description = "Too long", body = Problem),
         (status = 415, description = "Not application/sdp", body = Problem),
@@ -35,9 +43,34 @@ pub(super) async fn post(
     request: Request,
 ) -> Result<Response, Problem> {
     let stream = stream_name(path)?;
+    if let Some(there) = signalling::elsewhere(&site, "whep", &stream)? {
+        return Ok(there);
+    }
     may_play(&site, &stream, request.headers())?;
     let offer = signalling::offer(&site, request).await?;
-    signalling::created(site.control.whep_post(stream, offer).await?)
+    match site.control.whep_post(stream, offer).await? {
+        Posted::Answered(created) => {
+            let id = created.id.clone();
+            let mut response = signalling::created(created)?;
+            extensions::announce(response.headers_mut(), &id)?;
+            Ok(response)
+        }
+        Posted::Countered(counter) => countered(counter),
+    }
+}
+
+/// What a POST is answered with that has made a session by an offer of ours
+/// (draft-ietf-wish-whep-03 section 4.2.2).
+fn countered(counter: CounterOffer) -> Result<Response, Problem> {
+    let until = httpdate::fmt_http_date(SystemTime::now() + counter.valid);
+    let kind = format!("{SDP}; valid-until=\"{until}\"");
+    let mut response = (StatusCode::NOT_ACCEPTABLE, counter.offer).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, signalling::header_value(&kind)?);
+    headers.insert(ACCEPT_PATCH, HeaderValue::from_static(PATCHES));
+    signalling::locate(headers, &counter.id, &counter.etag)?;
+    extensions::announce(headers, &counter.id)?;
+    Ok(response)
 }
 
 /// Tells whether there is such an endpoint.
@@ -54,6 +87,9 @@ pub(super) async fn look(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let stream = stream_name(path)?;
+    if let Some(there) = signalling::elsewhere(&site, "whep", &stream)? {
+        return Ok(there);
+    }
     site.control.stream(stream).await?;
     Ok(([(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)], ()).into_response())
 }

@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Response};
     responses(
         (status = 201, description = "The answer; Location is the session, ETag that of ICE",
          body = String, content_type = "application/sdp"),
+        (status = 307, description = "Publish it there: see Location"),
         (status = 400, description = "Not an offer", body = Problem),
         (status = 401, description = "A token is needed", body = Problem),
         (status = 404, description = "Not a name that may be published here", body = Problem),
@@ -38,9 +39,15 @@ pub(super) async fn post(
     request: Request,
 ) -> Result<Response, Problem> {
     let stream = stream_name(path)?;
+    if let Some(there) = signalling::elsewhere(&site, "whip", &stream)? {
+        return Ok(there);
+    }
     let remote = remote.map(|Extension(remote)| remote);
     may_publish(&site, &stream, request.headers(), remote)?;
     let offer = signalling::offer(&site, request).await?;
+    if offer.is_empty() {
+        return Err(no_offer());
+    }
     signalling::created(site.control.whip_post(stream, offer).await?)
 }
 
@@ -53,8 +60,14 @@ pub(super) async fn post(
         (status = 400, description = "Not a name of a stream", body = Problem),
     )
 )]
-pub(super) async fn look(path: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
-    stream_name(path)?;
+pub(super) async fn look(
+    State(site): State<Site>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let stream = stream_name(path)?;
+    if let Some(there) = signalling::elsewhere(&site, "whip", &stream)? {
+        return Ok(there);
+    }
     Ok(([(header::CONTENT_TYPE, SDP), (ACCEPT_POST, SDP)], ()).into_response())
 }
 
@@ -66,6 +79,16 @@ pub(super) async fn look(path: Result<Path<String>, PathRejection>) -> Result<Re
 )]
 pub(super) async fn options() -> Response {
     signalling::endpoint_options()
+}
+
+fn no_offer() -> Problem {
+    Problem::new(
+        400,
+        "no-offer",
+        "The body is empty",
+        "this server answers the offers of publishers and makes none",
+        "send an SDP offer",
+    )
 }
 
 fn may_publish(

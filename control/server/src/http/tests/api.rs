@@ -8,7 +8,8 @@ async fn every_route_names_its_methods() {
         let path = path
             .replace("{*stream}", "demo")
             .replace("{*name}", "demo")
-            .replace("{id}", ID);
+            .replace("{id}", ID)
+            .replace("{number}", "1");
         for method in [
             "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
         ] {
