@@ -337,6 +337,7 @@ fn newcomer(kind: PublisherKind) -> Active {
         remote: None,
         since: clock::now(),
         progress: Progress::default(),
+        encodings: Vec::new(),
         taken_before: Intake::default(),
         measured: None,
         srt: None,

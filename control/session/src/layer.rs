@@ -4,26 +4,9 @@ use crate::refusal::SignalError;
 use crate::session::Kind;
 use crate::sessions::Sessions;
 use crate::signalling::unknown_session;
-
-/// What a viewer may be sent of the video of a stream that has layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// This lane; `None`: the best that its path carries.
-    pub lane: Option<u8>,
-    /// No spatial layer above this one within the lane; 255: all.
-    pub spatial_max: u8,
-    /// No temporal layer above this one; 255: all.
-    pub temporal_max: u8,
-}
-
-impl Pin {
-    /// The best that the path carries.
-    pub const NONE: Self = Self {
-        lane: None,
-        spatial_max: u8::MAX,
-        temporal_max: u8::MAX,
-    };
-}
+use link::command::{Command, Pin};
+use link::ids::StreamId;
+use link::lanes::LAYERS;
 
 impl Sessions {
     /// Lets a viewer have these layers, from now on and on whichever worker.
@@ -34,7 +17,28 @@ impl Sessions {
         let index = self.table.by_id(id).ok_or_else(unknown_session)?;
         let session = self.table.get_mut(index);
         let session = session.filter(|session| session.kind() == Kind::Viewer);
-        session.ok_or_else(unknown_session)?.pin = pin;
+        let session = session.ok_or_else(unknown_session)?;
+        session.pin = pin;
+        let core = session.placed.as_ref().map(|placed| placed.core);
+        let viewer = session.viewer;
+        if let Some(core) = core {
+            self.command(core, Command::ChooseLayer(viewer, pin));
+        }
         Ok(())
+    }
+
+    /// The encodings of a stream's video by lane, with their names, if its publisher sends several.
+    #[must_use]
+    pub fn encodings(&self, stream: StreamId) -> Vec<(usize, String)> {
+        let publishing = self
+            .publisher_of(stream)
+            .and_then(|session| session.publishing.as_ref());
+        let lanes = publishing.map_or(&[][..], |publishing| &publishing.lanes);
+        let named = LAYERS.into_iter().filter_map(|lane| {
+            let rid = lanes.get(lane)?.rid;
+            let name = String::from_utf8_lossy(rid.name()).into_owned();
+            (!rid.is_empty()).then_some((lane, name))
+        });
+        named.collect()
     }
 }

@@ -34,7 +34,7 @@ pub use config::{Config, ConfigError};
 pub use counter::CounterOffer;
 pub use description::{AudioCodec, StreamDescription, VideoCodec};
 pub use dtls::{EngineKind, Failure};
-pub use layer::Pin;
+pub use link::command::Pin;
 pub use output::{Cause, Counters, Output};
 pub use refusal::SignalError;
 pub use session::{Kind, SessionId};

@@ -5,8 +5,7 @@ use crate::description::StreamDescription;
 use crate::dtls::fingerprint::Fingerprint;
 use crate::dtls::{Dtls, EngineKind};
 use crate::ice::Ice;
-use crate::layer::Pin;
-use link::command::{AddPublisher, AddViewer, Command, TRACKS_MAX, TrackIn, TrackOut};
+use link::command::{AddPublisher, AddViewer, Command, Pin, TRACKS_MAX, TrackIn, TrackOut};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::SrtpKeys;
 use link::lanes::LANES_MAX;
@@ -182,7 +181,12 @@ impl Session {
             });
             (placed.core, add)
         });
-        [add, restart, publish].into_iter().flatten()
+        let chosen = self.placed.as_ref().filter(|_| self.pin != Pin::NONE);
+        let choice = chosen.map(|placed| {
+            let choice = Command::ChooseLayer(self.viewer, self.pin);
+            (placed.core, choice)
+        });
+        [add, restart, publish, choice].into_iter().flatten()
     }
 
     /// Everything is to be sent again by a worker that has forgotten it: from the leases on, so

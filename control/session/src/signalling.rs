@@ -4,7 +4,6 @@
 use crate::config::Config;
 use crate::dtls::Dtls;
 use crate::ice::Ice;
-use crate::layer::Pin;
 use crate::output::Cause;
 use crate::refusal::SignalError;
 use crate::sdp::fragment::{self, Fragment};
@@ -13,7 +12,7 @@ use crate::sdp::terms::Terms;
 use crate::sdp::text::Local;
 use crate::session::{Publishing, Session, SessionId};
 use crate::sessions::Sessions;
-use link::command::{Command, TRACKS_MAX, TrackOut};
+use link::command::{Command, Pin, TRACKS_MAX, TrackOut};
 use link::ids::{StreamId, ViewerId};
 use wire::time::Time;
 

@@ -2,10 +2,9 @@
 
 use crate::description::StreamDescription;
 use crate::dtls::EngineKind;
-use crate::layer::Pin;
 use crate::session::{Kind, Session, SessionId};
 use crate::sessions::Sessions;
-use link::command::VIDEO;
+use link::command::{Pin, VIDEO};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::Profile;
 use wire::peer::Peer;

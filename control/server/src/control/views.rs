@@ -103,6 +103,24 @@ pub struct VideoView {
     pub bitrate_bps: Option<u64>,
     /// Time between the last two keyframes.
     pub gop_ms: Option<u32>,
+    /// The encodings that the publisher sends, the lowest first; none if there is one.
+    pub layers: Vec<LayerInfo>,
+}
+
+/// One of several encodings of a video track.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LayerInfo {
+    /// The publisher's name for it.
+    #[schema(example = "h")]
+    pub id: String,
+    /// It comes in now.
+    pub live: bool,
+    /// Width in pixels, where the packets tell.
+    pub width: Option<u32>,
+    /// Height in pixels, where the packets tell.
+    pub height: Option<u32>,
+    /// Bits a second, over the last second.
+    pub bitrate_bps: u64,
 }
 
 /// An audio track.
@@ -218,6 +236,11 @@ pub struct SessionView {
     pub srtp_profile: Option<String>,
     /// The video layer that the viewer has chosen, by its name; none: the server chooses.
     pub layer: Option<String>,
+    /// The video layer that it is sent, by its name; none: the stream has one.
+    pub layer_sent: Option<String>,
+    /// What its path is thought to carry, in bits a second; none: the stream has one layer, and
+    /// nobody needs to know.
+    pub estimate_bps: Option<u64>,
 }
 
 /// Which sessions to show.

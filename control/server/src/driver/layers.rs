@@ -2,7 +2,7 @@
 
 use super::source::video;
 use super::stream::Stream;
-use crate::control::LayerWish;
+use crate::control::{LayerInfo, LayerWish};
 use crate::problem::Problem;
 use link::command::VIDEO;
 use serde::Serialize;
@@ -30,6 +30,10 @@ pub(super) struct LayerView {
 
 /// The layers of a stream's video, the lowest first; none if it has no video.
 pub(super) fn layers_of(stream: &Stream, is_live: bool) -> Vec<LayerView> {
+    let layers = encodings_of(stream, is_live);
+    if !layers.is_empty() {
+        return layers;
+    }
     let progress = stream.active.as_ref().map(|active| active.progress);
     let only = video(stream, &progress.unwrap_or_default()).map(|video| LayerView {
         encoding_id: ONLY.to_owned(),
@@ -40,6 +44,39 @@ pub(super) fn layers_of(stream: &Stream, is_live: bool) -> Vec<LayerView> {
         height: video.height,
     });
     only.into_iter().collect()
+}
+
+/// The encodings of a publisher that sends several, the lowest first.
+pub(super) fn encodings_of(stream: &Stream, is_live: bool) -> Vec<LayerView> {
+    let encodings = stream.active.as_ref().map(|active| &active.encodings[..]);
+    let known = |pixels: u16| (pixels > 0).then_some(u32::from(pixels));
+    let layers = encodings.unwrap_or_default().iter().map(|one| LayerView {
+        encoding_id: one.name.clone(),
+        lane: u8::try_from(one.lane).unwrap_or(0),
+        bitrate_bps: one.bitrate_bps,
+        is_live: is_live && one.bitrate_bps > 0,
+        width: known(one.size.0),
+        height: known(one.size.1),
+    });
+    let mut layers: Vec<_> = layers.collect();
+    // Those that are off keep the order in which they were offered.
+    layers.sort_by_key(|layer| match layer.is_live {
+        true => layer.bitrate_bps,
+        false => u64::MAX,
+    });
+    layers
+}
+
+impl From<LayerView> for LayerInfo {
+    fn from(layer: LayerView) -> Self {
+        Self {
+            id: layer.encoding_id,
+            live: layer.is_live,
+            width: layer.width,
+            height: layer.height,
+            bitrate_bps: layer.bitrate_bps,
+        }
+    }
 }
 
 /// What the event `layers` says of them, for a viewer whose video is in this section.

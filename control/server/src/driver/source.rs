@@ -1,9 +1,10 @@
 //! Owns what is shown of where a stream comes from: its publisher and its tracks.
 
 use super::Driver;
+use super::layers::encodings_of;
 use super::stream::{Active, Stream};
 use crate::clock;
-use crate::control::{AudioView, PublisherView, VideoView};
+use crate::control::{AudioView, LayerInfo, PublisherView, VideoView};
 use crate::publisher::Progress;
 use link::command::{AUDIO, VIDEO};
 use link::lanes::LANES_MAX;
@@ -52,6 +53,7 @@ pub(super) fn video(stream: &Stream, progress: &Progress) -> Option<VideoView> {
             fps: fps(video.frames_per_1000_s, progress.fps),
             bitrate_bps: Some(progress.bitrate_bps[VIDEO]),
             gop_ms: (progress.gop_ms > 0).then_some(progress.gop_ms),
+            layers: Vec::new(),
         })
     };
     negotiated_video(stream, progress).or_else(found)
@@ -100,6 +102,10 @@ fn negotiated_video(stream: &Stream, progress: &Progress) -> Option<VideoView> {
         fps: fps(None, progress.fps),
         bitrate_bps: Some(progress.bitrate_bps[VIDEO]),
         gop_ms: None,
+        layers: encodings_of(stream, true)
+            .into_iter()
+            .map(LayerInfo::from)
+            .collect(),
     })
 }
 

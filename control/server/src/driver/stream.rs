@@ -36,6 +36,8 @@ pub struct Active {
     /// What has gone into the log. Of a WebRTC publisher only what is measured over the last
     /// second: the rest is counted by its worker.
     pub progress: Progress,
+    /// The encodings of its video, if it sends several.
+    pub encodings: Vec<Encoding>,
     /// What workers had taken in of the stream before it came.
     pub taken_before: Intake,
     /// What its worker had taken in when that was measured.
@@ -44,6 +46,20 @@ pub struct Active {
     pub srt: Option<SrtStats>,
     /// The latency that both ends agreed on.
     pub latency: Option<Span>,
+}
+
+/// One of several encodings of a publisher's video, as it was measured last.
+pub struct Encoding {
+    /// Where it is in the log.
+    pub lane: usize,
+    /// The publisher's name for it (RFC 8852).
+    pub name: String,
+    /// Bits a second; 0: it does not come in.
+    pub bitrate_bps: u64,
+    /// Frames a second.
+    pub fps: f64,
+    /// Width and height in pixels; 0: not known.
+    pub size: (u16, u16),
 }
 
 /// One stream.

@@ -162,6 +162,8 @@ impl Driver {
             },
             srtp_profile: view.profile.map(|profile| profile_name(profile).to_owned()),
             layer: self.layer_of(view),
+            layer_sent: self.layer_in(view.stream, counters.lane),
+            estimate_bps: (counters.estimate_bps > 0).then_some(counters.estimate_bps),
         }
     }
 

@@ -102,6 +102,15 @@ impl Driver {
         Some(chosen.encoding_id)
     }
 
+    /// The name of the layer in this lane, if the stream has several.
+    pub(super) fn layer_in(&self, stream: StreamId, lane: u32) -> Option<String> {
+        let mut streams = self.streams.iter().map(|(_, stream)| stream);
+        let active = streams.find(|one| one.id == stream)?.active.as_ref()?;
+        let mut encodings = active.encodings.iter();
+        let found = encodings.find(|one| u32::try_from(one.lane) == Ok(lane))?;
+        Some(found.name.clone())
+    }
+
     /// A viewer's session is over: its event stream ends, with the advice to open another session if
     /// it was not the viewer who wanted it to end.
     pub(super) fn end_events(&mut self, stream: StreamId, session: &SessionId, cause: Cause) {

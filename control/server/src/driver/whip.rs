@@ -6,7 +6,7 @@
 
 use super::Driver;
 use super::describe;
-use super::stream::Active;
+use super::stream::{Active, Encoding};
 use super::streams::{InTheWay, Refusal, Streams, in_the_way};
 use crate::clock;
 use crate::config::Config;
@@ -85,8 +85,17 @@ impl Streams {
         // One that came by WebRTC as well has been closed by the newcomer already.
         in_the_way.session = None;
         let created = published.created;
+        let named = sessions.encodings(stream.id).into_iter();
+        let encodings = named.map(|(lane, name)| Encoding {
+            lane,
+            name,
+            bitrate_bps: 0,
+            fps: 0.0,
+            size: (0, 0),
+        });
         stream.start(Active {
             epoch,
+            encodings: encodings.collect(),
             session: Some(created.id.clone()),
             taken_before: intake(&region, stream.id),
             ..super::newcomer(PublisherKind::Whip)
@@ -207,6 +216,13 @@ fn rates(active: &mut Active, span: Span, before: Intake, now: Intake) {
             .max(frames);
     }
     progress.fps = frames as f64 * 1e9 / ns as f64;
+    for one in &mut active.encodings {
+        let bits = now.bytes[one.lane].saturating_sub(before.bytes[one.lane]) * 8;
+        let frames = now.frames[one.lane].saturating_sub(before.frames[one.lane]);
+        one.bitrate_bps = bits.saturating_mul(1_000_000_000) / ns;
+        one.fps = frames as f64 * 1e9 / ns as f64;
+        one.size = now.sizes[one.lane];
+    }
 }
 
 fn refused(name: &StreamName, refusal: Refusal) -> Problem {

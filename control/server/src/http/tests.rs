@@ -40,6 +40,8 @@ fn stream_view(name: &str) -> StreamView {
 
 fn session_view() -> SessionView {
     SessionView {
+        layer_sent: None,
+        estimate_bps: None,
         id: ID.into(),
         state: SessionState::Connected,
         kind: "viewer".into(),

@@ -11,7 +11,7 @@ use crate::{
     AudioCodec, Cause, CounterOffer, Created, PatchBody, Patched, Pin, SignalError,
     StreamDescription, VideoCodec,
 };
-use link::command::{AUDIO, VIDEO};
+use link::command::{AUDIO, Command, VIDEO};
 use link::ids::StreamId;
 use wire::rtp_ext::PlayoutDelay;
 use wire::time::{Span, Time};
@@ -264,8 +264,16 @@ fn a_viewer_may_choose_layers_and_a_publisher_may_not() {
         lane: Some(2),
         ..Pin::NONE
     };
+    world.drain();
+    world.take_commands();
     world.sessions.choose_layer(&id, pin).unwrap();
     assert_eq!(world.sessions.session_view(&id).unwrap().pin, pin);
+    world.drain();
+    let told = world.take_commands();
+    let [(_, Command::ChooseLayer(_, chosen))] = &told[..] else {
+        panic!("{} commands", told.len());
+    };
+    assert_eq!(*chosen, pin);
     let publisher = world.live_publisher();
     let id = world.viewers[publisher].id();
     assert_eq!(
