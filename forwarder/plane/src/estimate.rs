@@ -12,6 +12,7 @@
 //! Floats: rates are multiplied by shares and slopes, and nobody adds them up exactly.
 
 mod choice;
+mod clock;
 mod control;
 mod delay;
 mod fallback;
@@ -22,8 +23,10 @@ mod sent;
 mod trend;
 
 use wire::rtcp_feedback::TransportCc;
+use wire::seq::diff16;
 use wire::time::{Span, Time};
 
+use clock::Clock;
 use delay::Delay;
 use fallback::Fallback;
 use loss::Loss;
@@ -50,13 +53,6 @@ const STATUSES_PER_PACKET: u16 = 4;
 
 /// What a message costs besides its statuses.
 const MESSAGE_STATUSES: u16 = 16;
-
-/// A tick of arrival times, and ticks of the reference time's unit.
-const TICK_US: i64 = 250;
-const REFERENCE_TICKS: i64 = 256;
-
-/// Extended reference times are taken back to their 24 bits here: far from any overflow.
-const REFERENCE_MAX: i64 = 1 << 50;
 
 /// Delays that differ by more from one packet to the next are another clock.
 const JUMP_US: i64 = 3_000_000;
@@ -120,6 +116,8 @@ pub struct Estimator {
     /// Where the path was full, and when.
     ceiling: f64,
     ceiling_at: Time,
+    /// What arrived when a queue was first seen to stand.
+    standing_bps: f64,
     /// When so much was last carried, or a probe was.
     proved_at: Time,
     controlled_at: Time,
@@ -131,6 +129,8 @@ pub struct Estimator {
     unanswered_since: Option<Time>,
     rtt: Span,
     statuses_left: u16,
+    /// The number after those of the last message.
+    next_told: u16,
 }
 
 impl Estimator {
@@ -151,6 +151,7 @@ impl Estimator {
             peak: 0.0,
             ceiling: BPS_MAX_F,
             ceiling_at: now,
+            standing_bps: 0.0,
             proved_at: now,
             controlled_at: now,
             lowered_at: None,
@@ -160,6 +161,7 @@ impl Estimator {
             unanswered_since: None,
             rtt: Span::ZERO,
             statuses_left: STATUSES_MAX,
+            next_told: 0,
         }
     }
 
@@ -188,32 +190,37 @@ impl Estimator {
         };
         self.statuses_left = left;
         let clock = self.clock.after(message.reference);
-        let mut newest_us = None;
-        let mut has_news = false;
+        // Messages follow each other without a gap, unless one was lost.
+        if diff16(message.base_sequence, self.next_told) > 0 {
+            self.delay.forget_busy();
+        }
+        let mut told_us = None;
+        let mut arrived_us = None;
         for packet in message.packets() {
             let has_arrived = packet.arrival.is_some();
             let Some(told) = self.sent.tell(now, packet.sequence, has_arrived) else {
                 continue;
             };
-            has_news = true;
-            let at_us = packet.arrival.map(|ticks| (clock.ticks + ticks) * TICK_US);
+            told_us = told_us.max(Some(told.sent_us));
+            let at_us = packet.arrival.map(|ticks| clock.micros(ticks));
             if at_us.is_some() {
-                newest_us = newest_us.max(Some(told.sent_us));
+                arrived_us = arrived_us.max(Some(told.sent_us));
             }
             self.on_told(&told, at_us);
         }
         // A message that was seen before tells nothing, not even that the path lives.
-        if !has_news {
+        if told_us.is_none() {
             return;
         }
         self.clock = clock;
-        if let Some(sent_us) = newest_us {
+        self.next_told = message.base_sequence.wrapping_add(message.count);
+        if let Some(sent_us) = arrived_us {
             self.on_round_trip(micros(now) - sent_us);
         }
         (self.transport_at, self.has_transport) = (now, true);
         self.unanswered_since = None;
         self.judge_losses(now);
-        self.control(now);
+        self.control(now, told_us);
     }
 
     /// A receiver's own estimate in bits per second. It is the estimate of a viewer without
@@ -340,9 +347,9 @@ impl Estimator {
         // What a probe loses is its own doing.
         if told.cluster == 0 {
             match told.news {
-                News::Arrived => self.loss.on_arrived(),
+                News::Arrived => self.loss.on_arrived(told.bytes),
                 News::Recovered => self.loss.on_recovered(),
-                News::Missed => self.loss.on_missed(),
+                News::Missed => self.loss.on_missed(told.bytes),
             }
         }
         if told.news != News::Recovered {
@@ -359,7 +366,7 @@ impl Estimator {
             self.delivered = Meter::new();
         }
         self.delivered.add(at_us, told.bytes);
-        self.delay.on_arrival(told.sent_us, at_us);
+        self.delay.on_arrival(told.sent_us, at_us, told.bytes);
     }
 
     fn on_round_trip(&mut self, us: i64) {
@@ -369,38 +376,6 @@ impl Estimator {
         } else {
             Span((self.rtt.0 * 7 + sample.0) / 8)
         };
-    }
-}
-
-/// The receiver's clock.
-#[derive(Clone, Copy, Default)]
-struct Clock {
-    /// Of the last message, 24 bits; `None`: there was none.
-    reference: Option<u32>,
-    /// The same, extended, in ticks.
-    ticks: i64,
-    /// Arrival less send of the last packet.
-    delay_us: Option<i64>,
-}
-
-impl Clock {
-    /// The clock at a message with this reference time; messages may come out of order.
-    fn after(self, reference: u32) -> Self {
-        let step = self.reference.map_or(0, |last| {
-            // 24 bits, with their sign.
-            i64::from((reference.wrapping_sub(last) << 8).cast_signed() >> 8)
-        });
-        let ticks = self.ticks + step * REFERENCE_TICKS;
-        let ticks = if self.reference.is_none() || ticks.abs() > REFERENCE_MAX {
-            i64::from(reference) * REFERENCE_TICKS
-        } else {
-            ticks
-        };
-        Self {
-            reference: Some(reference),
-            ticks,
-            delay_us: self.delay_us,
-        }
     }
 }
 

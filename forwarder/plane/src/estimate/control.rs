@@ -47,19 +47,22 @@ const FRESH: Span = Span::secs(1);
 /// Probes of a full path measure its rate from a few packets: so much of it is believed.
 const FULL_SHARE: f64 = 0.9;
 
-/// A rate is what losses are of if it is at least this share of the estimate; a lower one was
-/// chosen by whoever sends.
-const LOADED: f64 = 0.6;
+/// What is tried without a probe exceeds what is wanted, as layers' rates are never quite still.
+const TRIAL_HEADROOM: f64 = 1.05;
+
+/// While a queue stands, the rate is lowered again until less than this share of it is sent.
+const STANDING_SHARE: f64 = 0.85;
 
 impl Estimator {
-    /// After each piece of feedback that told anything new.
-    pub(super) fn control(&mut self, now: Time) {
+    /// After each piece of feedback that told anything new, of packets up to the one sent at
+    /// `told_us`.
+    pub(super) fn control(&mut self, now: Time, told_us: Option<i64>) {
         let span_s = seconds(now.since(self.controlled_at).0.min(1_000_000_000));
         self.controlled_at = now;
         self.peak *= 1.0 - PEAK_FADES * span_s;
         let delivered = self.delivered.bps();
         self.peak = self.peak.max(delivered.unwrap_or_default());
-        if let Some(outcome) = self.probing.outcome(now) {
+        if let Some(outcome) = self.probing.outcome(now, told_us) {
             self.learn(now, outcome);
         }
         let is_news = self.delay.take_news();
@@ -72,29 +75,32 @@ impl Estimator {
             self.back_off(now, delivered);
         } else if self.delay.usage() == Usage::Normal {
             self.grow(now, span_s, delivered);
+        } else if self.delay.usage() == Usage::Standing {
+            self.back_off_again(now, delivered);
         }
     }
 
     /// Ends a window of losses if it is time.
     pub(super) fn judge_losses(&mut self, now: Time) {
-        let offered = self.offered.bps();
-        if self.loss.close(now, self.load(offered)) == Some(Finding::Full) {
+        let known = self.known();
+        if self.loss.close(now, known) == Some(Finding::Full) {
             self.limited_at = Some(now);
             self.lowered_at = Some(now);
+            self.peak = self.peak.min(self.loss.bound());
         }
     }
 
     /// A receiver report of a viewer that has nothing better.
     pub(super) fn on_report(&mut self, now: Time, share: f64) {
-        let sending = self.sending.bps();
-        match self.loss.on_report(share, self.load(sending)) {
+        let known = self.known();
+        let sending = self.sending.bps().unwrap_or(known);
+        match self.loss.on_report(share, sending.min(known)) {
             Finding::Full => {
                 self.limited_at = Some(now);
                 self.target = self.target.min(self.loss.bound());
                 self.fallback.fail(now);
             }
             Finding::Free if self.fallback.remb().is_none() => {
-                let sending = sending.unwrap_or_default();
                 let most = PEAK_TIMES * sending + PEAK_MORE;
                 if self.target < most {
                     self.target = (self.target * (1.0 + GROWTH)).clamp(sending, most);
@@ -110,6 +116,7 @@ impl Estimator {
     pub(super) fn consider_probe(&mut self, now: Time, wanted_bps: f64) {
         if !self.has_transport {
             let sending = self.sending.bps().unwrap_or_default();
+            let wanted_bps = TRIAL_HEADROOM * wanted_bps;
             if self.loss.is_low() && self.fallback.try_out(now, wanted_bps, sending) {
                 self.target = self.target.max(wanted_bps);
                 self.loss.raise(wanted_bps);
@@ -134,15 +141,6 @@ impl Estimator {
         self.lowered_at.is_none_or(|at| now.since(at) >= span)
     }
 
-    /// What losses are of: the rate that is sent, or the estimate if that was not reached.
-    fn load(&self, sent: Option<f64>) -> f64 {
-        let known = self.known();
-        match sent {
-            Some(sent) if sent >= LOADED * known => sent.min(known),
-            _ => known,
-        }
-    }
-
     fn learn(&mut self, now: Time, outcome: Outcome) {
         match outcome {
             Outcome::Carried(bps) => {
@@ -152,11 +150,15 @@ impl Estimator {
                 self.proved_at = now;
             }
             Outcome::Full(bps) => {
-                self.target = self.target.max(FULL_SHARE * bps).min(BPS_MAX_F);
-                (self.ceiling, self.ceiling_at) = (bps, now);
+                // It may be that less is carried than was thought, but not less than arrives.
+                let delivered = self.delivered.bps().unwrap_or_default();
+                let most = bps.max(delivered);
+                self.target = self.target.max(FULL_SHARE * bps).min(most).min(BPS_MAX_F);
+                self.meet_ceiling(now, most);
                 self.delay.clear_trend();
             }
-            Outcome::Nothing => self.delay.clear_trend(),
+            Outcome::Lost => self.delay.clear_trend(),
+            Outcome::Nothing => {}
         }
     }
 
@@ -168,19 +170,42 @@ impl Estimator {
             return;
         };
         let is_standing = self.delay.usage() == Usage::Standing;
-        let goal = if is_standing || delivered < HELD_BACK * offered {
-            (self.ceiling, self.ceiling_at) = (delivered, now);
-            BACK_OFF * delivered
-        } else {
-            // All that is sent arrives, so it is not much too much; and what arrived is no measure
-            // of a path that could be given more.
-            (BACK_OFF * self.target)
+        let is_held_back = is_standing || delivered < HELD_BACK * offered;
+        let carried = self
+            .delay
+            .carried_bps()
+            .or(is_standing.then_some(delivered));
+        if is_standing {
+            self.standing_bps = delivered;
+        }
+        let goal = match carried {
+            Some(carried) if is_held_back => {
+                self.meet_ceiling(now, carried);
+                BACK_OFF * carried
+            }
+            // All that is sent arrives, so it is not much too much, or the queue is too young to
+            // tell; and what arrived is no measure of a path that could be given more.
+            _ => (BACK_OFF * self.target)
                 .max(delivered)
-                .max(PEAK_HOLDS * self.peak)
+                .max(PEAK_HOLDS * self.peak),
         };
         self.target = self.target.min(goal).max(BPS_MIN_F);
         self.lowered_at = Some(now);
         self.limited_at = Some(now);
+    }
+
+    /// The path was full at `bps`: what arrived before that says nothing any more.
+    fn meet_ceiling(&mut self, now: Time, bps: f64) {
+        (self.ceiling, self.ceiling_at) = (bps, now);
+        self.peak = self.peak.min(bps);
+    }
+
+    /// A queue still stands. If less is sent by now it is not ours, and the path has become longer.
+    fn back_off_again(&mut self, now: Time, delivered: Option<f64>) {
+        let is_ours = delivered >= Some(STANDING_SHARE * self.standing_bps);
+        if is_ours && self.has_recovered(now, RECOVERY) {
+            self.back_off(now, delivered);
+        }
     }
 
     fn grow(&mut self, now: Time, span_s: f64, delivered: Option<f64>) {

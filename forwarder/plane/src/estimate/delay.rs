@@ -9,8 +9,9 @@
 
 use super::trend::Trend;
 
-/// Packets that were sent within this time are one group (the draft, section 5.2).
-const GROUP_US: i64 = 5_000;
+/// Packets that were sent within this time are one group. The draft's 5 ms (section 5.2) are for
+/// a pacer's bursts; a run is sent at once, and audio before it is no part of it.
+const GROUP_US: i64 = 1_000;
 
 /// Groups that the certainty of a trend grows with.
 const CERTAIN_GROUPS: u8 = 60;
@@ -41,7 +42,7 @@ const QUEUE_MS: f32 = 8.0;
 const JITTER_MS_MAX: f32 = 60.0;
 
 /// A queue that stays above this for so long is over-use even if it does not grow.
-const STANDING_MS: f32 = 100.0;
+const STANDING_MS: f32 = 60.0;
 const STANDING_US: i64 = 1_500_000;
 
 /// If it stands for this long in spite of what was done, the path has become longer.
@@ -52,6 +53,10 @@ const FLOOR_US: i64 = 10_000_000;
 
 /// After a pause of this length old groups say nothing about a trend.
 const PAUSE_US: i64 = 2_000_000;
+
+/// What arrives is measured over at least and at most this time with a queue.
+const BUSY_US_MIN: i64 = 80_000;
+const BUSY_US_MAX: i64 = 400_000;
 
 /// What the delays say of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,12 +72,19 @@ pub enum Usage {
     Standing,
 }
 
+#[derive(Clone, Copy)]
 struct Group {
     sent_us: i64,
     /// Least of its packets, with an offset that nobody knows.
     delay_us: i64,
-    /// Of the packet with the least delay.
+    /// Of the packet with the least delay, as is the next one.
     at_us: i64,
+    packet_bytes: u32,
+    bytes: u32,
+    /// There was a queue before it.
+    has_waited: bool,
+    /// Some of it, or all that came behind it, was not told of.
+    is_broken: bool,
 }
 
 pub(super) struct Delay {
@@ -98,6 +110,9 @@ pub(super) struct Delay {
     /// Since when the queue is long, and whether that was told.
     long_since_us: Option<i64>,
     is_told: bool,
+    /// What arrived while each group found a queue, and how long that took.
+    busy_bytes: u32,
+    busy_us: i64,
 }
 
 impl Delay {
@@ -121,28 +136,36 @@ impl Delay {
             floor_since_us: 0,
             long_since_us: None,
             is_told: false,
+            busy_bytes: 0,
+            busy_us: 0,
         }
     }
 
     /// A packet that was sent and arrived at these times, each of its own clock.
-    pub fn on_arrival(&mut self, sent_us: i64, at_us: i64) {
+    pub fn on_arrival(&mut self, sent_us: i64, at_us: i64, bytes: u32) {
         let delay_us = at_us - sent_us;
         let next = Group {
             sent_us,
             delay_us,
             at_us,
+            packet_bytes: bytes,
+            bytes,
+            has_waited: false,
+            is_broken: false,
         };
         match &mut self.group {
-            // Overtaken: its group is closed.
-            Some(group) if sent_us < group.sent_us => {}
             Some(group) if sent_us - group.sent_us <= GROUP_US => {
-                if delay_us < group.delay_us {
+                group.bytes = group.bytes.saturating_add(bytes);
+                // One that was overtaken belongs to a group that is closed.
+                if sent_us >= group.sent_us && delay_us < group.delay_us {
                     (group.delay_us, group.at_us) = (delay_us, at_us);
+                    group.packet_bytes = bytes;
                 }
             }
             _ => {
                 if let Some(group) = self.group.replace(next) {
                     self.update(&group);
+                    self.note_busy(&group);
                 }
             }
         }
@@ -159,7 +182,7 @@ impl Delay {
 
     /// How much longer than the least delay the delay is.
     pub fn queue_ms(&self) -> f32 {
-        (self.smoothed_ms - self.floor_ms.min(self.floor_before_ms)).max(0.0)
+        (self.smoothed_ms - self.least_ms()).max(0.0)
     }
 
     /// Mean deviation of delays.
@@ -167,9 +190,25 @@ impl Delay {
         self.jitter_ms
     }
 
+    /// What the path carries, in bits per second: what arrived while there was always a queue.
+    /// `None`: there is none, or not for long.
+    pub fn carried_bps(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "less than a second")]
+        let us = self.busy_us as f64;
+        (self.busy_us >= BUSY_US_MIN).then(|| f64::from(self.busy_bytes) * 8e6 / us)
+    }
+
     /// True if the queue is no longer than jitter makes it look.
     pub fn is_short(&self) -> bool {
         self.queue_ms() <= self.noise_ms() + QUEUE_MS
+    }
+
+    /// Forgets what arrived with a queue: feedback was lost, so something is missing.
+    pub const fn forget_busy(&mut self) {
+        (self.busy_bytes, self.busy_us) = (0, 0);
+        if let Some(group) = &mut self.group {
+            group.is_broken = true;
+        }
     }
 
     /// Forgets the trend, but not what delay is usual: a probe has disturbed it.
@@ -215,6 +254,35 @@ impl Delay {
         self.follow(trend, step_ms);
         self.last_trend = trend;
         self.watch_standing(group.at_us);
+    }
+
+    /// The next group has come. If both had to wait, the path was busy with `group` in between; one
+    /// alone may be a large packet behind a small one.
+    fn note_busy(&mut self, group: &Group) {
+        let (least_ms, noise_ms) = (self.least_ms(), self.noise_ms());
+        let (Some(next), Some(origin_us)) = (&mut self.group, self.origin_us) else {
+            return;
+        };
+        let delay_ms = millis(next.delay_us - origin_us);
+        next.has_waited = delay_ms - least_ms > noise_ms + QUEUE_MS;
+        let span_us = next.at_us - group.at_us;
+        let is_busy = group.has_waited && next.has_waited && !group.is_broken;
+        if !is_busy || !(1..BUSY_US_MAX).contains(&span_us) {
+            (self.busy_bytes, self.busy_us) = (0, 0);
+            return;
+        }
+        // Both times are those at which a packet had come whole.
+        let bytes = (group.bytes - group.packet_bytes).saturating_add(next.packet_bytes);
+        self.busy_bytes = self.busy_bytes.saturating_add(bytes);
+        self.busy_us += span_us;
+        if self.busy_us > BUSY_US_MAX {
+            self.busy_bytes /= 2;
+            self.busy_us /= 2;
+        }
+    }
+
+    fn least_ms(&self) -> f32 {
+        self.floor_ms.min(self.floor_before_ms)
     }
 
     fn lower_floor(&mut self, at_us: i64) {
@@ -303,7 +371,7 @@ mod tests {
         for nth in groups {
             let sent_us = nth * 33_000;
             // The receiver's clock is 77 s behind.
-            delay.on_arrival(sent_us, sent_us - 77_000_000 + delay_ms(nth) * 1_000);
+            delay.on_arrival(sent_us, sent_us - 77_000_000 + delay_ms(nth) * 1_000, 4_300);
             seen += u32::from(delay.take_news());
         }
         seen
@@ -317,6 +385,9 @@ mod tests {
         assert!(seen >= 1);
         assert_eq!(delay.usage(), Usage::Over);
         assert!(delay.queue_ms() > QUEUE_MS);
+        // 4,300 bytes in 43 ms.
+        let carried_bps = delay.carried_bps().unwrap();
+        assert!((790e3..810e3).contains(&carried_bps), "{carried_bps}");
         run(&mut delay, 115..140, |nth| 190 - (nth - 115) * 6);
         assert_eq!(delay.usage(), Usage::Under);
         assert_eq!(run(&mut delay, 140..300, |_| 40), 0);
@@ -347,10 +418,12 @@ mod tests {
     fn a_queue_that_stands_is_told_once_and_then_taken_for_the_path() {
         let mut delay = Delay::new();
         run(&mut delay, 0..60, |_| 40);
-        // It has grown too slowly for the trend.
-        run(&mut delay, 60..660, |nth| 40 + (nth - 60) / 3);
-        assert_eq!(delay.usage(), Usage::Standing);
-        assert_eq!(run(&mut delay, 660..860, |_| 240), 0);
+        // It grows too slowly for the trend.
+        let seen = run(&mut delay, 60..360, |nth| 40 + (nth - 60) * 2 / 5);
+        assert_eq!((delay.usage(), seen), (Usage::Standing, 1));
+        let queue_ms = delay.queue_ms();
+        assert!((100.0..120.0).contains(&queue_ms), "{queue_ms}");
+        assert_eq!(run(&mut delay, 360..660, |_| 160), 0);
         assert_eq!(delay.usage(), Usage::Normal);
         assert!(delay.is_short(), "{}", delay.queue_ms());
     }

@@ -35,7 +35,8 @@ pub(super) enum Finding {
 pub(super) struct Loss {
     arrived: u32,
     missed: u32,
-    since: Time,
+    bytes: u32,
+    since: Option<Time>,
     /// Of the last window.
     share: f64,
     /// The path carries no more than this.
@@ -47,18 +48,21 @@ impl Loss {
         Self {
             arrived: 0,
             missed: 0,
-            since: Time::ZERO,
+            bytes: 0,
+            since: None,
             share: 0.0,
             bound: BPS_MAX_F,
         }
     }
 
-    pub const fn on_arrived(&mut self) {
+    pub const fn on_arrived(&mut self, bytes: u32) {
         self.arrived = self.arrived.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    pub const fn on_missed(&mut self) {
+    pub const fn on_missed(&mut self, bytes: u32) {
         self.missed = self.missed.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// It arrived after it had been counted as missed.
@@ -90,24 +94,27 @@ impl Loss {
         self.bound = self.bound.max(bps);
     }
 
-    /// Ends a window if it is time; `bps` is what the loss is of.
-    pub fn close(&mut self, now: Time, bps: f64) -> Option<Finding> {
-        if self.since == Time::ZERO {
-            self.since = now;
-        }
+    /// Ends a window if it is time. The loss is of what was sent in it, be it chosen low, but not
+    /// of more than `known_bps`: that may have been lowered since.
+    pub fn close(&mut self, now: Time, known_bps: f64) -> Option<Finding> {
+        let since = *self.since.get_or_insert(now);
         let packets = self.arrived.saturating_add(self.missed);
-        let span = now.since(self.since);
+        let span = now.since(since);
         let is_full = span >= WINDOW && packets >= WINDOW_PACKETS;
         if !is_full && span < WINDOW_MAX {
             return None;
         }
-        let missed = self.missed;
-        (self.arrived, self.missed, self.since) = (0, 0, now);
+        let (missed, bytes) = (self.missed, self.bytes);
+        (self.arrived, self.missed, self.bytes) = (0, 0, 0);
+        self.since = Some(now);
         if packets < PACKETS_MIN {
             return None;
         }
         let packets = f64::from(packets);
-        Some(self.judge(f64::from(missed) / packets, packets, bps))
+        #[expect(clippy::cast_precision_loss, reason = "some seconds")]
+        let sent_bps = f64::from(bytes) * 8e9 / span.0.max(1) as f64;
+        let share = f64::from(missed) / packets;
+        Some(self.judge(share, packets, sent_bps.min(known_bps)))
     }
 
     /// A receiver report's share, for want of anything better.
@@ -136,15 +143,15 @@ mod tests {
     use super::*;
 
     fn second(loss: &mut Loss, nth: u64, missed: u32, bps: f64) -> Option<Finding> {
-        (0..200 - missed).for_each(|_| loss.on_arrived());
-        (0..missed).for_each(|_| loss.on_missed());
+        (0..200 - missed).for_each(|_| loss.on_arrived(1_000));
+        (0..missed).for_each(|_| loss.on_missed(1_000));
         loss.close(Time::ZERO + Span::secs(nth), bps)
     }
 
     #[test]
     fn only_high_loss_lowers_and_only_low_loss_raises() {
         let mut loss = Loss::new();
-        assert_eq!(loss.close(Time(1), 1e6), None);
+        assert_eq!(loss.close(Time::ZERO, 1e6), None);
         assert_eq!(second(&mut loss, 1, 10, 1e6), Some(Finding::Noisy));
         assert!(loss.bound() >= BPS_MAX_F);
         assert_eq!(second(&mut loss, 2, 40, 1e6), Some(Finding::Full));
@@ -164,9 +171,9 @@ mod tests {
     #[test]
     fn late_packets_are_no_loss() {
         let mut loss = Loss::new();
-        loss.close(Time(1), 1e6);
+        loss.close(Time::ZERO, 1e6);
         for _ in 0..100 {
-            loss.on_missed();
+            loss.on_missed(1_000);
             loss.on_recovered();
         }
         loss.on_recovered();

@@ -6,7 +6,12 @@ const BUCKET_US: i64 = 40_000;
 /// Buckets of a window; the newest of them is not full.
 const BUCKETS: usize = 16;
 
-/// Full buckets that make a rate: two frames and a half.
+/// The same as a distance of bucket numbers.
+const SPAN: i64 = 16;
+
+const _: () = assert!(BUCKETS as u64 == SPAN.unsigned_abs());
+
+/// Full buckets that make a rate: five frames.
 const FULL_MIN: i64 = 4;
 
 /// Counts bytes by time.
@@ -30,7 +35,7 @@ impl Meter {
     /// Notes `bytes` at a time in microseconds; what is older than the window is left out.
     pub fn add(&mut self, at_us: i64, bytes: u32) {
         let number = at_us.div_euclid(BUCKET_US);
-        if self.first == i64::MAX || number - self.newest >= BUCKETS as i64 {
+        if self.first == i64::MAX || number - self.newest >= SPAN {
             // A pause is no low rate: counting begins anew.
             self.buckets = [0; BUCKETS];
             (self.first, self.newest) = (number, number);
@@ -39,7 +44,7 @@ impl Meter {
             self.newest += 1;
             self.buckets[place(self.newest)] = 0;
         }
-        if number > self.newest - BUCKETS as i64 && number >= self.first {
+        if number > self.newest - SPAN && number >= self.first {
             let bucket = &mut self.buckets[place(number)];
             *bucket = bucket.saturating_add(bytes);
         }
@@ -50,18 +55,18 @@ impl Meter {
         if self.first == i64::MAX {
             return None;
         }
-        let full = (self.newest - self.first).min(BUCKETS as i64 - 1);
+        let full = (self.newest - self.first).min(SPAN - 1);
         if full < FULL_MIN {
             return None;
         }
-        let newest = self.buckets[place(self.newest)];
-        let all: u64 = self.buckets.iter().map(|bytes| u64::from(*bytes)).sum();
-        let bits = (all - u64::from(newest)) * 8;
+        let bytes: u64 = (self.newest - full..self.newest)
+            .map(|number| u64::from(self.buckets[place(number)]))
+            .sum();
         #[expect(
             clippy::cast_precision_loss,
             reason = "16 buckets are far below 2^52 bits"
         )]
-        let bps = bits as f64 * 1e6 / (full * BUCKET_US) as f64;
+        let bps = (bytes * 8) as f64 * 1e6 / (full * BUCKET_US) as f64;
         Some(bps)
     }
 }
@@ -69,11 +74,10 @@ impl Meter {
 #[inline]
 #[expect(
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "not negative and below the number of buckets"
+    reason = "below the number of buckets"
 )]
 const fn place(number: i64) -> usize {
-    number.rem_euclid(BUCKETS as i64) as usize
+    number.rem_euclid(SPAN) as usize
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! and what the answer was. Hot.
 //!
 //! A probe is a short time in which media and padding together are sent at a rate; what arrives is
-//! measured as the receiver saw it. It goes up by doubling, so that one that fails leaves a queue of
-//! some tens of milliseconds.
+//! measured as the receiver saw it. It goes up by doubling, so that one that fails leaves a queue
+//! of some tens of milliseconds.
 
 use wire::time::{Span, Time};
 
@@ -46,14 +46,28 @@ const HEADROOM: f64 = 1.15;
 /// Steps of the climb.
 const STEP: f64 = 2.0;
 
-/// Of its packets so many must arrive.
+/// Of its packets that are told of, so many must have arrived.
 const ARRIVED_SHARE: f64 = 0.8;
 
-/// A probe has been carried if it arrived at this share of its rate.
+/// So many missing ones are not the path's limit.
+const LUCK_SHARE: f64 = 0.1;
+
+/// A probe has been carried if it arrived at this share of the rate at which it was sent.
 const CARRIED_SHARE: f64 = 0.9;
 
-/// Answers are waited for so long.
+/// It was sent as it should be if that was at this share of what was planned.
+const SENT_SHARE: f64 = 0.75;
+
+/// Answers are waited for so long, or until there are answers about packets sent this much later:
+/// then the message was lost.
 const ANSWER_MAX: Span = Span::secs(1);
+const PASSED_US: i64 = 50_000;
+
+/// Of its packets so many must be told of, whether they came or not.
+const TOLD_SHARE: f64 = 0.6;
+
+/// After one that was not told of.
+const AGAIN_AFTER: Span = Span::millis(200);
 
 /// After a failure its queue drains.
 const SETTLE: Span = Span::millis(500);
@@ -72,7 +86,9 @@ pub(super) enum Outcome {
     Carried(f64),
     /// The path is full at about so many.
     Full(f64),
-    /// Nothing was learned.
+    /// Too much of it was lost.
+    Lost,
+    /// It was not sent or not told of.
     Nothing,
 }
 
@@ -91,6 +107,7 @@ struct Come {
     told: u32,
     packets: u32,
     bytes: u32,
+    missed_bytes: u32,
     first_us: i64,
     first_bytes: u32,
     last_us: i64,
@@ -107,7 +124,6 @@ pub(super) struct Probing {
     settled_at: Time,
     length: Span,
     bps: f64,
-    wanted_bps: f64,
     sent: Sent,
     come: Come,
 }
@@ -124,7 +140,6 @@ impl Probing {
             settled_at: Time::ZERO,
             length: Span::ZERO,
             bps: 0.0,
-            wanted_bps: 0.0,
             sent: Sent::default(),
             come: Come::default(),
         }
@@ -166,7 +181,6 @@ impl Probing {
     pub fn start(&mut self, now: Time, wanted_bps: f64, known_bps: f64, jitter_ms: f64) {
         self.phase = Phase::Sending;
         self.cluster = self.cluster.checked_add(1).unwrap_or(1);
-        self.wanted_bps = wanted_bps;
         self.bps = (wanted_bps * HEADROOM).min(known_bps * STEP);
         let length_s = (BYTES_MIN * 8.0 / self.bps).max(JITTER_TIMES * jitter_ms / 1e3);
         #[expect(
@@ -238,6 +252,7 @@ impl Probing {
         let come = &mut self.come;
         come.told = come.told.saturating_add(1);
         let Some(at_us) = at_us else {
+            come.missed_bytes = come.missed_bytes.saturating_add(bytes);
             return;
         };
         if come.packets == 0 {
@@ -252,23 +267,26 @@ impl Probing {
         come.bytes = come.bytes.saturating_add(bytes);
     }
 
-    /// The answer, once, when all is known or the time is over.
-    pub fn outcome(&mut self, now: Time) -> Option<Outcome> {
+    /// The answer, once, when all is known or the time is over. `told_us`: when the newest packet
+    /// that is told of was sent.
+    pub fn outcome(&mut self, now: Time, told_us: Option<i64>) -> Option<Outcome> {
         if self.phase != Phase::Waiting {
             return None;
         }
-        let is_late = now.since(self.ended_at) >= ANSWER_MAX;
-        if self.come.told < self.sent.packets && !is_late {
+        let is_told = self.come.told >= self.sent.packets;
+        let is_passed = told_us.is_some_and(|us| us - self.sent.last_us > PASSED_US);
+        if !is_told && !is_passed && now.since(self.ended_at) < ANSWER_MAX {
             return None;
         }
         self.phase = Phase::Idle;
         let outcome = self.measure();
         match outcome {
-            Outcome::Carried(_) => {
+            Outcome::Carried(bps) if bps >= SENT_SHARE * self.bps => {
                 self.doubled = 0;
                 self.next_at = now + STEP_AFTER;
             }
-            Outcome::Full(_) | Outcome::Nothing => self.wait(now),
+            Outcome::Nothing => self.next_at = now + AGAIN_AFTER,
+            _ => self.wait(now),
         }
         Some(outcome)
     }
@@ -297,27 +315,31 @@ impl Probing {
 
     fn measure(&self) -> Outcome {
         let (sent, come) = (&self.sent, &self.come);
-        let Some(sent_bps) = rate(sent.bytes, sent.last_bytes, sent.first_us, sent.last_us) else {
-            return Outcome::Nothing;
-        };
-        // What is far below its rate was not sent as it should be.
-        if sent.packets == 0 || sent_bps < 0.5 * self.bps {
+        let told = f64::from(come.told);
+        if sent.packets == 0 || told < TOLD_SHARE * f64::from(sent.packets) {
             return Outcome::Nothing;
         }
-        let Some(come_bps) = rate(come.bytes, come.first_bytes, come.first_us, come.last_us) else {
+        // What arrives of a queue that overflows has the path's rate; of few packets, not.
+        if f64::from(come.packets) < ARRIVED_SHARE * told {
+            return Outcome::Lost;
+        }
+        // A packet or two are bad luck: the others show how fast they would have come.
+        let missed = come.told - come.packets;
+        let is_luck = f64::from(missed) <= LUCK_SHARE * told;
+        let come_bytes = come.bytes + if is_luck { come.missed_bytes } else { 0 };
+        let sent_bps = rate(sent.bytes, sent.last_bytes, sent.first_us, sent.last_us);
+        let come_bps = rate(come_bytes, come.first_bytes, come.first_us, come.last_us);
+        let (Some(sent_bps), Some(come_bps)) = (sent_bps, come_bps) else {
             return Outcome::Nothing;
         };
-        let bps = come_bps.min(sent_bps).min(self.bps);
-        let has_arrived = f64::from(come.packets) >= ARRIVED_SHARE * f64::from(sent.packets);
-        if !has_arrived {
-            // What arrives of a queue that overflows has the path's rate; of few packets, not.
-            return Outcome::Nothing;
-        }
-        if bps >= CARRIED_SHARE * self.bps || bps >= self.wanted_bps {
-            Outcome::Carried(bps)
-        } else if come_bps < CARRIED_SHARE * sent_bps {
+        // A frame of media within a short probe may exceed its rate.
+        let sent_bps = sent_bps.min(self.bps);
+        if come_bps >= CARRIED_SHARE * sent_bps {
+            Outcome::Carried(come_bps.min(sent_bps))
+        } else if come.told == sent.packets {
             Outcome::Full(come_bps)
         } else {
+            // A message is missing, and its bytes with it.
             Outcome::Nothing
         }
     }
@@ -358,7 +380,7 @@ mod tests {
             }
             us += 2_000;
         }
-        (bytes, probing.outcome(at(us + 50_000)))
+        (bytes, probing.outcome(at(us + 50_000), None))
     }
 
     #[test]
@@ -371,7 +393,7 @@ mod tests {
         let Some(Outcome::Carried(bps)) = outcome else {
             panic!("{outcome:?}");
         };
-        assert!((2.0e6..2.3e6).contains(&bps), "{bps}");
+        assert!((2.0e6..=2.3e6).contains(&bps), "{bps}");
     }
 
     #[test]
@@ -400,7 +422,7 @@ mod tests {
         probing.start(at(0), 2e6, 1e6, 0.0);
         assert!(probing.due(at(0)) > 0);
         assert_eq!(probing.due(at(500_000)), 0);
-        assert_eq!(probing.outcome(at(500_001)), Some(Outcome::Nothing));
-        assert_eq!(probing.outcome(at(500_002)), None);
+        assert_eq!(probing.outcome(at(500_001), None), Some(Outcome::Nothing));
+        assert_eq!(probing.outcome(at(500_002), None), None);
     }
 }

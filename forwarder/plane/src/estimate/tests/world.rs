@@ -122,7 +122,11 @@ impl World {
             flying: BinaryHeap::new(),
             recorder: TransportRecorder::new(),
             feedback: VecDeque::new(),
-            next_feedback: 60,
+            next_feedback: if answers == Answers::Transport {
+                60
+            } else {
+                1_000
+            },
             received: VecDeque::new(),
             highest: None,
             came: 0,
@@ -311,7 +315,9 @@ impl World {
         self.next_feedback = self.ms + 1_000;
         let bytes: u32 = self.received.iter().map(|(_, bytes)| bytes).sum();
         let came = f64::from(bytes) * 8.0;
-        if self.queue_ms() > 40 {
+        let from = self.log.queues_ms.len().saturating_sub(10);
+        let queue_ms = self.log.queues_ms[from..].iter().min();
+        if queue_ms > Some(&20) {
             self.remb = self.remb.min(0.85 * came);
         } else {
             self.remb = (self.remb * 1.1)
@@ -373,7 +379,8 @@ impl World {
         if self.ms.is_multiple_of(500) && std::env::var_os("ESTIMATE_TRACE").is_some() {
             let state = self.estimator.state();
             eprintln!(
-                "{:6} ms: layer {chosen} {:4} kbit/s limited {} {:?} acked {} lost {} queue {:?}/{} rtt {}",
+                "{:6} ms: layer {chosen} {:4} kbit/s limited {} {:?} acked {} lost {} queue {}/{} ms \
+                 round trip {} ms",
                 self.ms,
                 outlook.bps / 1_000,
                 outlook.is_limited,

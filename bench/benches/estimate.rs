@@ -1,0 +1,100 @@
+//! Owns the cost of knowing what a viewer's path carries: to note a run that was sent, and to hear
+//! of the packets of one message of transport-wide feedback, of which a browser sends 17 a second.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use plane::estimate::Estimator;
+use wire::rtcp_feedback::{TRANSPORT_BYTES_MAX, TransportCc, TransportRecorder};
+use wire::time::{Span, Time};
+
+/// Packets of a message: 60 ms of 2.5 Mbit/s, and of 15 Mbit/s.
+const PACKETS: [u16; 2] = [20, 100];
+
+/// Packets of a run: a frame of 2.5 Mbit/s is 9 of them.
+const RUN: u8 = 9;
+
+/// RTCP header and sources.
+const HEAD_BYTES: usize = 12;
+
+/// Viewers in turn, so that one is not in the first-level cache when its feedback comes.
+const VIEWERS: usize = 1_000;
+
+fn at(ms: u64) -> Time {
+    Time::ZERO + Span::millis(10_000 + ms)
+}
+
+/// An estimator that has been sent `packets`, 2 ms apart or in runs.
+fn sent(packets: u16) -> Estimator {
+    let mut estimator = Estimator::new(at(0), 1_000_000);
+    for first in (0..packets).step_by(RUN.into()) {
+        let run = u8::try_from((packets - first).min(RUN.into())).expect("a run is short");
+        let bytes = 1_200 * u32::from(run);
+        estimator.on_sent(at(u64::from(first) / 2), first, run, bytes);
+    }
+    estimator
+}
+
+/// The message about them; one in 20 is missing.
+fn told(packets: u16) -> Vec<u8> {
+    let mut recorder = TransportRecorder::new();
+    for packet in (0..packets).filter(|packet| packet % 20 != 7) {
+        recorder.record(packet, at(30 + u64::from(packet) / 2));
+    }
+    let mut out = [0; TRANSPORT_BYTES_MAX];
+    let used = recorder.write(1, 2, &mut out);
+    out[HEAD_BYTES..used].to_vec()
+}
+
+fn feedback(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("on_transport");
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_500));
+    for packets in PACKETS {
+        let fci = told(packets);
+        group.throughput(Throughput::Elements(packets.into()));
+        group.bench_function(format!("{packets}_packets"), |bencher| {
+            bencher.iter_batched_ref(
+                || sent(packets),
+                |estimator| {
+                    let message = TransportCc::parse(black_box(&fci)).expect("it is well formed");
+                    estimator.on_transport(at(100), &message);
+                    estimator.bps()
+                },
+                BatchSize::NumIterations(VIEWERS as u64),
+            );
+        });
+    }
+    group.finish();
+}
+
+/// A figure is for a run.
+fn runs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("on_sent");
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_000));
+    for viewers in [1, VIEWERS] {
+        group.bench_function(format!("{viewers}_viewers"), |bencher| {
+            let mut estimators: Vec<Estimator> = (0..viewers).map(|_| sent(20)).collect();
+            let (mut ms, mut number, mut nth) = (100, 20_u16, 0);
+            bencher.iter(|| {
+                estimators[nth].on_sent(at(ms), number, RUN, 10_800);
+                nth += 1;
+                if nth == viewers {
+                    nth = 0;
+                    ms += 33;
+                    number = number.wrapping_add(RUN.into());
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, feedback, runs);
+criterion_main!(benches);
