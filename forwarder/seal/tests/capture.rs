@@ -118,8 +118,9 @@ fn every_packet_opens() {
             }
         }
         println!("{name}: RTP {rtp_packets:?}, RTCP {rtcp_packets:?} of client and server");
-        assert!(rtp_packets.iter().sum::<i32>() > 500, "{name}");
-        assert!(rtcp_packets.iter().all(|&packets| packets > 5), "{name}");
+        // The shortest one is of a second.
+        assert!(rtp_packets.iter().sum::<i32>() > 200, "{name}");
+        assert!(rtcp_packets.iter().all(|&packets| packets > 3), "{name}");
     }
 }
 

@@ -1,0 +1,104 @@
+//! Owns the readers of signalling: offers, fragments, DTLS.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ::session::dtls::{Context, Dtls};
+use ::session::sdp::answer::Sending;
+use ::session::sdp::fragment::Fragment;
+use ::session::sdp::offer::Offer;
+use ::session::sdp::plan::plan;
+use ::session::sdp::publish;
+use ::session::sdp::text::Local;
+use ::session::{AudioCodec, StreamDescription, VideoCodec};
+use ::wire::time::{Span, Time};
+
+use super::pieces;
+
+const VIDEOS: [VideoCodec; 5] = [
+    VideoCodec::H264 {
+        profile_level_id: [0x42, 0xe0, 0x1f],
+    },
+    VideoCodec::H265 {
+        profile: 1,
+        high_tier: false,
+        level: 93,
+    },
+    VideoCodec::Vp8,
+    VideoCodec::Vp9 { profile: 0 },
+    VideoCodec::Av1 { profile: 0 },
+];
+
+/// An offer to publish and to watch, and its answers.
+pub fn offer(data: &[u8]) {
+    let Some(offer) = std::str::from_utf8(data)
+        .ok()
+        .and_then(|text| Offer::parse(text).ok())
+    else {
+        return;
+    };
+    let candidates = [SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))];
+    let local = Local {
+        ufrag: "abcd",
+        pwd: "abcdefghijklmnopqrstuv",
+        fingerprint: "AA:BB",
+        candidates: &candidates,
+        session_number: 1,
+    };
+    if let Ok(plan) = publish::plan(&offer) {
+        well_formed(&plan.write(&local));
+    }
+    for video in VIDEOS {
+        let description = StreamDescription {
+            video: Some(video),
+            audio: Some(AudioCodec::Opus { channels: 2 }),
+        };
+        if let Ok(plan) = plan(&offer, &description) {
+            let sending = Sending {
+                cname: "freshet",
+                ssrcs: [[1, 2], [3, 0]],
+                playout_delay: true,
+            };
+            well_formed(&plan.write(&local, &sending));
+        }
+    }
+}
+
+/// Lines of a type and a value each, and no end of a line in the middle of one.
+fn well_formed(answer: &str) {
+    let lines = answer
+        .strip_suffix("\r\n")
+        .expect("ends with the end of a line");
+    for line in lines.split("\r\n") {
+        assert_eq!(line.as_bytes().get(1), Some(&b'='), "{line:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+}
+
+pub fn fragment(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = Fragment::parse(text);
+    }
+}
+
+thread_local! {
+    /// A certificate costs more than a run.
+    static CONTEXT: Context = Context::new(false).expect("DTLS can be set up");
+}
+
+/// Datagrams of a client that nobody knows.
+pub fn dtls(data: &[u8]) {
+    CONTEXT.with(|context| {
+        let mut dtls = Dtls::server(Vec::new());
+        let mut now = Time(1_000_000_000);
+        let mut out = Vec::new();
+        for datagram in pieces(data).take(16) {
+            dtls.handle(context, now, datagram, &mut out);
+            now = now + Span::millis(20);
+            if dtls.deadline().is_some_and(|due| due <= now) {
+                dtls.handle_timeout(now, &mut out);
+            }
+        }
+        dtls.close(now, &mut out);
+        assert!(out.iter().all(|datagram| datagram.len() <= 1500));
+    });
+}
