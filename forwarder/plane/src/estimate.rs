@@ -18,6 +18,7 @@ mod delay;
 mod fallback;
 mod loss;
 mod meter;
+mod narrow;
 mod probe;
 mod sent;
 mod trend;
@@ -31,6 +32,7 @@ use delay::Delay;
 use fallback::Fallback;
 use loss::Loss;
 use meter::Meter;
+use narrow::Narrow;
 use probe::Probing;
 use sent::{News, SentLog, Told, micros};
 
@@ -101,6 +103,9 @@ pub struct Estimator {
     sent: SentLog,
     clock: Clock,
     delay: Delay,
+    narrow: Narrow,
+    /// What a path that has just become narrow carries.
+    narrowed: Option<f64>,
     loss: Loss,
     probing: Probing,
     fallback: Fallback,
@@ -141,6 +146,8 @@ impl Estimator {
             sent: SentLog::new(),
             clock: Clock::default(),
             delay: Delay::new(),
+            narrow: Narrow::new(),
+            narrowed: None,
             loss: Loss::new(),
             probing: Probing::new(now),
             fallback: Fallback::new(now),
@@ -367,6 +374,10 @@ impl Estimator {
         }
         self.delivered.add(at_us, told.bytes);
         self.delay.on_arrival(told.sent_us, at_us, told.bytes);
+        if told.cluster == 0 && told.news == News::Arrived {
+            let found = self.narrow.on_arrival(told.sent_us, at_us, told.bytes);
+            self.narrowed = found.or(self.narrowed);
+        }
     }
 
     fn on_round_trip(&mut self, us: i64) {

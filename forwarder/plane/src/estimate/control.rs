@@ -66,11 +66,20 @@ impl Estimator {
             self.learn(now, outcome);
         }
         let is_news = self.delay.take_news();
+        let narrowed = self.narrowed.take().filter(|bps| {
+            let offered = self.offered.bps();
+            offered.is_some_and(|offered| *bps < HELD_BACK * offered)
+        });
         if self.probing.disturbs(now) {
             if is_news && self.probing.is_sending() {
                 self.probing.abort(now);
                 self.delay.clear_trend();
             }
+        } else if let Some(bps) = narrowed {
+            self.meet_ceiling(now, bps);
+            self.target = self.target.min(BACK_OFF * bps).max(BPS_MIN_F);
+            self.lowered_at = Some(now);
+            self.limited_at = Some(now);
         } else if is_news {
             self.back_off(now, delivered);
         } else if self.delay.usage() == Usage::Normal {

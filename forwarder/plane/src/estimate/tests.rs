@@ -53,7 +53,7 @@ impl World {
 
 #[test]
 fn its_size_is_known() {
-    assert_eq!(size_of::<Estimator>(), 3_024);
+    assert_eq!(size_of::<Estimator>(), 3_088);
     assert!(size_of::<Choice>() <= 96, "{}", size_of::<Choice>());
 }
 
