@@ -35,8 +35,9 @@ const CEILING: Span = Span::secs(10);
 const PROOF: Span = Span::secs(30);
 const PROOF_FADES: f64 = 0.02;
 
-/// Least time between two decreases: less than that is the same queue.
+/// Time between two decreases, a round trip: less than that is the same queue.
 const BACK_OFF_MIN: Span = Span::millis(200);
+const BACK_OFF_MAX: Span = Span::secs(1);
 
 /// After a decrease nothing is taken for proof, and no probe is sent, until a queue has drained.
 const RECOVERY: Span = Span::millis(1_500);
@@ -172,7 +173,7 @@ impl Estimator {
     }
 
     fn back_off(&mut self, now: Time, delivered: Option<f64>) {
-        if !self.has_recovered(now, self.rtt.max(BACK_OFF_MIN)) {
+        if !self.has_recovered(now, self.rtt.clamp(BACK_OFF_MIN, BACK_OFF_MAX)) {
             return;
         }
         let (Some(delivered), Some(offered)) = (delivered, self.offered.bps()) else {
@@ -218,6 +219,7 @@ impl Estimator {
     }
 
     fn grow(&mut self, now: Time, span_s: f64, delivered: Option<f64>) {
+        self.standing_bps = 0.0;
         let mut most = PEAK_TIMES * self.peak + PEAK_MORE;
         if now.since(self.ceiling_at) < CEILING {
             most = most.min(self.ceiling);

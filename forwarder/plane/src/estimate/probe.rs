@@ -203,8 +203,7 @@ impl Probing {
         let elapsed = now.since(self.started_at);
         let goal = self.bps / 8.0 * seconds(self.length);
         let sent = f64::from(self.sent.bytes);
-        // One who cannot send ends it late, and has his answer from what was sent.
-        if sent >= goal || elapsed.0 >= 2 * self.length.0 {
+        if sent >= goal || self.is_over(now) {
             self.end(now);
             return 0;
         }
@@ -225,9 +224,18 @@ impl Probing {
         due
     }
 
+    /// One who cannot send ends it late, and has his answer from what was sent.
+    fn is_over(&self, now: Time) -> bool {
+        now.since(self.started_at).0 >= 2 * self.length.0
+    }
+
     /// A run was sent while a probe is being sent.
     pub fn on_sent(&mut self, now: Time, packets: u8, bytes: u32) {
         if self.phase != Phase::Sending {
+            return;
+        }
+        if self.is_over(now) {
+            self.end(now);
             return;
         }
         let us = micros(now);
@@ -297,7 +305,7 @@ impl Probing {
         self.wait(now);
     }
 
-    /// The next probe comes soon: what was known of the path is worth nothing any more.
+    /// Waits begin anew: what was known of the path is worth nothing any more.
     pub fn hurry(&mut self) {
         self.doubled = 0;
     }

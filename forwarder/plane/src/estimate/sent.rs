@@ -12,6 +12,9 @@ const ENTRY_PACKETS: u8 = 24;
 /// Runs sent within this time count as sent at once: a turn sends audio and video one by one.
 const MERGE_US: u32 = 500;
 
+/// What was sent longer ago has no news value, and its time would become ambiguous.
+const AGE_US_MAX: u32 = 10_000_000;
+
 /// A gap in the numbers that is wider than this is a new start.
 const GAP_MAX: u16 = 4096;
 
@@ -158,6 +161,11 @@ impl SentLog {
         let place = self.place(nth);
         let entry = &mut self.entries[place];
         let packet = u8::try_from(sequence.wrapping_sub(entry.first)).ok()?;
+        let now_us = micros(now);
+        let age = low_32(now_us).wrapping_sub(entry.sent_us);
+        if age > AGE_US_MAX {
+            return None;
+        }
         let news = if has_arrived {
             if !entry.arrived.set(packet) {
                 return None;
@@ -173,8 +181,6 @@ impl SentLog {
             }
             News::Missed
         };
-        let now_us = micros(now);
-        let age = low_32(now_us).wrapping_sub(entry.sent_us);
         Some(Told {
             sent_us: now_us.wrapping_sub(i64::from(age)),
             bytes: u32::from(entry.packet_bytes),
@@ -254,13 +260,13 @@ mod tests {
         let mut log = SentLog::new();
         let first = 65_500_u16;
         for nth in 0..60_u16 {
-            let now = at(5_000_000 + u64::from(nth) * 10);
+            let now = at(4_294_700 + u64::from(nth) * 10);
             log.push(now, first.wrapping_add(nth * 3), 3, 3_000, 0);
         }
-        let now = at(5_001_000);
+        let now = at(4_295_700);
         for nth in 0..180_u16 {
             let told = log.tell(now, first.wrapping_add(nth), true).unwrap();
-            let sent = at(5_000_000 + u64::from(nth / 3) * 10);
+            let sent = at(4_294_700 + u64::from(nth / 3) * 10);
             assert_eq!((told.sent_us, told.bytes), (micros(sent), 1_000));
             assert_eq!(told.news, News::Arrived);
             assert!(log.tell(now, first.wrapping_add(nth), true).is_none());
@@ -302,6 +308,7 @@ mod tests {
         }
         assert!(log.tell(at(200), 62, true).is_none());
         assert!(log.tell(at(200), 66, true).is_some());
+        assert!(log.tell(at(20_000), 67, true).is_none());
         // Numbers that jump back are a new start.
         log.push(at(300), 3, 1, 100, 0);
         assert_eq!(log.len, 1);

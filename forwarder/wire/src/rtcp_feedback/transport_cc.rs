@@ -47,13 +47,11 @@ impl<'a> TransportCc<'a> {
         let count = u16_at(fci, 2);
         let mut statuses = Statuses::new(body);
         let mut delta_bytes = 0;
-        for _ in 0..count {
-            delta_bytes += match statuses.next()? {
-                NOT_RECEIVED => 0,
-                SMALL_DELTA => 1,
-                LARGE_DELTA => 2,
-                _ => return None,
-            };
+        let mut left = count;
+        while left > 0 {
+            let (taken, bytes) = statuses.take(left)?;
+            left -= taken;
+            delta_bytes += bytes;
         }
         let (chunks, deltas) = body.split_at_checked(body.len() - statuses.rest.len())?;
         Some(Self {
@@ -111,6 +109,22 @@ impl<'a> Statuses<'a> {
             chunk: 0,
             left: 0,
         }
+    }
+
+    /// Takes a status, or what is left of a run but `most` at most: how many, and the bytes of
+    /// their deltas. A run of 8,191 is one step: a message costs what its bytes cost, not what it
+    /// speaks of.
+    fn take(&mut self, most: u16) -> Option<(u16, usize)> {
+        let bytes = match self.next()? {
+            NOT_RECEIVED => 0,
+            SMALL_DELTA => 1,
+            LARGE_DELTA => 2,
+            _ => return None,
+        };
+        let is_run = self.chunk >> 15 == 0;
+        let more = if is_run { self.left.min(most - 1) } else { 0 };
+        self.left -= more;
+        Some((1 + more, bytes * (1 + usize::from(more))))
     }
 
     #[inline]

@@ -379,8 +379,8 @@ impl World {
         if self.ms.is_multiple_of(500) && std::env::var_os("ESTIMATE_TRACE").is_some() {
             let state = self.estimator.state();
             eprintln!(
-                "{:6} ms: layer {chosen} {:4} kbit/s limited {} {:?} acked {} lost {} queue {}/{} ms \
-                 round trip {} ms",
+                "{:6} ms: layer {chosen} {:4} kbit/s limited {} {:?} acked {} \
+                 lost {} queue {}/{} ms round trip {} ms",
                 self.ms,
                 outlook.bps / 1_000,
                 outlook.is_limited,
