@@ -1,4 +1,4 @@
-//! Owns the fuzzer's way in. FRESHET_FUZZ names the target.
+//! Owns the fuzzer's way in. FRESHET_FUZZ names the target; without it they are listed.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -14,7 +14,9 @@ fuzz_target!(init: {
     let found = targets::TARGETS.iter().find(|target| target.name == name);
     let Some(target) = found else {
         for target in targets::TARGETS {
-            println!("{}", target.name);
+            // With the folders of the corpus that it takes besides its own.
+            let also = target.also.iter().map(|(folder, _)| format!(" {folder}"));
+            println!("{}{}", target.name, also.collect::<String>());
         }
         std::process::exit(2);
     };

@@ -23,9 +23,10 @@ fn references(descriptor: &Descriptor) -> Vec<u16> {
 const L1T3: &str = "8000058002044eaaaf2860414d34538a0940413fc0b3c0";
 
 /// VP9 and AV1 with three spatial and three temporal layers, all predicted from those below.
-const L3T3: &str = "810001c0081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c002a000a800060000\
-    40001d954926e082b04a0941b820ac1282503157f974000ca864330e222222eca8655304224230eca87753013f00b3\
-    027f016704ff02cf0380";
+const L3T3: &str = "\
+    810001c0081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c002a000a80006000040001d9549\
+    26e082b04a0941b820ac1282503157f974000ca864330e222222eca8655304224230eca87753013f00b3027f01\
+    6704ff02cf0380";
 
 #[test]
 fn three_temporal_layers_of_chromium_are_read() {
