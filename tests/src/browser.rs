@@ -14,6 +14,51 @@ const PICTURE: Duration = Duration::from_secs(30);
 /// How long the server's page may take from its address to playing on a loaded machine.
 const PLAYING: Duration = Duration::from_secs(40);
 
+/// For those who publish from another host.
+pub const PUBLISH_TOKEN: &str = "0123456789abcdef0123";
+
+/// Fills the page's form and presses its button.
+const GO_LIVE: &str = "
+    const set = (id, value) => {
+        const field = document.getElementById(id);
+        field.value = value;
+        field.dispatchEvent(new Event('input'));
+    };
+    set('name', arguments[0]);
+    set('publish-source', 'test');
+    set('publish-codec', arguments[1]);
+    set('publish-layers', arguments[2]);
+    if (arguments[3]) set('publish-token', arguments[3]);
+    document.getElementById('publish-go').click();";
+
+/// Reads the clock that the test picture carries from the video that the page plays: milliseconds
+/// from drawing to showing, of so many pictures.
+const GLASS_TO_GLASS: &str = "
+    const video = document.querySelector('video');
+    const canvas = document.createElement('canvas');
+    canvas.width = 240; canvas.height = 1;
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    const ages = [];
+    await new Promise((done) => {
+        const look = () => {
+            const y = video.videoHeight * 24 / 720;
+            context.drawImage(video, 0, y, video.videoWidth, 1, 0, 0, 240, 1);
+            const line = context.getImageData(0, 0, 240, 1).data;
+            let gray = 0;
+            for (let bit = 0; bit < 24; bit += 1)
+                gray = gray * 2 + (line[(bit * 10 + 5) * 4] > 127 ? 1 : 0);
+            let code = gray;
+            for (let shift = 1; shift < 24; shift *= 2) code ^= code >> shift;
+            const age = (Date.now() - code) % 2 ** 24;
+            ages.push(age);
+            if (ages.length === arguments[0]) done();
+            else video.requestVideoFrameCallback(look);
+        };
+        video.requestVideoFrameCallback(look);
+        setTimeout(done, 15000);
+    });
+    return ages;";
+
 /// A browser with one page.
 pub trait Browser {
     /// Opens an address and waits until it has loaded.
@@ -84,6 +129,48 @@ pub trait Browser {
             PLAYING,
             "return window.freshet.state === 'playing'",
         );
+    }
+
+    /// Fills the page's form and lets it publish its test picture, as its `layers` say (`one` for
+    /// one size).
+    fn begin_publishing(&mut self, stream: &str, codec: &str, layers: &str) {
+        let arguments = [stream, codec, layers, PUBLISH_TOKEN].map(|one| json!(one));
+        self.run(GO_LIVE, &arguments);
+    }
+
+    /// Opens the server's page, publishes its test picture and waits until the server has it on
+    /// air.
+    ///
+    /// # Panics
+    /// When it is not.
+    fn go_live(&mut self, server: &Server, stream: &str, codec: &str, layers: &str) {
+        let opened = self.open(&server.url("/?stream=nothing-here"));
+        opened.unwrap_or_else(|error| panic!("{error}"));
+        self.begin_publishing(stream, codec, layers);
+        wait_for("the page to publish", PLAYING, || {
+            let state = self.run("return window.freshetPublish", &[]);
+            if state["state"] == "live" {
+                Ok(())
+            } else {
+                Err(format!("{state} {}", self.log()))
+            }
+        });
+        server.wait_live(stream);
+    }
+
+    /// From drawing the test picture to showing it, of the middle one of so many pictures.
+    ///
+    /// # Panics
+    /// When the page does not show as many.
+    fn glass_to_glass_ms(&mut self, pictures: usize) -> f64 {
+        let mut ages = numbers_of(&self.run(GLASS_TO_GLASS, &[json!(pictures)]));
+        assert!(
+            ages.len() >= 60.min(pictures),
+            "only {} pictures",
+            ages.len()
+        );
+        ages.sort_by(f64::total_cmp);
+        ages[ages.len() / 2]
     }
 
     /// Waits until the page's video shows a picture.
@@ -259,4 +346,9 @@ fn numbers(value: &Value) -> Vec<u64> {
     list.iter()
         .map(|number| number.as_u64().unwrap_or(0))
         .collect()
+}
+
+fn numbers_of(values: &Value) -> Vec<f64> {
+    let values = values.as_array().map_or(&[][..], |values| values);
+    values.iter().filter_map(Value::as_f64).collect()
 }

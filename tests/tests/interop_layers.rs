@@ -14,40 +14,11 @@ use freshet_tests::place::free_udp_port;
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::wait::{alone, have, wait_for};
 use freshet_tests::webdriver::Chromium;
-use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Fills the page's form and presses its button.
-const GO_LIVE: &str = "
-    const set = (id, value) => {
-        const field = document.getElementById(id);
-        field.value = value;
-        field.dispatchEvent(new Event('input'));
-    };
-    set('name', arguments[0]);
-    set('publish-source', 'test');
-    set('publish-codec', arguments[1]);
-    set('publish-layers', arguments[2]);
-    document.getElementById('publish-go').click();";
-
 fn ready() -> bool {
     have(&["chromium", "chromedriver"])
-}
-
-/// Publishes the page's test picture in layers.
-fn go_live(browser: &mut Chromium, server: &Server, stream: &str, codec: &str, layers: &str) {
-    browser.open(&server.url("/?stream=nothing-here")).unwrap();
-    browser.run(GO_LIVE, &[json!(stream), json!(codec), json!(layers)]);
-    wait_for("the page to publish", PATIENCE, || {
-        let state = browser.run("return window.freshetPublish", &[]);
-        if state["state"] == "live" {
-            Ok(())
-        } else {
-            Err(format!("{state} {}", browser.log()))
-        }
-    });
-    server.wait_live(stream);
 }
 
 /// Waits until the picture that is shown has this height; gives the time that it took.
@@ -83,7 +54,7 @@ fn narrow_way(codec: &str) {
     }
     let (server, relay) = behind_a_relay(7);
     let mut publisher = Chromium::start();
-    go_live(&mut publisher, &server, "live/layers", codec, "simulcast");
+    publisher.go_live(&server, "live/layers", codec, "simulcast");
     wait_for("three sizes to be sent", PATIENCE, || {
         let stats = publisher.run("return window.freshetPublish.stats", &[]);
         if stats["layers"] == 3 && stats["height"] == 720 {
@@ -134,4 +105,50 @@ fn a_viewer_behind_a_narrow_way_gets_a_smaller_vp8() {
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_a_smaller_h264() {
     narrow_way("h264");
+}
+
+fn passes_through(codec: &str, layers: &str) {
+    let _turn = alone();
+    if !ready() {
+        return;
+    }
+    let server = Server::start(Setup::default());
+    let mut publisher = Chromium::start();
+    publisher.go_live(&server, "live/in", codec, layers);
+    let mut viewer = Chromium::start();
+    viewer.watch(&server, "live/in");
+    viewer.must_show_a_moving_picture();
+    let age = viewer.glass_to_glass_ms(90);
+    let sent = publisher.run("return window.freshetPublish.stats", &[]);
+    println!(
+        "{codec} {layers}: glass to glass {age:.0} ms, {}x{} at {} kbit/s, {} sizes, {}",
+        sent["width"],
+        sent["height"],
+        sent["bitrateBps"].as_u64().unwrap_or(0) / 1000,
+        sent["layers"],
+        sent["scalability"],
+    );
+    if layers != "simulcast" {
+        assert_eq!(
+            sent["scalability"], layers,
+            "the browser sends something else"
+        );
+    }
+    assert!(age < 500.0, "{age} ms");
+    server.must_be_unharmed();
+}
+
+#[test]
+fn vp9_in_spatial_and_temporal_layers_is_passed_through() {
+    passes_through("vp9", "L3T3");
+}
+
+#[test]
+fn av1_in_temporal_layers_is_passed_through() {
+    passes_through("av1", "L1T2");
+}
+
+#[test]
+fn vp8_in_three_sizes_is_seen() {
+    passes_through("vp8", "simulcast");
 }

@@ -9,94 +9,22 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use freshet_tests::browser::{Browser, LONGEST_FREEZE, WATCH_FRAMES};
+use freshet_tests::browser::{Browser, LONGEST_FREEZE, PUBLISH_TOKEN, WATCH_FRAMES};
 use freshet_tests::impair::{Impairment, Relay};
 use freshet_tests::marionette::Firefox;
 use freshet_tests::netns::Namespace;
 use freshet_tests::place::free_udp_port;
 use freshet_tests::process::kill_now;
 use freshet_tests::server::{Server, Setup};
-use freshet_tests::wait::{alone, have, quick, wait_for, wait_until};
+use freshet_tests::wait::{alone, have, quick, wait_until};
 use freshet_tests::webdriver::Chromium;
-use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Fills the page's form and presses its button.
-const GO_LIVE: &str = "
-    const set = (id, value) => {
-        const field = document.getElementById(id);
-        field.value = value;
-        field.dispatchEvent(new Event('input'));
-    };
-    set('name', arguments[0]);
-    set('publish-source', 'test');
-    set('publish-codec', arguments[1]);
-    if (arguments[2]) set('publish-token', arguments[2]);
-    document.getElementById('publish-go').click();";
-
-/// For those who publish from another host.
-const TOKEN: &str = "0123456789abcdef0123";
-
 const STOP: &str = "document.getElementById('publish-go').click();";
-
-/// Reads the clock that the test picture carries from the video that the page plays: milliseconds
-/// from drawing to showing, of so many pictures.
-const GLASS_TO_GLASS: &str = "
-    const video = document.querySelector('video');
-    const canvas = document.createElement('canvas');
-    canvas.width = 240; canvas.height = 1;
-    const context = canvas.getContext('2d', { willReadFrequently: true });
-    const ages = [];
-    await new Promise((done) => {
-        const look = () => {
-            const y = video.videoHeight * 24 / 720;
-            context.drawImage(video, 0, y, video.videoWidth, 1, 0, 0, 240, 1);
-            const line = context.getImageData(0, 0, 240, 1).data;
-            let gray = 0;
-            for (let bit = 0; bit < 24; bit += 1)
-                gray = gray * 2 + (line[(bit * 10 + 5) * 4] > 127 ? 1 : 0);
-            let code = gray;
-            for (let shift = 1; shift < 24; shift *= 2) code ^= code >> shift;
-            const age = (Date.now() - code) % 2 ** 24;
-            ages.push(age);
-            if (ages.length === arguments[0]) done();
-            else video.requestVideoFrameCallback(look);
-        };
-        video.requestVideoFrameCallback(look);
-        setTimeout(done, 15000);
-    });
-    return ages;";
 
 fn ready() -> bool {
     have(&["chromium", "chromedriver"])
-}
-
-/// Publishes the page's test picture and waits until the server has it on air.
-fn go_live(browser: &mut impl Browser, server: &Server, stream: &str, codec: &str) {
-    browser.open(&server.url("/?stream=nothing-here")).unwrap();
-    browser.run(GO_LIVE, &[json!(stream), json!(codec), json!(TOKEN)]);
-    wait_for("the page to publish", PATIENCE, || {
-        let state = browser.run("return window.freshetPublish", &[]);
-        if state["state"] == "live" {
-            Ok(())
-        } else {
-            Err(format!("{state} {}", browser.log()))
-        }
-    });
-    server.wait_live(stream);
-}
-
-fn middle(values: &Value) -> f64 {
-    let mut ages: Vec<f64> = values
-        .as_array()
-        .unwrap_or_else(|| panic!("{values}"))
-        .iter()
-        .map(|age| age.as_f64().unwrap())
-        .collect();
-    assert!(ages.len() >= 60, "only {} pictures", ages.len());
-    ages.sort_by(f64::total_cmp);
-    ages[ages.len() / 2]
 }
 
 fn passes_through(codec: &str, name: &str) {
@@ -106,11 +34,11 @@ fn passes_through(codec: &str, name: &str) {
     }
     let server = Server::start(Setup::default());
     let mut publisher = Chromium::start();
-    go_live(&mut publisher, &server, "live/in", codec);
+    publisher.go_live(&server, "live/in", codec, "one");
     let mut viewer = Chromium::start();
     viewer.watch(&server, "live/in");
     viewer.must_show_a_moving_picture();
-    let age = middle(&viewer.run(GLASS_TO_GLASS, &[json!(90)]));
+    let age = viewer.glass_to_glass_ms(90);
     let sent = publisher.run("return window.freshetPublish.stats", &[]);
     println!(
         "{name}: glass to glass {age:.0} ms, {}x{} at {} kbit/s",
@@ -157,7 +85,7 @@ fn a_publisher_that_stops_and_begins_again_is_seen_on_the_same_page() {
     }
     let server = Server::start(Setup::default());
     let mut publisher = Chromium::start();
-    go_live(&mut publisher, &server, "again", "vp8");
+    publisher.go_live(&server, "again", "vp8", "one");
     let mut viewer = Chromium::start();
     viewer.watch(&server, "again");
     viewer.must_show_a_moving_picture();
@@ -173,12 +101,11 @@ fn a_publisher_that_stops_and_begins_again_is_seen_on_the_same_page() {
     wait_until("the stream to be off air", PATIENCE, || {
         server.stream("again")["state"] != "live"
     });
-    publisher.run(GO_LIVE, &[json!("again"), json!("vp8"), json!(TOKEN)]);
+    publisher.begin_publishing("again", "vp8", "one");
     server.wait_live("again");
     let begun = Instant::now();
-    let age = viewer.run(GLASS_TO_GLASS, &[json!(90)]);
     println!("first new picture after {:?}", begun.elapsed());
-    let age = middle(&age);
+    let age = viewer.glass_to_glass_ms(90);
     assert!(age < 700.0, "{age} ms");
     viewer.must_show_a_moving_picture();
     assert_eq!(
@@ -201,14 +128,14 @@ fn a_browser_that_takes_over_is_seen_without_a_freeze() {
         ..Setup::default()
     });
     let mut first = Chromium::start();
-    go_live(&mut first, &server, "hand", "h264");
+    first.go_live(&server, "hand", "h264", "one");
     let mut viewer = Chromium::start();
     viewer.watch(&server, "hand");
     viewer.must_show_a_moving_picture();
     viewer.run(WATCH_FRAMES, &[]);
     let mut second = Chromium::start();
-    go_live(&mut second, &server, "hand", "h264");
-    let age = middle(&viewer.run(GLASS_TO_GLASS, &[json!(90)]));
+    second.go_live(&server, "hand", "h264", "one");
+    let age = viewer.glass_to_glass_ms(90);
     let shown = viewer.run(LONGEST_FREEZE, &[]);
     println!(
         "taken over: longest freeze {} ms, then {age:.0} ms behind",
@@ -235,7 +162,7 @@ fn survives_loss(codec: &str) {
         ..Setup::default()
     });
     let mut publisher = Chromium::start();
-    go_live(&mut publisher, &server, "far", codec);
+    publisher.go_live(&server, "far", codec, "one");
     let mut viewer = Chromium::start();
     viewer.watch(&server, "far");
     viewer.must_show_a_moving_picture();
@@ -284,7 +211,7 @@ fn elsewhere() -> Option<(Namespace, Server)> {
     let server = Server::start(Setup {
         http_ip: namespace.here(),
         advertise: Some(namespace.here().to_string()),
-        toml: format!("[auth]\npublish_tokens = [\"{TOKEN}\"]\n"),
+        toml: format!("[auth]\npublish_tokens = [\"{PUBLISH_TOKEN}\"]\n"),
         ..Setup::default()
     });
     Some((namespace, server))
@@ -296,11 +223,11 @@ fn firefox_publishes(codec: &str, name: &str) {
         return;
     };
     let mut publisher = Firefox::start(&namespace);
-    go_live(&mut publisher, &server, "fox", codec);
+    publisher.go_live(&server, "fox", codec, "one");
     let mut viewer = Chromium::start();
     viewer.watch(&server, "fox");
     viewer.must_show_a_moving_picture();
-    let age = middle(&viewer.run(GLASS_TO_GLASS, &[json!(60)]));
+    let age = viewer.glass_to_glass_ms(60);
     println!("Firefox, {name}: glass to glass {age:.0} ms");
     let shown = viewer.run("return window.freshet.stats", &[]);
     assert_eq!(shown["videoCodec"], name, "{shown}");
@@ -325,7 +252,7 @@ fn firefox_watches_what_chromium_publishes() {
     };
     let mut publisher = Chromium::start();
     for (stream, codec) in [("one", "vp8"), ("two", "av1")] {
-        go_live(&mut publisher, &server, stream, codec);
+        publisher.go_live(&server, stream, codec, "one");
         let mut viewer = Firefox::start(&namespace);
         viewer.watch(&server, stream);
         viewer.must_show_a_moving_picture();
@@ -341,7 +268,7 @@ fn nobody_notices_that_control_died_while_a_browser_publishes() {
     }
     let mut server = Server::start(Setup::default());
     let mut publisher = Chromium::start();
-    go_live(&mut publisher, &server, "on", "h264");
+    publisher.go_live(&server, "on", "h264", "one");
     let mut viewer = Chromium::start();
     viewer.watch(&server, "on");
     viewer.must_show_a_moving_picture();
@@ -370,7 +297,7 @@ fn nobody_notices_that_control_died_while_a_browser_publishes() {
     wait_until("the stream to be off air", PATIENCE, || {
         server.stream("on")["state"] != "live"
     });
-    publisher.run(GO_LIVE, &[json!("on"), json!("h264"), json!(TOKEN)]);
+    publisher.begin_publishing("on", "h264", "one");
     server.wait_live("on");
     viewer.must_show_a_moving_picture();
 }
