@@ -1,4 +1,4 @@
-//! Owns the reading of event streams (WHATWG HTML section 9.2), as a browser's `EventSource` does it.
+//! Owns the reading of event streams (WHATWG HTML section 9.2), as `EventSource` does it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -102,6 +102,7 @@ fn loss_on_a_long_way_is_repaired() {
         repeat_ppm: 5_000,
         delay: Duration::from_millis(30),
         jitter: Duration::from_millis(5),
+        ..Impairment::default()
     };
     let (longest, _) = watch_for(if quick() { 6 } else { 15 }, far);
     assert!(longest <= 1000.0, "a freeze of {longest} ms");

@@ -1,5 +1,5 @@
-//! Owns the counter-offers of WHEP (draft-ietf-wish-whep-03 section 4.2.2): a session that waits for
-//! the answer to an offer of ours.
+//! Owns the counter-offers of WHEP (draft-ietf-wish-whep-03 section 4.2.2): a session that waits
+//! for the answer to an offer of ours.
 
 use crate::dtls::Dtls;
 use crate::refusal::SignalError;

@@ -4,6 +4,7 @@ use ::link::Region;
 use ::link::channel::{EventConsumer, PuntConsumer};
 use ::link::command::{AUDIO, AddPublisher, AddViewer, Codec, Command, IceCredentials};
 use ::link::command::{TRACKS_MAX, TrackIn, TrackOut, VIDEO, Wants};
+use ::link::lanes::LANES_MAX;
 use ::link::ids::{CoreId, StreamId, ViewerId, ufrag};
 use ::link::keys::SrtpKeys;
 use ::link::limits::Limits;
@@ -231,8 +232,8 @@ impl World {
 }
 
 fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
-    let mut tracks = [TrackIn::default(); TRACKS_MAX];
-    tracks[VIDEO] = TrackIn {
+    let mut lanes = [TrackIn::default(); LANES_MAX];
+    lanes[VIDEO] = TrackIn {
         clock_hz: 90_000,
         payload_type: VIDEO_TYPE,
         rtx_payload_type: RTX_TYPE,
@@ -240,7 +241,7 @@ fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
         wants: Wants::ALL,
         ..TrackIn::default()
     };
-    tracks[AUDIO] = TrackIn {
+    lanes[AUDIO] = TrackIn {
         clock_hz: 48_000,
         payload_type: AUDIO_TYPE,
         ..TrackIn::default()
@@ -250,7 +251,9 @@ fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
         viewer: Some(viewer.viewer),
         peer: viewer.peer,
         keys: plain(),
-        tracks,
+        lanes,
+        rid_id: 0,
+        repaired_rid_id: 0,
         transport_cc_id: TRANSPORT_ID,
         remb_bps: 1_000_000,
     }

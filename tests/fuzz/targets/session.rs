@@ -57,6 +57,7 @@ pub fn offer(data: &[u8]) {
                 cname: "freshet",
                 ssrcs: [[1, 2], [3, 0]],
                 playout_delay: true,
+                layered: true,
             };
             well_formed(&plan.write(&local, &sending));
         }

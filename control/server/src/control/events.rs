@@ -1,5 +1,5 @@
-//! Owns what viewers are told about a stream while they watch it: the kinds of events, and one event
-//! (webrtc-http-egress-events section 4).
+//! Owns what viewers are told about a stream while they watch it: the kinds of events, and an
+//! event (webrtc-http-egress-events section 4).
 
 /// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

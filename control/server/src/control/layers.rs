@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// Which layers of a video a viewer wants; what is left out is not limited, and nothing at all gives
-/// the choice back to the server.
+/// Which layers of a video a viewer wants; what is left out is not limited, and nothing at all
+/// gives the choice back to the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LayerWish {

@@ -18,7 +18,7 @@ pub(super) struct LayerView {
     pub encoding_id: String,
     /// Where it is in the stream's log.
     pub lane: u8,
-    /// Bits a second, over the last second.
+    /// Bits a second, over the last second; 0: not measured yet, or nothing comes.
     pub bitrate_bps: u64,
     /// It comes in now.
     pub is_live: bool,
@@ -101,7 +101,7 @@ pub(super) fn data(section: usize, layers: &[LayerView]) -> String {
 /// True if viewers would have to be told, were it not for the rates, which never stay the same.
 pub(super) fn have_changed(before: &[LayerView], after: &[LayerView]) -> bool {
     let shape = |layer: &LayerView| LayerView {
-        bitrate_bps: 0,
+        bitrate_bps: u64::from(layer.bitrate_bps > 0),
         ..layer.clone()
     };
     !before.iter().map(shape).eq(after.iter().map(shape))
@@ -188,7 +188,8 @@ struct Media<'a> {
 struct Told<'a> {
     encoding_id: &'a str,
     rid: &'a str,
-    bitrate: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bitrate: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     width: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,10 +201,10 @@ impl<'a> Told<'a> {
         Self {
             encoding_id: &layer.encoding_id,
             rid: &layer.encoding_id,
-            // A layer without a rate counts as inactive.
+            // Of an inactive layer it is 0; of one that has just begun it is not known.
             bitrate: match layer.is_live {
-                true => layer.bitrate_bps.max(1),
-                false => 0,
+                true => Some(layer.bitrate_bps).filter(|bps| *bps > 0),
+                false => Some(0),
             },
             width: layer.width,
             height: layer.height,
@@ -314,6 +315,8 @@ mod tests {
         let (before, mut after) = (three(), three());
         after[0].bitrate_bps += 1;
         assert!(!have_changed(&before, &after));
+        after[0].bitrate_bps = 0;
+        assert!(have_changed(&after, &before), "it is known now");
         after[2].is_live = true;
         assert!(have_changed(&before, &after));
         assert!(have_changed(&before, &before[..2]));

@@ -25,8 +25,8 @@ const READERS_PART: usize = 2;
 const READERS_RETRY_AFTER_SECS: u32 = 10;
 
 impl Driver {
-    /// Answers an offer, or makes one to a viewer whose own has nothing in common with the stream or
-    /// is empty.
+    /// Answers an offer, or makes one to a viewer whose own has nothing in common with the stream
+    /// or is empty.
     pub(super) fn whep_post(&mut self, name: &StreamName, offer: &str) -> Result<Posted, Problem> {
         let now = clock::now();
         let latency = self.config.borrow().stream_settings(name).latency;
@@ -111,8 +111,8 @@ impl Driver {
         Some(found.name.clone())
     }
 
-    /// A viewer's session is over: its event stream ends, with the advice to open another session if
-    /// it was not the viewer who wanted it to end.
+    /// A viewer's session is over: its event stream ends, with the advice to open another session
+    /// if it was not the viewer who wanted it to end.
     pub(super) fn end_events(&mut self, stream: StreamId, session: &SessionId, cause: Cause) {
         let comes_again = match cause {
             Cause::FormatChanged

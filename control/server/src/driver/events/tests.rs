@@ -1,3 +1,5 @@
+//! Who is told what of a stream, and when.
+
 use super::*;
 
 const STREAM: StreamId = StreamId {

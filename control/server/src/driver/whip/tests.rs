@@ -1,3 +1,5 @@
+//! Streams whose publishers come by SRT and by WHIP, one after another.
+
 use super::*;
 use crate::config::Takeover;
 use crate::publisher::{Key, Progress, Report, Source};
