@@ -54,28 +54,6 @@ impl EventStream {
         }
     }
 
-    /// The next event: its name, and its data if that is JSON. `None`: the stream has ended.
-    ///
-    /// # Panics
-    /// When nothing comes for too long, or what comes is no event stream.
-    pub fn next(&mut self) -> Option<(String, Value)> {
-        loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let event = event(block);
-                self.text = rest.to_owned();
-                match event {
-                    Some(event) => return Some(event),
-                    // A comment, or the time after which to come again.
-                    None => continue,
-                }
-            }
-            if self.is_over {
-                return None;
-            }
-            self.read_chunk();
-        }
-    }
-
     /// Reads until an event of this name comes and gives its data.
     ///
     /// # Panics
@@ -112,6 +90,30 @@ impl EventStream {
         std::io::Read::read_exact(&mut self.lines, &mut bytes)
             .unwrap_or_else(|error| panic!("a chunk broke off: {error}"));
         self.text += &String::from_utf8_lossy(&bytes[..size]);
+    }
+}
+
+/// Its events: the name of each, and its data if that is JSON. Ends with the stream; fails the test
+/// when nothing comes for too long, or what comes is no event stream.
+impl Iterator for EventStream {
+    type Item = (String, Value);
+
+    fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let event = event(block);
+                self.text = rest.to_owned();
+                match event {
+                    Some(event) => return Some(event),
+                    // A comment, or the time after which to come again.
+                    None => continue,
+                }
+            }
+            if self.is_over {
+                return None;
+            }
+            self.read_chunk();
+        }
     }
 }
 

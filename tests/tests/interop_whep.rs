@@ -76,7 +76,7 @@ fn events_tell_of_a_publisher_that_comes_and_goes() {
 
     // The viewer leaves, and its event stream is over.
     assert_eq!(deletes(server.http, &session), 204);
-    while let Some((name, _)) = events.next() {
+    for (name, _) in events {
         assert_ne!(name, "reconnect", "it was the viewer who left");
     }
     drop(second);
