@@ -13,7 +13,7 @@ use zeroize::Zeroize;
 /// Tracks of a stream that a viewer can be sent: at most one video and one audio.
 pub const TRACKS_MAX: usize = 2;
 
-/// Index of the video track in every per-track array, and of the lowest layer among the lanes.
+/// Index of the video track in every per-track array, and of its first encoding among the lanes.
 pub const VIDEO: usize = 0;
 
 /// Index of the audio track in every per-track array, and among the lanes.
@@ -187,7 +187,7 @@ pub struct AddPublisher {
     pub peer: Peer,
     /// SRTP keys; only `receive` is used.
     pub keys: SrtpKeys,
-    /// What it sends, by lane. Layers of video are in ascending order: see [`crate::lanes`].
+    /// What it sends, by lane: see [`crate::lanes`].
     pub lanes: [TrackIn; LANES_MAX],
     /// Identifiers of the header extensions that name an encoding and what a repair is of
     /// (RFC 8852), 1 to 14; 0: not negotiated.

@@ -11,7 +11,8 @@ pub const LANES_MAX: usize = 4;
 /// Encodings of the same picture. Browsers send three at the most.
 pub const LAYERS_MAX: usize = 3;
 
-/// The lanes of video, the lowest layer first. A stream with one encoding has the first.
+/// The lanes of video, in the order in which the publisher names its encodings: which of them is
+/// the best is told by their rates. A stream with one encoding has the first.
 pub const LAYERS: [usize; LAYERS_MAX] = [VIDEO, 2, 3];
 
 const _: () = assert!(AUDIO == 1 && LANES_MAX == LAYERS_MAX + 1 && TRACKS_MAX == 2);

@@ -6,19 +6,18 @@
 
 use core::ops::Range;
 
-use arrayvec::ArrayVec;
-use link::command::{AUDIO, TRACKS_MAX, VIDEO};
-use link::lanes::{LAYERS, LAYERS_MAX, Lanes, track_of};
+use link::command::AUDIO;
+use link::lanes::{LAYERS, LAYERS_MAX, Lanes};
 use link::limits::Limits;
 use link::log::Pinned;
-use wire::datagram::{Egress, RunMeta};
+use wire::datagram::Egress;
 use wire::time::{Span, Time};
 
-use crate::burst::{Burst, PIECES_MAX, Piece, Run};
+use crate::burst::Burst;
 use crate::keyframe::rejoin;
-use crate::layers::{Adaptations, NONE as NO_ADAPTATION};
+use crate::layers::Adaptations;
 use crate::nack::Repairs;
-use crate::rewrite::Cap;
+use crate::send::send_run;
 use crate::stream::{Stream, Streams};
 use crate::viewer::{Phase, Viewer};
 use crate::viewers::{NONE, Viewers};
@@ -337,171 +336,6 @@ fn is_too_late(now: Time, log: &Pinned<'_>, cursor: u64) -> bool {
         Some(record) => now.since(record.arrival) > LAG_MAX,
         None => true,
     }
-}
-
-/// Sends the packets of a run that are of `lanes`: claim, write and seal one after another,
-/// commit.
-#[inline]
-pub fn send_run<E: Egress>(
-    turn: &mut Turn<'_, E>,
-    viewer: &mut Viewer,
-    burst: &Burst<'_>,
-    run: &Run,
-    lanes: Lanes,
-) -> Outcome {
-    let cap = viewer.tracks[VIDEO].cap;
-    if burst.is_layered && (cap != Cap::NONE || viewer.next_cap != cap) {
-        return send_part(turn, viewer, burst, run, lanes);
-    }
-    let Some(meta) = measure(viewer, burst, run, lanes) else {
-        return Outcome::Done;
-    };
-    for (lane, &packets) in run.packets.iter().enumerate() {
-        if packets > 0 && lanes.has(lane) && !viewer.lease(track_of(lane), u64::from(packets)) {
-            return Outcome::Worn;
-        }
-    }
-    let Some(out) = turn.egress.claim(meta) else {
-        return Outcome::Full;
-    };
-    let first = viewer.tracks[VIDEO].transport_sequence;
-    let mut used = 0;
-    for piece in burst.pieces(run) {
-        if lanes.has(piece.lane()) {
-            used += seal(
-                turn.now,
-                viewer,
-                piece,
-                out.get_mut(used..).unwrap_or_default(),
-            );
-        }
-    }
-    finish(turn, viewer, &meta, first, used);
-    Outcome::Done
-}
-
-/// The same for a viewer that is sent part of the layers of a frame.
-fn send_part<E: Egress>(
-    turn: &mut Turn<'_, E>,
-    viewer: &mut Viewer,
-    burst: &Burst<'_>,
-    run: &Run,
-    lanes: Lanes,
-) -> Outcome {
-    let mut cap = viewer.tracks[VIDEO].cap;
-    let mut taken = ArrayVec::<(&Piece<'_>, Cap), PIECES_MAX>::new();
-    let mut packets = [0; TRACKS_MAX];
-    let mut bytes = 0;
-    let tag = viewer.sealer.rtp_overhead();
-    for piece in burst.pieces(run) {
-        let track = track_of(piece.lane());
-        if track == VIDEO {
-            cap = cap.next(viewer.next_cap, piece);
-        }
-        if lanes.has(piece.lane()) && (track == AUDIO || cap.takes(piece)) {
-            packets[track] += 1;
-            bytes += viewer.tracks[track].header_bytes() + piece.payload.len() + tag;
-            taken.push((piece, cap));
-        }
-    }
-    let Some((first, _)) = taken.first() else {
-        viewer.tracks[VIDEO].cap = cap;
-        return Outcome::Done;
-    };
-    let first_bytes =
-        viewer.tracks[track_of(first.lane())].header_bytes() + first.payload.len() + tag;
-    let meta = RunMeta {
-        peer: viewer.to.peer,
-        local: viewer.to.local,
-        segment_bytes: u16::try_from(first_bytes).unwrap_or(u16::MAX),
-        segments: packets.iter().sum(),
-        bytes,
-    };
-    for (track, packets) in packets.into_iter().enumerate() {
-        if packets > 0 && !viewer.lease(track, u64::from(packets)) {
-            return Outcome::Worn;
-        }
-    }
-    let Some(out) = turn.egress.claim(meta) else {
-        return Outcome::Full;
-    };
-    let first = viewer.tracks[VIDEO].transport_sequence;
-    let mut used = 0;
-    for (piece, cap) in &taken {
-        viewer.tracks[VIDEO].cap = *cap;
-        used += seal(
-            turn.now,
-            viewer,
-            piece,
-            out.get_mut(used..).unwrap_or_default(),
-        );
-    }
-    viewer.tracks[VIDEO].cap = cap;
-    finish(turn, viewer, &meta, first, used);
-    Outcome::Done
-}
-
-/// Writes and seals one packet; gives its bytes.
-#[inline]
-fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> usize {
-    let stamped = viewer.tracks[track_of(piece.lane())].stamp(now, piece);
-    let sealed = viewer
-        .sealer
-        .rtp(stamped.index, stamped.header(), piece.payload, room);
-    debug_assert!(
-        sealed.is_some(),
-        "measured, and leased below the last index"
-    );
-    sealed.unwrap_or(0)
-}
-
-#[inline]
-fn finish<E: Egress>(
-    turn: &mut Turn<'_, E>,
-    viewer: &mut Viewer,
-    meta: &RunMeta,
-    first: u16,
-    used: usize,
-) {
-    if viewer.adaptation != NO_ADAPTATION {
-        // The sound of a run counts with its video.
-        let packets = viewer.tracks[VIDEO].transport_sequence.wrapping_sub(first);
-        let packets = u8::try_from(packets).unwrap_or(u8::MAX);
-        let now = turn.now;
-        turn.adaptations.on_sent(now, viewer, first, packets, used);
-    }
-    turn.egress.commit(used);
-    turn.done.runs += 1;
-    turn.done.datagrams += u64::from(meta.segments);
-    turn.done.bytes += used as u64;
-    viewer.sent.packets += u64::from(meta.segments);
-    viewer.sent.bytes += used as u64;
-}
-
-/// The sizes of a run as this viewer gets it. `None`: nothing of it is of `lanes`.
-#[inline]
-fn measure(viewer: &Viewer, burst: &Burst<'_>, run: &Run, lanes: Lanes) -> Option<RunMeta> {
-    let tag = viewer.sealer.rtp_overhead();
-    let mut segments = 0;
-    let mut bytes = 0;
-    for (lane, &packets) in run.packets.iter().enumerate() {
-        if lanes.has(lane) {
-            let added = viewer.tracks[track_of(lane)].header_bytes() + tag;
-            segments += packets;
-            bytes += usize::from(packets) * added + run.payload_bytes[lane] as usize;
-        }
-    }
-    let mut pieces = burst.pieces(run).iter();
-    let first = pieces.find(|piece| lanes.has(piece.lane()))?;
-    let header_bytes = viewer.tracks[track_of(first.lane())].header_bytes();
-    let first_bytes = header_bytes + first.payload.len() + tag;
-    Some(RunMeta {
-        peer: viewer.to.peer,
-        local: viewer.to.local,
-        segment_bytes: u16::try_from(first_bytes).unwrap_or(u16::MAX),
-        segments,
-        bytes,
-    })
 }
 
 /// A burst as the viewers of a stream get it.

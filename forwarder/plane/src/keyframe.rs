@@ -7,8 +7,9 @@ use wire::datagram::Egress;
 use wire::time::{Span, Time};
 
 use crate::burst::Burst;
-use crate::fanout::{Outcome, Tables, Turn, send_run};
+use crate::fanout::{Outcome, Tables, Turn};
 use crate::pace::{CATCH_UP_BURST_BYTES, CATCH_UP_BYTES_PER_S, CATCH_UP_SPEED};
+use crate::send::send_run;
 use crate::stream::{LAYER_SILENT, Stream};
 use crate::viewer::{Phase, Viewer};
 

@@ -1,16 +1,16 @@
-//! Owns one lane as its publisher sends it: which sources are its, when its packets were
-//! captured, and what its timestamps are in the log. Hot.
+//! Owns one lane as its publisher sends it: which sources are its, what of them can be shown, and how
+//! long is waited for what is missing. Hot.
 
 use link::command::{Codec, TrackIn, Wants};
 use link::limits::PAYLOAD_MAX;
-use link::log::{Flags, Record};
+use link::log::Flags;
 use wire::rtp::Header;
-use wire::seq::{diff32, newer32};
 use wire::time::{Span, Time};
 
 use crate::codec::{Key, Place, key, place};
 use crate::reception::Reception;
 use crate::reorder::{Order, Pool};
+use crate::timeline::Timeline;
 
 /// How long packets wait for one before them if it cannot be asked for: reordering on a path is
 /// below this, and whoever waits longer freezes as if it were lost.
@@ -40,19 +40,6 @@ const ASK_INTERVAL_MAX: Span = Span::secs(1);
 /// Another source with the payload type of a track takes its place once the old one was silent for
 /// so long: a publisher that changed its SSRC, or simulcast.
 const SILENT_AFTER: Span = Span::secs(2);
-
-/// Ticks from the anchor after which it moves: differences have 32 bits.
-const ANCHOR_TICKS_MAX: u32 = 1 << 28;
-
-/// Most ticks from one publisher to the next: 3 hours of video. Viewers tell what is ahead from
-/// what is behind by half of 2^32.
-const CONTINUED_TICKS_MAX: u128 = 1 << 30;
-
-/// Layers whose timestamps agree within a part of a second of this count as aligned: reports of
-/// browsers are right to a millisecond.
-const ALIGNED_PER_S: u32 = 300;
-
-const NS_PER_S: i64 = 1_000_000_000;
 
 /// One SSRC of a publisher.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,12 +106,8 @@ pub struct InLane {
     /// The packet before the next one is missing, so that a frame may have begun with it.
     pub is_torn: bool,
     is_video: bool,
-    /// A timestamp and when it was captured.
-    anchor: Option<(u32, Time)>,
-    /// Added to timestamps for the log; `None`: nothing of this source is there yet.
-    offset: Option<u32>,
-    /// The last timestamp in the log.
-    newest: u32,
+    /// Its times.
+    pub timeline: Timeline,
     /// Bytes of the packets of this frame, padding included; 0: none yet.
     body_bytes: usize,
 }
@@ -147,9 +130,7 @@ impl InLane {
             frame: None,
             is_torn: true,
             is_video,
-            anchor: None,
-            offset: None,
-            newest: 0,
+            timeline: Timeline::new(given.clock_hz),
             body_bytes: 0,
         }
     }
@@ -246,8 +227,7 @@ impl InLane {
         self.is_broken = self.is_video;
         self.frame = None;
         self.is_torn = true;
-        self.anchor = None;
-        self.offset = None;
+        self.timeline = Timeline::new(self.given.clock_hz);
         // Repairs of the old source would be taken for some of the new one.
         self.rtx = Source::default();
     }
@@ -361,74 +341,6 @@ impl InLane {
         }
         payload_bytes + 1 == self.body_bytes && payload_bytes < PAYLOAD_MAX
     }
-
-    /// A report says when a timestamp was captured.
-    pub fn set_anchor(&mut self, timestamp: u32, captured: Time) {
-        self.anchor = Some((timestamp, captured));
-    }
-
-    /// When a timestamp was captured, on our clock.
-    #[inline]
-    pub fn captured(&mut self, now: Time, timestamp: u32) -> Time {
-        let (base, at) = *self.anchor.get_or_insert((timestamp, now));
-        let ticks = diff32(timestamp, base);
-        let ns = i64::from(ticks) * NS_PER_S / i64::from(self.given.clock_hz.max(1));
-        let captured = Time(at.0.saturating_add_signed(ns));
-        if ticks.unsigned_abs() > ANCHOR_TICKS_MAX {
-            self.anchor = Some((timestamp, captured));
-        }
-        captured
-    }
-
-    /// The log's timestamp for one of the publisher's. The first of a source goes on after
-    /// `newest`, what the log has of the track, by the time that has passed.
-    #[inline]
-    pub fn mapped(
-        &mut self,
-        timestamp: u32,
-        captured: Time,
-        newest: impl FnOnce() -> Option<Record>,
-    ) -> u32 {
-        let clock_hz = self.given.clock_hz;
-        let offset = *self.offset.get_or_insert_with(|| {
-            newest().map_or(0, |last| {
-                continued(&last, captured, clock_hz).wrapping_sub(timestamp)
-            })
-        });
-        self.newest = timestamp.wrapping_add(offset);
-        self.newest
-    }
-
-    /// Moves the timestamps from this one on, the first of a keyframe, to where they agree with
-    /// those of `other`, a packet of another layer: what was captured at once has one timestamp.
-    /// Sources count from anywhere, and before their reports it is a guess how they relate.
-    pub fn align(&mut self, timestamp: u32, captured: Time, other: &Record) {
-        let wanted = beside(other, captured, self.given.clock_hz);
-        let Some(offset) = self.offset else {
-            self.offset = Some(wanted.wrapping_sub(timestamp));
-            return;
-        };
-        let now = timestamp.wrapping_add(offset);
-        let tolerance = self.given.clock_hz / ALIGNED_PER_S;
-        if diff32(wanted, now).unsigned_abs() <= tolerance {
-            return;
-        }
-        let aligned = if newer32(wanted, self.newest) {
-            wanted
-        } else {
-            self.newest.wrapping_add(1)
-        };
-        self.offset = Some(aligned.wrapping_sub(timestamp));
-    }
-}
-
-/// The timestamp of what was captured then, before or after `other`.
-fn beside(other: &Record, captured: Time, clock_hz: u32) -> u32 {
-    let ns = i128::from(captured.0) - i128::from(other.capture.0);
-    let ticks = ns * i128::from(clock_hz) / i128::from(NS_PER_S);
-    let most = i128::try_from(CONTINUED_TICKS_MAX).unwrap_or(0);
-    let ticks = i32::try_from(ticks.clamp(-most, most)).unwrap_or(0);
-    other.timestamp.wrapping_add_signed(ticks)
 }
 
 /// The round trip, or what is assumed, as the time between two requests.
@@ -437,32 +349,9 @@ pub fn ask_interval(rtt: Option<Span>) -> Span {
         .clamp(ASK_INTERVAL_MIN, ASK_INTERVAL_MAX)
 }
 
-/// The timestamp after `last` of what was captured then.
-fn continued(last: &Record, captured: Time, clock_hz: u32) -> u32 {
-    let elapsed = u128::from(captured.since(last.capture).0);
-    let ticks = elapsed * u128::from(clock_hz) / u128::from(NS_PER_S.unsigned_abs());
-    let ticks = u32::try_from(ticks.clamp(1, CONTINUED_TICKS_MAX)).unwrap_or(1);
-    last.timestamp.wrapping_add(ticks)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timestamps_go_on_by_the_time_that_has_passed() {
-        let last = Record {
-            timestamp: u32::MAX,
-            capture: Time(Span::secs(10).0),
-            ..Record::default()
-        };
-        let after = |span| continued(&last, last.capture + span, 90_000);
-        assert_eq!(after(Span::millis(100)), 8999);
-        assert_eq!(after(Span::ZERO), 0);
-        assert_eq!(after(Span::secs(1 << 30)), (1 << 30) - 1);
-        assert_eq!(continued(&last, Time::ZERO, 90_000), 0);
-        assert_eq!(continued(&last, Time::FAR, u32::MAX), (1 << 30) - 1);
-    }
 
     #[test]
     fn packets_of_a_frame_get_one_size() {

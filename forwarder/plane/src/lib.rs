@@ -8,7 +8,8 @@
 //! The way in: `ingest` sorts, `flow` knows whose it is, `check` answers STUN, `feedback` hears
 //! RTCP, `publisher` fills a log with what `reorder` has put in order, `upstream` asks for what is
 //! missing. The way out: `burst` cuts what is new in a log into runs, once; `fanout` walks the
-//! viewers, `rewrite` makes each one's headers, `history` remembers them.
+//! viewers, `send` seals what each one gets, `rewrite` makes its headers, `history` remembers them.
+//! `layers` chooses among the encodings of a stream by what `estimate` thinks of a viewer's path.
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -36,8 +37,11 @@ mod reorder;
 mod repair;
 mod report;
 mod rewrite;
+mod send;
 mod stream;
 mod tick;
+mod timeline;
+mod told;
 mod upstream;
 mod verdict;
 mod viewer;

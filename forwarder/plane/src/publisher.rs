@@ -8,27 +8,20 @@ use link::log::{AppendError, Flags, LogWriter, Record};
 use link::stats::{Intake, StreamStats};
 use seal::Opener;
 use wire::datagram::RxMeta;
-use wire::rtcp::Item;
-use wire::rtcp_report::{SenderInfo, XrBlock, rtt};
 use wire::rtp::{Header, Packet};
 use wire::rtp_ext::find;
 use wire::seq::extend;
-use wire::time::{Span, Time};
+use wire::time::Time;
 
 use crate::lane::{InLane, Kind, Names, Useless};
 use crate::publishers::Home;
 use crate::reorder::{Gap, Order, Place, Pool};
-use crate::report::Wall;
 use crate::upstream::Upstream;
 use crate::verdict::Verdict;
 
 /// A repair may overtake so many packets that were sent before it. One of what lies further ahead
 /// is of something very old, whose number was taken for a new one.
 const RTX_AHEAD_MAX: u64 = 64;
-
-/// The publisher's clock, by its reports, may be so far from ours; then it was set, or its report
-/// is about something else. Both tracks keep to each other meanwhile.
-const CLOCK_SKEW_MAX: Span = Span::secs(10);
 
 /// One publisher.
 pub struct Publisher {
@@ -52,7 +45,7 @@ pub struct Publisher {
     /// What goes back to it.
     pub upstream: Upstream,
     /// Our clock less the publisher's, in nanoseconds, as its first report told.
-    clock_offset_ns: Option<u64>,
+    pub clock_offset_ns: Option<u64>,
     /// Without a viewer: control is to ask it for keyframes of these lanes.
     pub wants_key: Lanes,
     /// What has been taken in of the stream.
@@ -321,16 +314,16 @@ impl Publisher {
             flags |= Flags::PADDED;
             padding = &[1];
         }
-        let capture = track.captured(now, header.timestamp);
+        let capture = track.timeline.captured(now, header.timestamp);
         if self.is_layered && flags.starts_keyframe() && lane != AUDIO {
             writer.publish();
             let others = LAYERS.into_iter().filter(|other| *other != lane);
             let newest = others.filter_map(|other| writer.newest(other));
             if let Some(other) = newest.max_by_key(|record| record.arrival) {
-                track.align(header.timestamp, capture, &other);
+                track.timeline.align(header.timestamp, capture, &other);
             }
         }
-        let timestamp = track.mapped(header.timestamp, capture, || {
+        let timestamp = track.timeline.mapped(header.timestamp, capture, || {
             // What was appended in this turn counts as well.
             writer.publish();
             writer.newest(lane)
@@ -373,53 +366,6 @@ impl Publisher {
         if flags.starts_keyframe() {
             intake.keyframes += 1;
             self.upstream.pleas[lane].on_keyframe();
-        }
-    }
-
-    /// One packet of its RTCP.
-    pub fn on_item(&mut self, wall: Wall, item: &Item<'_>) {
-        match item {
-            Item::SenderReport(report) => self.on_sender_report(wall.now, &report.info),
-            Item::ExtendedReport(report) => {
-                let blocks = report.blocks().filter_map(|block| match block {
-                    XrBlock::Dlrr(items) => Some(items),
-                    _ => None,
-                });
-                for item in blocks.flatten() {
-                    if item.ssrc == self.upstream.ssrc
-                        && let Some(ntp) = wall.ntp()
-                        && let Some(span) = rtt(ntp, item.last_rr, item.delay_since_last_rr)
-                    {
-                        self.upstream.rtt = Some(span);
-                    }
-                }
-            }
-            Item::Bye(bye) => {
-                for ssrc in bye.ssrcs() {
-                    self.lanes.iter_mut().for_each(|lane| lane.leave(ssrc));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// When was what captured?
-    fn on_sender_report(&mut self, now: Time, info: &SenderInfo) {
-        let theirs = info.ntp.to_unix_ns();
-        let offset = self.clock_offset_ns.unwrap_or(now.0.wrapping_sub(theirs));
-        let by_offset = Time(theirs.wrapping_add(offset));
-        let is_near = by_offset.0.abs_diff(now.0) <= CLOCK_SKEW_MAX.0;
-        let captured = if is_near { by_offset } else { now };
-        self.clock_offset_ns = Some(captured.0.wrapping_sub(theirs));
-        for track in &mut self.lanes {
-            match track.kind(info.ssrc) {
-                Some(Kind::Media) => {
-                    track.set_anchor(info.rtp_timestamp, captured);
-                    track.media.reception.on_report(now, info.ntp);
-                }
-                Some(Kind::Rtx) => track.rtx.reception.on_report(now, info.ntp),
-                None => {}
-            }
         }
     }
 }
