@@ -11,6 +11,7 @@ mod publish;
 mod random;
 mod repair;
 mod reports;
+mod svc;
 mod upstream;
 mod viewer;
 mod whip;
