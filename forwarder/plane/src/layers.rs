@@ -136,7 +136,7 @@ impl Adaptations {
         let was_limited = known.estimator.outlook(now).is_limited;
         match item {
             Item::ReceiverReport(report) => {
-                let mut blocks = report.blocks.clone();
+                let mut blocks = report.blocks;
                 if let Some(block) = blocks.find(|block| block.ssrc == video_ssrc) {
                     known.estimator.on_loss(now, block.fraction_lost);
                 }
