@@ -143,6 +143,12 @@ fn fields_out_of_range_are_refused() {
     assert!(Command::decode(&[0; COMMAND_BYTES]).is_none());
 }
 
+fn through(command: Command) -> Command {
+    let mut bytes = [0; COMMAND_BYTES];
+    command.encode(&mut bytes);
+    Command::decode(&bytes).unwrap()
+}
+
 #[test]
 fn the_other_kinds_arrive() {
     let viewer = ViewerId {
@@ -180,11 +186,6 @@ fn the_other_kinds_arrive() {
         transport_cc_id: 14,
         remb_bps: u64::MAX,
     };
-    let through = |command: Command| {
-        let mut bytes = [0; COMMAND_BYTES];
-        command.encode(&mut bytes);
-        Command::decode(&bytes).unwrap()
-    };
     let removed = through(Command::RemoveViewer(viewer));
     assert!(matches!(removed, Command::RemoveViewer(v) if v == viewer));
     let restart = through(Command::RestartIce { viewer, ice });
@@ -210,6 +211,18 @@ fn the_other_kinds_arrive() {
         panic!("another kind");
     };
     assert_eq!(got.viewer, None);
+}
+
+#[test]
+fn wishes_arrive() {
+    let viewer = ViewerId {
+        index: 1,
+        generation: 2,
+    };
+    let stream = StreamId {
+        index: 3,
+        generation: 4,
+    };
     let asked = through(Command::AskKeyframe(stream, Lanes::VIDEO));
     assert!(
         matches!(asked, Command::AskKeyframe(s, lanes) if s == stream && lanes == Lanes::VIDEO)
