@@ -1,8 +1,8 @@
 //! Owns the way out: viewers outside, packets inside, one run per viewer and burst. Hot.
 //!
-//! The order of a turn: answers and repairs, those who were left over from the last turn, then
-//! the new bursts for all, and at last those who catch up, so that a crowd of newcomers waits
-//! behind the viewers who watch.
+//! The order of a turn: answers, those who were left over from the last turn, then the new bursts
+//! for all; after them repairs and probes, and at last those who catch up. So a storm of requests
+//! and a crowd of newcomers wait behind the viewers who watch.
 
 use core::ops::Range;
 

@@ -2,6 +2,7 @@
 
 use link::command::VIDEO;
 use link::event::Gone;
+use link::limits::PAYLOAD_MAX;
 use link::stats::Counter;
 use wire::rtcp::{Item, compound};
 use wire::rtcp_feedback::{Feedback, Message, Nack};
@@ -12,6 +13,7 @@ use crate::Plane;
 use crate::fanout::Tables;
 use crate::keyframe::{Replay, replay};
 use crate::nack::{LOST_MAX, Repair, resend_after};
+use crate::repair::refill;
 use crate::report::{Echo, Wall};
 use crate::verdict::Verdict;
 use crate::viewer::{Phase, Viewer};
@@ -196,11 +198,29 @@ impl Tables {
         let Some(viewer) = self.viewers.at_mut(slot) else {
             return;
         };
+        let Some(stream) = self.streams.at(viewer.stream) else {
+            return;
+        };
+        refill(wall.now, viewer, stream);
+        // Whoever has used up its repairs takes no place from others.
+        let has_budget = viewer.cold.repair.tokens() >= PAYLOAD_MAX as u64;
         let after = resend_after(viewer.cold.quality.rtt);
         let number = u8::try_from(track).unwrap_or_default();
+        if !has_budget {
+            let lost = nack.lost().take(LOST_MAX).count() as u64;
+            heard.lost += lost;
+            viewer.cold.quality.nacks += lost;
+            heard.unqueued += lost;
+            return;
+        }
         for sequence in nack.lost().take(LOST_MAX) {
             heard.lost += 1;
             viewer.cold.quality.nacks += 1;
+            // Before anything is looked up, and before it counts as sent again just now.
+            if !self.repairs.has_room() {
+                heard.unqueued += 1;
+                continue;
+            }
             let index = wire::seq::extend(viewer.tracks[track].next_index, sequence);
             if viewer.tracks[track].sent(index).is_none() {
                 continue;

@@ -168,10 +168,10 @@ impl Plane {
             adaptations: &mut self.adaptations,
             done: Done::default(),
         };
-        self.tables.repair(&mut turn);
-        self.tables.probe(&mut turn);
         self.tables.serve_blocked(&mut turn);
         self.tables.serve_live(&mut turn);
+        self.tables.repair(&mut turn);
+        self.tables.probe(&mut turn);
         self.tables.serve_joining(&mut turn);
         let done = turn.done;
         self.count(&done, replies as u64, reply_bytes as u64);

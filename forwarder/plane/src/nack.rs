@@ -50,13 +50,18 @@ impl Repairs {
 
     /// Queues a repair. False: no room.
     pub fn push(&mut self, repair: Repair) -> bool {
-        if self.waiting == self.ring.len() {
+        if !self.has_room() {
             return false;
         }
         let at = (self.first + self.waiting) % self.ring.len();
         self.ring[at] = repair;
         self.waiting += 1;
         true
+    }
+
+    /// True if another repair may be queued.
+    pub fn has_room(&self) -> bool {
+        self.waiting < self.ring.len()
     }
 
     /// The repair after the `nth` oldest.
@@ -102,7 +107,7 @@ impl Resent {
         let key = (index as u32) << 1 | u32::from(track & 1);
         // Never 0, which marks a slot that is empty.
         let at_ms = (now.0 / 1_000_000) as u32 | 1;
-        let Some(slot) = self.slots.get_mut(key as usize % RESENT_SLOTS) else {
+        let Some(slot) = self.slots.get_mut(index as usize % RESENT_SLOTS) else {
             return true;
         };
         let age_ms = at_ms.wrapping_sub(slot.1);

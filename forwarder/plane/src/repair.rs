@@ -5,6 +5,7 @@
 use link::command::VIDEO;
 use link::limits::PAYLOAD_MAX;
 use wire::datagram::{Egress, RunMeta};
+use wire::time::Time;
 
 use crate::burst::Piece;
 use crate::fanout::{Outcome, Tables, Turn};
@@ -18,6 +19,15 @@ const OSN_BYTES: usize = 2;
 
 /// Most packets of one run of repairs.
 const GROUP_MAX: usize = 16;
+
+/// Runs of repairs in one turn, all viewers together: some 400 us of sealing if all are full, so
+/// that a storm of requests does not delay what comes in meanwhile. The rest is for the next turn,
+/// which follows at once.
+const RUNS_PER_TURN: u64 = 64;
+
+/// And one for so many runs that the turn has sent already: where turns are long for the many that
+/// watch, so is what they lose.
+const RUNS_SHARE: u64 = 8;
 
 /// Packets looked at to fill one portion of a probe: 2 ms of 25 Mbit/s.
 const NEWEST_MAX: u64 = 8;
@@ -36,9 +46,13 @@ struct Group<'a> {
 }
 
 impl Tables {
-    /// Sends what was asked for again, in the order of asking, while there is room.
+    /// Sends what was asked for again, in the order of asking, as far as a turn goes.
     pub fn repair<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
-        while let Some(first) = self.repairs.peek(0) {
+        let runs_max = RUNS_PER_TURN + turn.done.runs / RUNS_SHARE;
+        for _ in 0..runs_max {
+            let Some(first) = self.repairs.peek(0) else {
+                return;
+            };
             let slot = self.viewers.slot_of(first.viewer);
             let mut looked = 1;
             if let Some(viewer) = slot.and_then(|slot| self.viewers.at_mut(slot))
@@ -59,6 +73,13 @@ impl Tables {
     }
 }
 
+/// Brings up to date what the repairs of a viewer may cost.
+pub fn refill(now: Time, viewer: &mut Viewer, stream: &Stream) {
+    let rate = stream.hearing.bytes_per_s(viewer.lane);
+    let budget = REPAIR_BYTES_PER_S.max(rate / REPAIR_SHARE);
+    viewer.cold.repair.refill(now, budget, REPAIR_BURST_BYTES);
+}
+
 /// Sends the repairs at the head of the queue that go together with `first`; says how many are
 /// done with, at least one. `None`: the egress is full.
 fn send_again<E: Egress>(
@@ -69,9 +90,7 @@ fn send_again<E: Egress>(
     first: &Repair,
 ) -> Option<usize> {
     let track = usize::from(first.track);
-    let budget = REPAIR_BYTES_PER_S.max(stream.hearing.bytes_per_s(viewer.lane) / REPAIR_SHARE);
-    let bucket = &mut viewer.cold.repair;
-    bucket.refill(turn.now, budget, REPAIR_BURST_BYTES);
+    refill(turn.now, viewer, stream);
     let log = stream.reader.pin();
     let packets_max = GROUP_MAX.min(usize::from(turn.segments_max));
     let find = |index| {

@@ -1,8 +1,7 @@
 //! Once a stream plays, nothing is allocated: not for media, repairs, replays, checks or reports.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
 
 use freshet_plane::{Outlets, Plane};
 use link::Region;
@@ -22,41 +21,6 @@ use wire::rtp::Header;
 use wire::rtp_ext::Block;
 use wire::stun::{Request, Role};
 use wire::time::{Span, Time};
-
-thread_local! {
-    /// Allocations of this thread while it counts.
-    static COUNTED: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-struct Counting;
-
-fn note() {
-    // A thread that is ending has no locals any more; it is not the one that counts.
-    let _ = COUNTED.try_with(|counted| counted.set(counted.get().map(|n| n + 1)));
-}
-
-// SAFETY: every call goes to the system's allocator with the caller's own arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: as the caller promised us.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised us.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        note();
-        // SAFETY: as the caller promised us.
-        unsafe { System.realloc(memory, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// An egress of one run, overwritten by the next.
 struct Slot {
@@ -345,7 +309,7 @@ fn nothing_is_allocated_while_a_stream_plays() {
     let mut indexes = [0; VIEWERS as usize];
     for nth in 0..2000_u32 {
         if nth == 200 {
-            COUNTED.set(Some(0));
+            counting::begin();
         }
         now = now + Span::millis(10);
         plane.begin(now);
@@ -363,8 +327,7 @@ fn nothing_is_allocated_while_a_stream_plays() {
         let _ = plane.next_deadline();
         let _ = plane.ready();
     }
-    let counted = COUNTED.replace(None);
-    assert_eq!(counted, Some(0));
+    assert_eq!(counting::end(), 0);
     let stats = region.stats(CoreId(0)).unwrap();
     for did in [
         Counter::RetransmissionSent,

@@ -20,22 +20,22 @@ const NAMES: [&[u8]; 3] = [b"q", b"h", b"f"];
 const PACKETS: [usize; 3] = [1, 3, 13];
 
 /// A publisher of three encodings of the same picture.
-struct Simulcast {
-    peer: Peer,
+pub struct Simulcast {
+    pub peer: Peer,
     /// SSRC, SRTP index and first timestamp of each encoding.
-    sources: [(u32, u64, u32); 3],
+    pub sources: [(u32, u64, u32); 3],
     /// Frames sent of each; the name goes out with the first ones only.
     sent: [u32; 3],
     /// Frames captured.
     frames: u32,
     is_on: [bool; 3],
     /// The next frames are to be keyframes.
-    keys: [bool; 3],
+    pub keys: [bool; 3],
     pleas: [usize; 3],
 }
 
 impl Simulcast {
-    fn join(world: &mut World, stream: StreamId) -> Self {
+    pub fn join(world: &mut World, stream: StreamId) -> Self {
         let peer = Peer::join_with(world, stream, |add| {
             (add.rid_id, add.repaired_rid_id) = (RID_ID, REPAIRED_RID_ID);
             for (lane, name) in LAYERS.into_iter().zip(NAMES) {
@@ -59,7 +59,7 @@ impl Simulcast {
     }
 
     /// One picture in all encodings that are on, the largest first, as browsers do it.
-    fn capture(&mut self, world: &mut World) {
+    pub fn capture(&mut self, world: &mut World) {
         self.frames += 1;
         for layer in (0..3).rev() {
             if self.is_on[layer] {

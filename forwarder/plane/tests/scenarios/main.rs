@@ -4,6 +4,8 @@
 mod capture;
 mod checks;
 mod cores;
+#[path = "../counting/mod.rs"]
+mod counting;
 mod join;
 mod layers;
 mod peer;
@@ -11,6 +13,7 @@ mod publish;
 mod random;
 mod repair;
 mod reports;
+mod storm;
 mod svc;
 mod upstream;
 mod viewer;

@@ -73,6 +73,55 @@ fn a_run_that_was_lost_comes_again_as_one() {
 }
 
 #[test]
+fn what_is_new_goes_before_what_comes_again() {
+    let (mut world, mut source) = watching(|viewer| viewer);
+    let lost: Vec<u16> = world.viewers[0].got[VIDEO][20..29]
+        .iter()
+        .map(|got| low(got.index))
+        .collect();
+    nack(&mut world, &lost);
+    source.video(world.now, false, &DELTA);
+    let now = world.now;
+    world.planes[0].fan_out(now, &mut world.sink);
+    let ssrc = world.viewers[0].video_ssrc();
+    let sources = world.sink.runs.iter();
+    let sources: Vec<u32> = sources
+        .map(|(_, bytes)| u32::from_be_bytes(bytes[8..12].try_into().unwrap()))
+        .collect();
+    assert_eq!(sources[0], ssrc);
+    assert!(sources.len() > 1 && sources[1..].iter().all(|other| *other == ssrc + 1));
+    world.deliver();
+    assert_eq!(world.viewers[0].rtx.len(), 9);
+}
+
+#[test]
+fn a_turn_sends_so_many_repairs_and_the_next_one_goes_on() {
+    let (mut world, mut source) = watching(|viewer| viewer);
+    for _ in 0..29 {
+        world.join(source.id);
+    }
+    source.second(&mut world);
+    world.run(20, 1);
+    for viewer in 0..30 {
+        // The last 24 packets are 8 pictures of 1000, 1000 and 999 bytes.
+        let got = world.viewers[viewer].got[VIDEO].iter().rev().take(24);
+        let lost: Vec<u16> = got.map(|got| low(got.index)).collect();
+        let lost: Vec<u16> = lost.into_iter().rev().collect();
+        let ssrc = world.viewers[viewer].video_ssrc();
+        world.feedback(viewer, |out| write_nack(1, ssrc, &lost, out));
+    }
+    let mut turns = Vec::new();
+    while world.planes[0].ready() {
+        let now = world.now;
+        world.planes[0].fan_out(now, &mut world.sink);
+        turns.push(world.sink.runs.len());
+        world.deliver();
+    }
+    assert_eq!(turns, [64, 64, 64, 48]);
+    assert!(world.viewers.iter().all(|viewer| viewer.rtx.len() == 24));
+}
+
+#[test]
 fn without_rtx_the_very_same_datagram_comes_again() {
     for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80] {
         let (mut world, _) = watching(|viewer| {
