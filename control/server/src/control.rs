@@ -6,7 +6,7 @@ mod name;
 mod views;
 
 pub use events::{Event, EventKind, EventKinds};
-pub use layers::LayerWish;
+pub use layers::{LayerInfo, LayerWish};
 pub use name::{BadName, StreamName};
 pub use session::Patched;
 pub use views::*;

@@ -31,8 +31,8 @@ pub enum Event {
     ViewerGone(ViewerId, Gone),
     /// A valid check has moved this viewer to another address (RFC 8445 section 2.4).
     ViewerMoved(ViewerId, Peer),
-    /// Viewers want a keyframe of these lanes and the log has none: ask the publisher, if it can be asked. Not
-    /// told by the worker that has the publisher: it asks by itself.
+    /// Viewers want keyframes of these lanes that the log has not: ask the publisher, if it can be
+    /// asked. Not told by the worker that has the publisher: it asks by itself.
     KeyframeWanted(StreamId, Lanes),
     /// The worker feeds this stream from its publisher now.
     PublisherAdded(StreamId),

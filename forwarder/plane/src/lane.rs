@@ -1,5 +1,5 @@
-//! Owns one lane as its publisher sends it: which sources are its, what of them can be shown, and how
-//! long is waited for what is missing. Hot.
+//! Owns one lane as its publisher sends it: which sources are its, what of them can be shown, and
+//! how long is waited for what is missing. Hot.
 
 use link::command::{Codec, TrackIn, Wants};
 use link::limits::PAYLOAD_MAX;

@@ -1,4 +1,5 @@
-//! Owns how a run becomes datagrams of one viewer: what of it is sent, sealed one after another. Hot.
+//! Owns how a run becomes datagrams of one viewer: what of it is sent, sealed one after another.
+//! Hot.
 
 use arrayvec::ArrayVec;
 use link::command::{AUDIO, TRACKS_MAX, VIDEO};

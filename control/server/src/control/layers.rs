@@ -1,6 +1,7 @@
-//! Owns what a viewer says of the video layers that it wants (webrtc-http-egress-events section 5).
+//! Owns the layers of a video as the API tells them, and what a viewer says of those that it wants
+//! (webrtc-http-egress-events section 5).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Which layers of a video a viewer wants; what is left out is not limited, and nothing at all
@@ -25,4 +26,20 @@ pub struct LayerWish {
     pub max_width: Option<u32>,
     /// The greatest height in pixels.
     pub max_height: Option<u32>,
+}
+
+/// One of several encodings of a video track.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LayerInfo {
+    /// The publisher's name for it.
+    #[schema(example = "h")]
+    pub id: String,
+    /// It comes in now.
+    pub live: bool,
+    /// Width in pixels, where the packets tell.
+    pub width: Option<u32>,
+    /// Height in pixels, where the packets tell.
+    pub height: Option<u32>,
+    /// Bits a second, over the last second.
+    pub bitrate_bps: u64,
 }

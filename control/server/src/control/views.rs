@@ -1,5 +1,6 @@
 //! Owns the plain data that the API shows: what the driver fills in and HTTP gives out.
 
+use super::layers::LayerInfo;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -105,22 +106,6 @@ pub struct VideoView {
     pub gop_ms: Option<u32>,
     /// The encodings that the publisher sends, the lowest first; none if there is one.
     pub layers: Vec<LayerInfo>,
-}
-
-/// One of several encodings of a video track.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct LayerInfo {
-    /// The publisher's name for it.
-    #[schema(example = "h")]
-    pub id: String,
-    /// It comes in now.
-    pub live: bool,
-    /// Width in pixels, where the packets tell.
-    pub width: Option<u32>,
-    /// Height in pixels, where the packets tell.
-    pub height: Option<u32>,
-    /// Bits a second, over the last second.
-    pub bitrate_bps: u64,
 }
 
 /// An audio track.

@@ -101,7 +101,7 @@ fn check(offer: &Offer, plan: &PublishPlan<'_>, answer: &str) {
         let feedback: Vec<_> = media.get_attribute_values("rtcp-fb").flatten().collect();
         let told = |name: &str| feedback.iter().any(|line| line.ends_with(name));
         assert!(!(told(" transport-cc") && told(" goog-remb")));
-        check_extensions(&plan, media, told(" transport-cc"));
+        check_extensions(plan, media, told(" transport-cc"));
         assert!(track.rtx_ssrc == 0 || (track.rtx.is_some() && track.rtx_ssrc != track.ssrc));
     }
     assert_eq!(accepted, plan.tracks.iter().flatten().count());
