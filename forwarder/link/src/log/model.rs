@@ -5,6 +5,7 @@
 
 use super::memory::{LogHead, LogMemory, LogSlot, PinLine};
 use super::{LogReader, LogWriter, Record};
+use crate::lanes::LANES_MAX;
 use crate::life::life_of;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Shared, SharedSlice};
@@ -20,7 +21,7 @@ fn memory(readers: usize) -> LogMemory {
         head: Shared(Arc::new(head)),
         pins: SharedSlice((0..readers).map(|_| PinLine::default()).collect()),
         slots: SharedSlice((0..SLOTS).map(|_| LogSlot::new()).collect()),
-        index: [(); 2].map(|()| SharedSlice((0..SLOTS).map(|_| AtomicU64::new(0)).collect())),
+        index: [(); LANES_MAX].map(|()| SharedSlice((0..SLOTS).map(|_| AtomicU64::new(0)).collect())),
     }
 }
 
