@@ -5,17 +5,30 @@
 
 use crate::command::{AUDIO, TRACKS_MAX, VIDEO};
 
-/// Lanes of a log: audio, and the layers of video.
-pub const LANES_MAX: usize = 4;
-
 /// Encodings of the same picture. Browsers send three at the most.
+#[cfg(not(loom))]
 pub const LAYERS_MAX: usize = 3;
+
+/// The model of the log tries every order in which words are written: it has one.
+#[cfg(loom)]
+pub const LAYERS_MAX: usize = 1;
+
+/// Lanes of a log: audio, and the layers of video.
+pub const LANES_MAX: usize = LAYERS_MAX + 1;
 
 /// The lanes of video, in the order in which the publisher names its encodings: which of them is
 /// the best is told by their rates. A stream with one encoding has the first.
-pub const LAYERS: [usize; LAYERS_MAX] = [VIDEO, 2, 3];
+pub const LAYERS: [usize; LAYERS_MAX] = {
+    let mut lanes = [VIDEO; LAYERS_MAX];
+    let mut nth = 1;
+    while nth < LAYERS_MAX {
+        lanes[nth] = AUDIO + nth;
+        nth += 1;
+    }
+    lanes
+};
 
-const _: () = assert!(AUDIO == 1 && LANES_MAX == LAYERS_MAX + 1 && TRACKS_MAX == 2);
+const _: () = assert!(VIDEO == 0 && AUDIO == 1 && TRACKS_MAX == 2);
 
 /// The track of a viewer that a lane feeds.
 #[inline]

@@ -21,7 +21,8 @@ fn memory(readers: usize) -> LogMemory {
         head: Shared(Arc::new(head)),
         pins: SharedSlice((0..readers).map(|_| PinLine::default()).collect()),
         slots: SharedSlice((0..SLOTS).map(|_| LogSlot::new()).collect()),
-        index: [(); LANES_MAX].map(|()| SharedSlice((0..SLOTS).map(|_| AtomicU64::new(0)).collect())),
+        index: [(); LANES_MAX]
+            .map(|()| SharedSlice((0..SLOTS).map(|_| AtomicU64::new(0)).collect())),
     }
 }
 
