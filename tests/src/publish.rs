@@ -1,10 +1,13 @@
 //! Owns publishers: the programs with which people send live video, and what they send.
 
+use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::netns::Namespace;
 use crate::process::{Process, command};
-use crate::wait::skip;
+use crate::wait::{skip, wait_for};
 
 /// What ffmpeg makes and sends.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,71 @@ impl Ffmpeg<'_> {
         Process::start("ffmpeg", folder, &command("ffmpeg", &arguments))
     }
 }
+
+/// A test picture and a tone that ffmpeg pushes as RTP, each from a port of its own.
+#[derive(Clone, Debug)]
+pub struct RtpPush {
+    /// Where to.
+    pub to: SocketAddr,
+    /// Where video and audio come from; their RTCP from the ports after these.
+    pub from: [u16; 2],
+    /// Suite and the base64 of keys and salts of video and audio, for SRTP.
+    pub keys: Option<(String, [String; 2])>,
+    /// Frames from keyframe to keyframe, at 30 a second.
+    pub gop: u32,
+}
+
+impl RtpPush {
+    /// Pushes until it is dropped. ffmpeg's own description of it is given too.
+    ///
+    /// # Panics
+    /// When ffmpeg does not begin.
+    #[must_use]
+    pub fn start(&self, folder: &Path) -> (Process, String) {
+        let sdp = folder.join(format!("push{}.sdp", self.from[0]));
+        let gop = self.gop.to_string();
+        let sdp_path = sdp.to_string_lossy();
+        let urls = self.from.map(|port| self.url(port));
+        let mut arguments = vec!["-hide_banner", "-loglevel", "info", "-nostdin", "-re"];
+        arguments.extend(["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30"]);
+        arguments.extend(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]);
+        arguments.extend(["-map", "0:v", "-c:v", "libx264", "-pix_fmt", "yuv420p"]);
+        arguments.extend(["-preset", "ultrafast", "-tune", "zerolatency"]);
+        arguments.extend(["-profile:v", "baseline", "-g", &gop, "-b:v", "1000k"]);
+        self.secure(&mut arguments, 0);
+        arguments.extend(["-f", "rtp", &urls[0]]);
+        arguments.extend(["-map", "1:a", "-c:a", "libopus", "-ac", "2", "-b:a", "96k"]);
+        self.secure(&mut arguments, 1);
+        arguments.extend(["-f", "rtp", &urls[1], "-sdp_file", &sdp_path]);
+        let name = format!("ffmpeg-rtp-{}", self.from[0]);
+        let process = Process::start(&name, folder, &command("ffmpeg", &arguments));
+        let text = wait_for("ffmpeg's description", START, || {
+            let text = fs::read_to_string(&sdp).unwrap_or_default();
+            match text.contains("m=audio") && text.contains("opus") {
+                true => Ok(text),
+                false => Err(process.output()),
+            }
+        });
+        (process, text)
+    }
+
+    fn url(&self, port: u16) -> String {
+        let scheme = match self.keys {
+            Some(_) => "srtp",
+            None => "rtp",
+        };
+        format!("{scheme}://{}?localrtpport={port}&pkt_size=1200", self.to)
+    }
+
+    fn secure<'a>(&'a self, arguments: &mut Vec<&'a str>, track: usize) {
+        if let Some((suite, keys)) = &self.keys {
+            arguments.extend(["-srtp_out_suite", suite, "-srtp_out_params", &keys[track]]);
+        }
+    }
+}
+
+/// How long ffmpeg may take to begin on a loaded machine.
+const START: Duration = Duration::from_secs(20);
 
 /// GStreamer's SRT sink; `aligned`: 1316 bytes a message instead of 188.
 #[must_use]

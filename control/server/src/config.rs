@@ -144,6 +144,8 @@ pub struct Streams {
     pub latency: Latency,
     /// Bit rate of Opus made from AAC.
     pub opus_bitrate_bps: u32,
+    /// A push of which nothing comes for so long ends.
+    pub push_timeout_ms: u64,
 }
 
 /// Which names a publisher may take.

@@ -8,7 +8,7 @@ mod views;
 pub use events::{Event, EventKind, EventKinds};
 pub use layers::{LayerInfo, LayerWish};
 pub use name::{BadName, StreamName};
-pub use session::Patched;
+pub use session::{Given, Origins, Patched};
 pub use views::*;
 
 use crate::problem::Problem;
@@ -48,6 +48,8 @@ pub enum Request {
         /// Where the answer goes.
         reply: Reply<Created>,
     },
+    /// A server is going to push plain RTP or SRTP.
+    Push(PushPost, Reply<PushCreated>),
     /// Trickle ICE or an ICE restart (RFC 9725 section 4.3), or the answer to a counter-offer.
     Patch {
         /// The session.
@@ -102,6 +104,26 @@ pub struct Created {
     pub answer: String,
     /// The strong entity-tag of the ICE session, with its quotes.
     pub etag: String,
+}
+
+/// What a server asks for that is going to push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushPost {
+    /// The stream.
+    pub stream: StreamName,
+    /// Its description, at most the body limit of the configuration, valid UTF-8.
+    pub offer: String,
+    /// Where its packets come from, as far as the request says it.
+    pub origins: Origins,
+}
+
+/// A new push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushCreated {
+    /// Its id, like that of a session.
+    pub id: String,
+    /// The SDP answer.
+    pub answer: String,
 }
 
 /// What came of an offer to watch.
@@ -170,6 +192,11 @@ impl Control {
             reply,
         })
         .await
+    }
+
+    /// Lets a server push.
+    pub async fn push_post(&self, post: PushPost) -> Result<PushCreated, Problem> {
+        self.ask(|reply| Request::Push(post, reply)).await
     }
 
     /// Opens a session that watches.

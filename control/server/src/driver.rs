@@ -5,6 +5,7 @@ mod describe;
 mod events;
 mod layers;
 mod lines;
+mod push;
 mod requests;
 mod samples;
 mod source;
@@ -224,8 +225,10 @@ impl Driver {
             self.audit_at = now + AUDIT_INTERVAL;
             let owner = |id| region.viewer(id).ok().and_then(|viewer| viewer.owner());
             self.sessions.audit(now, owner);
+            self.release_orphans(now);
             self.streams.reap(now, &mut self.sessions);
             self.streams.measure(now);
+            self.hear_pushes();
             self.tell_news(now);
         }
     }
@@ -256,6 +259,8 @@ impl Driver {
                 session, stream, ..
             } => {
                 tracing::debug!(?session, stream = stream.index, "publisher ready");
+                // Whoever of an earlier life of control has the log gives it up.
+                self.forget_publisher(stream);
                 self.streams.lend(stream, &mut self.sessions);
             }
             Output::Closed {
@@ -265,17 +270,17 @@ impl Driver {
                 stream,
                 cause,
             } => {
-                if let Ok(cell) = self.region.viewer(viewer) {
+                if let Some(cell) = viewer.and_then(|viewer| self.region.viewer(viewer).ok()) {
                     cell.close();
                 }
                 match kind {
-                    Kind::Publisher => self.streams.session_closed(&session, cause),
+                    Kind::Publisher | Kind::Push => self.streams.session_closed(&session, cause),
                     Kind::Viewer => self.end_events(stream, &session, cause),
                 }
                 let (kind, cause) = (kind.name(), cause.name());
                 tracing::debug!(?session, kind, cause, "session closed");
             }
-            // Only SRT publishers are left here, and those cannot be asked for a keyframe.
+            // Only SRT publishers and pushes are left here, which cannot be asked for a keyframe.
             Output::KeyframeWanted(_) => {}
         }
     }
@@ -335,6 +340,7 @@ fn newcomer(kind: PublisherKind) -> Active {
         session: None,
         stop: None,
         remote: None,
+        sources: Vec::new(),
         since: clock::now(),
         progress: Progress::default(),
         encodings: Vec::new(),

@@ -7,6 +7,7 @@ mod extensions;
 mod guard;
 mod openapi;
 mod page;
+mod push;
 mod signalling;
 mod snapshot;
 mod whep;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::control::{Control, Sample};
 use crate::problem::Problem;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -53,7 +54,7 @@ pub struct Counters {
 
 /// A path and the methods that it takes, in the words of `Allow`. The router, `Allow`, OPTIONS and
 /// the OpenAPI document agree because all are made from this or tested against it.
-pub(crate) const ROUTES: [(&str, &str); 20] = [
+pub(crate) const ROUTES: [(&str, &str); 21] = [
     ("/", "GET, HEAD"),
     ("/style.css", "GET, HEAD"),
     ("/app.js", "GET, HEAD"),
@@ -66,7 +67,8 @@ pub(crate) const ROUTES: [(&str, &str); 20] = [
     ("/session/{id}/sse/{number}", "OPTIONS, GET, HEAD, DELETE"),
     ("/session/{id}/layer", "OPTIONS, POST"),
     ("/v1/streams", "GET, HEAD"),
-    ("/v1/streams/{*name}", "GET, HEAD"),
+    (STREAM, "GET, HEAD"),
+    (push::ROUTE, push::ALLOW),
     ("/v1/sessions", "GET, HEAD"),
     ("/v1/sessions/{id}", "GET, HEAD, DELETE"),
     ("/v1/node", "GET, HEAD"),
@@ -75,6 +77,9 @@ pub(crate) const ROUTES: [(&str, &str); 20] = [
     ("/livez", "GET, HEAD"),
     ("/readyz", "GET, HEAD"),
 ];
+
+/// One stream, and what may be done with it.
+const STREAM: &str = "/v1/streams/{*name}";
 
 impl Site {
     /// A site that asks `control` and follows the configuration as it is reloaded.
@@ -91,10 +96,13 @@ impl Site {
     /// All routes.
     pub fn router(&self) -> Router {
         let mut router = Router::new();
-        for (path, allow) in ROUTES {
-            let methods = self
-                .methods(path)
-                .fallback(move || async move { not_allowed(allow) });
+        for (path, allow) in ROUTES.into_iter().filter(|(path, _)| *path != push::ROUTE) {
+            let methods = self.methods(path).fallback(move |asked: Uri| async move {
+                not_allowed(match path {
+                    STREAM => push::allow(asked.path()),
+                    _ => allow,
+                })
+            });
             router = router.route(path, methods);
         }
         router
@@ -134,7 +142,7 @@ impl Site {
                 .options(extensions::choose_options)
                 .layer(cors),
             "/v1/streams" => routing::get(api::streams),
-            "/v1/streams/{*name}" => routing::get(api::stream),
+            STREAM => routing::get(api::stream).post(push::post),
             "/v1/sessions" => routing::get(api::sessions),
             "/v1/sessions/{id}" => routing::get(api::session).delete(api::close_session),
             "/v1/node" => routing::get(api::node),

@@ -273,6 +273,7 @@ mod tests {
             viewers: 3,
             publisher: Some(PublisherView {
                 kind: PublisherKind::Srt,
+                sources: Vec::new(),
                 remote: Some("192.0.2.1:1".into()),
                 since_unix_ms: 0,
                 bytes: 0,

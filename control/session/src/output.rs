@@ -34,14 +34,14 @@ pub enum Output {
         /// Its viewer.
         viewer: ViewerId,
     },
-    /// A publisher has keys, and its worker is about to be told to write what it sends into the log
-    /// of its stream: whoever writes there gives it up before the commands that follow are carried
-    /// out. Comes once for a session.
+    /// A publisher has keys or needs none, and its worker is about to be told to write what it
+    /// sends into the log of its stream: whoever writes there gives it up before the commands that
+    /// follow are carried out. Comes once for a session.
     PublisherReady {
         /// Which session.
         session: SessionId,
-        /// Its viewer, which is the way back to the publisher.
-        viewer: ViewerId,
+        /// Its viewer, which is the way back to the publisher; a push has none.
+        viewer: Option<ViewerId>,
         /// What it publishes.
         stream: StreamId,
     },
@@ -51,8 +51,9 @@ pub enum Output {
         session: SessionId,
         /// What it was.
         kind: Kind,
-        /// Its viewer. Its worker lets go of it, and with a publisher's of the log.
-        viewer: ViewerId,
+        /// Its viewer, unless it is a push. Its worker lets go of it, and with a publisher's of the
+        /// log.
+        viewer: Option<ViewerId>,
         /// What it watched or published.
         stream: StreamId,
         /// Why.
@@ -91,6 +92,8 @@ pub enum Cause {
     Refused,
     /// The worker does not have the viewer any more, and did not say why.
     Lost,
+    /// Nothing has come of a push for too long.
+    Silent,
 }
 
 impl Cause {
@@ -114,6 +117,7 @@ impl Cause {
             Self::TakenOver => "taken-over",
             Self::Refused => "refused",
             Self::Lost => "lost",
+            Self::Silent => "silent",
         }
     }
 }
@@ -127,11 +131,11 @@ pub struct Counters {
     pub session_established: u64,
     /// Sessions that ended, of either kind.
     pub session_closed: u64,
-    /// Publishers among the sessions that were created.
+    /// Publishers among the sessions that were created, and pushes.
     pub publisher_created: u64,
-    /// Publishers among those that got keys.
+    /// Publishers among those that got keys, and pushes.
     pub publisher_established: u64,
-    /// Publishers among those that ended.
+    /// Publishers among those that ended, and pushes.
     pub publisher_closed: u64,
     /// How often a worker has refused a publisher: it is asked again.
     pub publisher_refused: u64,
@@ -177,6 +181,7 @@ impl fmt::Debug for Output {
                     Command::RemoveViewer(_) => "RemoveViewer",
                     Command::RestartIce { .. } => "RestartIce",
                     Command::AddPublisher(_) => "AddPublisher",
+                    Command::PassPublisher(_) => "PassPublisher",
                     Command::RemovePublisher(_) => "RemovePublisher",
                     Command::AskKeyframe(..) => "AskKeyframe",
                     Command::ChooseLayer(..) => "ChooseLayer",

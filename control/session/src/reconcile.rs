@@ -56,6 +56,7 @@ impl Sessions {
             self.send_commands(index);
             self.schedule(index);
         }
+        self.pushes_restarted(now, core);
     }
 
     /// Events are hints and can be lost, so now and then the cells are looked at: `owner` says
@@ -100,6 +101,8 @@ impl Sessions {
         if let Some((index, placed)) = self.publisher_at(core, stream) {
             placed.on_publisher_added();
             self.schedule(index);
+        } else {
+            self.on_push_added(core, stream);
         }
     }
 
@@ -108,7 +111,7 @@ impl Sessions {
     fn on_publisher_refused(&mut self, now: Time, core: CoreId, stream: StreamId) {
         self.counters.publisher_refused += 1;
         let Some((index, placed)) = self.publisher_at(core, stream) else {
-            return;
+            return self.on_push_refused(now, core, stream);
         };
         placed.on_publisher_refused(now);
         if placed.is_hopeless(now) {

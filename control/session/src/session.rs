@@ -5,7 +5,7 @@ use crate::description::StreamDescription;
 use crate::dtls::fingerprint::Fingerprint;
 use crate::dtls::{Dtls, EngineKind};
 use crate::ice::Ice;
-use link::command::{AddPublisher, AddViewer, Command, Pin, TRACKS_MAX, TrackIn, TrackOut};
+use link::command::{AddPublisher, AddViewer, Command, Origin, Pin, TRACKS_MAX, TrackIn, TrackOut};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::SrtpKeys;
 use link::lanes::LANES_MAX;
@@ -36,6 +36,8 @@ pub enum Kind {
     Viewer,
     /// From the peer, which publishes (WHIP).
     Publisher,
+    /// From the peer, which sends plain RTP or SRTP and hears nothing.
+    Push,
 }
 
 /// One session.
@@ -116,6 +118,7 @@ impl Kind {
         match self {
             Self::Viewer => "viewer",
             Self::Publisher => "publisher",
+            Self::Push => "push",
         }
     }
 }
@@ -173,6 +176,7 @@ impl Session {
                 viewer: Some(self.viewer),
                 peer: placed.peer,
                 keys: placed.keys,
+                audio: Origin::default(),
                 lanes: publishing.lanes,
                 rid_id: publishing.rid_id,
                 repaired_rid_id: publishing.repaired_rid_id,

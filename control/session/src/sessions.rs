@@ -5,6 +5,7 @@ use crate::description::StreamDescription;
 use crate::dtls::{Context, Progress};
 use crate::ice::Pair;
 use crate::output::{Cause, Counters, Output};
+use crate::push::Pushes;
 use crate::random::Random;
 use crate::session::{Kind, Placed, Session};
 use crate::streams::Streams;
@@ -22,6 +23,7 @@ pub struct Sessions {
     pub(crate) random: Random,
     pub(crate) streams: Streams,
     pub(crate) table: Table,
+    pub(crate) pushes: Pushes,
     pub(crate) counters: Counters,
     /// Sessions that are not established.
     pub(crate) handshakes: u32,
@@ -44,6 +46,7 @@ impl Sessions {
             random: Random::new(seed),
             streams: Streams::default(),
             table: Table::new(config.viewers_max),
+            pushes: Pushes::default(),
             counters: Counters::default(),
             handshakes: 0,
             outputs: VecDeque::new(),
@@ -79,6 +82,9 @@ impl Sessions {
             return;
         }
         self.close_all(now, |session| session.stream == id, Cause::StreamClosed);
+        if self.pushes.feeds(id) {
+            self.close_push(id.index, Cause::StreamClosed);
+        }
         self.streams.close(id);
         for core in (0..self.config.cores).map(CoreId) {
             self.command(core, Command::CloseStream(id));
@@ -93,7 +99,8 @@ impl Sessions {
     /// When [`Sessions::handle_timeout`] is wanted.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.table.deadline()
+        let pushes = self.pushes.deadline();
+        self.table.deadline().into_iter().chain(pushes).min()
     }
 
     /// Does what is due at `now`.
@@ -101,6 +108,7 @@ impl Sessions {
         while let Some(index) = self.table.pop_due(now) {
             self.session_due(now, index);
         }
+        self.pushes_due(now);
     }
 
     /// Counts since the start.
@@ -195,7 +203,7 @@ impl Sessions {
                 Kind::Publisher if stream.publisher == Some(session.viewer) => {
                     stream.publisher = None;
                 }
-                Kind::Publisher => {}
+                Kind::Publisher | Kind::Push => {}
             }
         }
         self.counters.session_closed += 1;
@@ -203,7 +211,7 @@ impl Sessions {
         self.output(Output::Closed {
             session: session.id.clone(),
             kind,
-            viewer: session.viewer,
+            viewer: Some(session.viewer),
             stream: session.stream,
             cause,
         });
@@ -218,7 +226,7 @@ impl Sessions {
                 publishing.announced = true;
                 self.outputs.push_back(Output::PublisherReady {
                     session: session.id.clone(),
-                    viewer,
+                    viewer: Some(viewer),
                     stream,
                 });
             }

@@ -17,7 +17,7 @@ use link::ids::{StreamId, ViewerId};
 use wire::time::Time;
 
 /// Characters of a session id, five bits each: 160 bits.
-const ID_CHARACTERS: usize = 32;
+pub(crate) const ID_CHARACTERS: usize = 32;
 
 /// Characters of an entity-tag, five bits each.
 const ETAG_CHARACTERS: usize = 16;
@@ -83,8 +83,8 @@ impl Sessions {
     ///
     /// # Errors
     /// 404: no such session; 428: `If-Match` is missing; 412: it is not the current entity-tag;
-    /// 400, 413: the fragment or the answer; 422: the answer takes nothing; 415: none is awaited;
-    /// 409: one is; 429: restarted too recently. The session is as it was.
+    /// 400, 413: the fragment or the answer; 422: the answer takes nothing, or it is a push; 415:
+    /// none is awaited; 409: one is; 429: restarted too recently. The session is as it was.
     pub fn patch(
         &mut self,
         now: Time,
@@ -92,6 +92,9 @@ impl Sessions {
         if_match: Option<&str>,
         body: PatchBody<'_>,
     ) -> Result<Patched, SignalError> {
+        if self.pushes.by_id(id).is_some() {
+            return Err(unpatchable());
+        }
         let index = self.table.by_id(id).ok_or_else(unknown_session)?;
         let text = match body {
             PatchBody::TrickleIce(text) => text,
@@ -123,11 +126,15 @@ impl Sessions {
         self.close_session(now, id, Cause::Deleted)
     }
 
-    /// Ends a session.
+    /// Ends a session or a push.
     ///
     /// # Errors
     /// 404: no such session.
     pub fn close_session(&mut self, now: Time, id: &str, cause: Cause) -> Result<(), SignalError> {
+        if let Some(index) = self.pushes.by_id(id) {
+            self.close_push(index, cause);
+            return Ok(());
+        }
         let index = self.table.by_id(id).ok_or_else(unknown_session)?;
         self.close(now, index, cause, true);
         Ok(())
@@ -275,6 +282,14 @@ pub(crate) fn unknown_session() -> SignalError {
         "session-unknown",
         "There is no such session: it has ended or never was.",
         "Make a new one with a POST.",
+    )
+}
+
+fn unpatchable() -> SignalError {
+    SignalError::unacceptable(
+        "push-unpatchable",
+        "A push of plain RTP has no ICE, and nothing that could be changed.",
+        "End it with DELETE and make another one with POST.",
     )
 }
 

@@ -5,5 +5,6 @@ mod counter;
 mod handshake;
 mod placement;
 mod publishing;
+mod push;
 mod signalling;
 mod world;

@@ -4,7 +4,7 @@ use crate::description::{AudioCodec, StreamDescription, VideoCodec};
 use crate::output::Cause;
 use crate::refusal::SignalError;
 use crate::sdp::offer::Offer;
-use crate::sdp::publish::{Feedback, PublishPlan, plan};
+use crate::sdp::publish::{Feedback, PublishPlan, PublishTrack, Simulcast, plan};
 use crate::session::Publishing;
 use crate::sessions::Sessions;
 use crate::signalling::{Created, Newcomer, section_of};
@@ -51,7 +51,7 @@ impl Sessions {
             return Err(not_open());
         };
         let before = found.publisher;
-        if before.is_some() && !takeover {
+        if !takeover && (before.is_some() || self.pushes.feeds(stream)) {
             return Err(taken());
         }
         let refused = &mut self.counters.offer_refused;
@@ -61,6 +61,7 @@ impl Sessions {
         if let Some(before) = before {
             self.close(now, before.index, Cause::TakenOver, true);
         }
+        self.close_push(stream.index, Cause::TakenOver);
         let newcomer = Newcomer {
             viewer,
             stream,
@@ -83,38 +84,17 @@ impl Sessions {
 }
 
 fn publishing(plan: &PublishPlan<'_>, bitrate_max_bps: u64) -> Publishing {
-    let StreamDescription { video, audio } = plan.description;
-    let clocks = [
-        video.map_or(0, |_| VideoCodec::CLOCK_HZ),
-        audio.map_or(0, |_| AudioCodec::CLOCK_HZ),
-    ];
-    let codecs = [video.map_or(Codec::Unknown, keyframes_of), Codec::Unknown];
     let mut lanes = [TrackIn::default(); LANES_MAX];
     let mut listens_to_remb = false;
     for (index, lane) in lanes.iter_mut().take(TRACKS_MAX).enumerate() {
-        let Some(plan) = plan.tracks[index] else {
+        let Some(track) = &plan.tracks[index] else {
             continue;
         };
-        listens_to_remb |= plan.feedback.remb;
-        *lane = TrackIn {
-            ssrc: plan.ssrc,
-            rtx_ssrc: plan.rtx_ssrc,
-            clock_hz: clocks[index],
-            payload_type: plan.codec.payload_type,
-            rtx_payload_type: plan.rtx.unwrap_or(0),
-            codec: codecs[index],
-            wants: wants(plan.feedback),
-            rid: Rid::default(),
-        };
+        listens_to_remb |= track.feedback.remb;
+        *lane = lane_of(index, track, &plan.description);
     }
     let simulcast = plan.simulcast.as_ref();
-    let rids = simulcast.map_or(&[][..], |simulcast| &simulcast.rids);
-    for (lane, (_, rid)) in LAYERS.into_iter().zip(rids) {
-        lanes[lane] = TrackIn {
-            rid: *rid,
-            ..lanes[VIDEO]
-        };
-    }
+    encodings(&mut lanes, simulcast);
     Publishing {
         description: plan.description,
         lanes,
@@ -125,6 +105,39 @@ fn publishing(plan: &PublishPlan<'_>, bitrate_max_bps: u64) -> Publishing {
         transport_cc_id: plan.transport_cc.unwrap_or(0),
         remb_bps: if listens_to_remb { bitrate_max_bps } else { 0 },
         announced: false,
+    }
+}
+
+/// How the track with this index comes in.
+pub(crate) fn lane_of(
+    track: usize,
+    plan: &PublishTrack<'_>,
+    description: &StreamDescription,
+) -> TrackIn {
+    let video = description.video.filter(|_| track == VIDEO);
+    TrackIn {
+        ssrc: plan.ssrc,
+        rtx_ssrc: plan.rtx_ssrc,
+        clock_hz: match track {
+            VIDEO => VideoCodec::CLOCK_HZ,
+            _ => AudioCodec::CLOCK_HZ,
+        },
+        payload_type: plan.codec.payload_type,
+        rtx_payload_type: plan.rtx.unwrap_or(0),
+        codec: video.map_or(Codec::Unknown, keyframes_of),
+        wants: wants(plan.feedback),
+        rid: Rid::default(),
+    }
+}
+
+/// Gives each encoding of the video a lane.
+pub(crate) fn encodings(lanes: &mut [TrackIn; LANES_MAX], simulcast: Option<&Simulcast<'_>>) {
+    let rids = simulcast.map_or(&[][..], |simulcast| &simulcast.rids);
+    for (lane, (_, rid)) in LAYERS.into_iter().zip(rids) {
+        lanes[lane] = TrackIn {
+            rid: *rid,
+            ..lanes[VIDEO]
+        };
     }
 }
 
@@ -149,7 +162,7 @@ fn wants(feedback: Feedback) -> Wants {
     .fold(Wants::default(), |all, (_, want)| all.with(want))
 }
 
-fn not_open() -> SignalError {
+pub(crate) fn not_open() -> SignalError {
     SignalError::new(
         404,
         "stream-unknown",
@@ -158,7 +171,7 @@ fn not_open() -> SignalError {
     )
 }
 
-fn taken() -> SignalError {
+pub(crate) fn taken() -> SignalError {
     SignalError::new(
         409,
         "stream-taken",

@@ -4,8 +4,8 @@ pub(crate) mod encoding;
 
 pub use encoding::COMMAND_BYTES;
 
-use crate::ids::{StreamId, ViewerId};
-use crate::keys::SrtpKeys;
+use crate::ids::{CoreId, StreamId, ViewerId};
+use crate::keys::{MasterKey, Profile, SrtpKeys};
 use crate::lanes::{LANES_MAX, Lanes};
 use wire::peer::{Ip, Peer};
 use zeroize::Zeroize;
@@ -187,6 +187,8 @@ pub struct AddPublisher {
     pub peer: Peer,
     /// SRTP keys; only `receive` is used.
     pub keys: SrtpKeys,
+    /// Where its audio comes from, without a viewer, if not from `peer` like the rest.
+    pub audio: Origin,
     /// What it sends, by lane: see [`crate::lanes`].
     pub lanes: [TrackIn; LANES_MAX],
     /// Identifiers of the header extensions that name an encoding and what a repair is of
@@ -199,6 +201,29 @@ pub struct AddPublisher {
     pub transport_cc_id: u8,
     /// What it is told that it may send at most (REMB), in bits a second; 0: it is not told.
     pub remb_bps: u64,
+}
+
+/// A sender's address, and what it protects its packets with.
+#[derive(Clone, Copy, Default)]
+pub struct Origin {
+    /// Where packets come from; port 0: there is no such sender.
+    pub peer: Peer,
+    /// The SRTP profile.
+    pub profile: Profile,
+    /// The sender's master key.
+    pub key: MasterKey,
+}
+
+/// A publisher without a viewer whose packets another worker opens. The kernel chooses by a hash of
+/// addresses which worker gets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassPublisher {
+    /// The stream that it feeds.
+    pub stream: StreamId,
+    /// The worker that opens its packets.
+    pub core: CoreId,
+    /// Where they come from, as in [`AddPublisher`]; the second with port 0: from the first alone.
+    pub peers: [Peer; TRACKS_MAX],
 }
 
 /// Video codecs whose keyframes the data plane can tell from the RTP payload.
@@ -260,6 +285,9 @@ pub enum Command {
     /// what it may send are brought up to date. One that came by another viewer makes room for it,
     /// while that viewer stays until it is removed.
     AddPublisher(AddPublisher),
+    /// Hand what comes from a publisher without a viewer to the worker that has it, until
+    /// [`Command::RemovePublisher`] or [`Command::CloseStream`]. Known already: brought up to date.
+    PassPublisher(PassPublisher),
     /// Forget the publisher of this stream, whichever it is; its viewer stays.
     RemovePublisher(StreamId),
     /// Ask the publisher of this stream for a keyframe of these lanes: viewers of another core want
@@ -280,8 +308,12 @@ impl Zeroize for Command {
                 add.ice.pwd.zeroize();
             }
             Self::RestartIce { ice, .. } => ice.pwd.zeroize(),
-            Self::AddPublisher(add) => add.keys.zeroize(),
+            Self::AddPublisher(add) => {
+                add.keys.zeroize();
+                add.audio.key.zeroize();
+            }
             Self::RemoveViewer(_)
+            | Self::PassPublisher(_)
             | Self::RemovePublisher(_)
             | Self::AskKeyframe(..)
             | Self::ChooseLayer(..)

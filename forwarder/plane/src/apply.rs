@@ -1,6 +1,8 @@
 //! Owns commands: what control asks becomes entries in the tables. Every command may come twice.
 
-use link::command::{AddPublisher, AddViewer, Command, IceCredentials, Pin, TRACKS_MAX, TrackOut};
+use link::command::{
+    AddPublisher, AddViewer, Command, IceCredentials, PassPublisher, Pin, TRACKS_MAX, TrackOut,
+};
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::lanes::Lanes;
@@ -28,8 +30,10 @@ impl Plane {
             Command::RemoveViewer(viewer) => self.remove_viewer(*viewer),
             Command::RestartIce { viewer, ice } => self.restart_ice(*viewer, ice),
             Command::AddPublisher(add) => self.add_publisher(add),
+            Command::PassPublisher(pass) => self.pass_publisher(pass),
             Command::RemovePublisher(stream) => {
                 self.publishers.remove(*stream, &mut self.flows);
+                self.passed.remove(*stream, &mut self.flows);
             }
             Command::AskKeyframe(stream, lanes) => self.ask_keyframe(*stream, *lanes),
             Command::ChooseLayer(viewer, pin) => self.choose_layer(*viewer, *pin),
@@ -105,6 +109,7 @@ impl Plane {
         if !self.open_stream(add.stream) {
             return None;
         }
+        self.passed.remove(add.stream, &mut self.flows);
         if let Some(id) = add.viewer {
             let viewers = &self.tables.viewers;
             let viewer = viewers.at(viewers.slot_of(id)?)?;
@@ -120,6 +125,13 @@ impl Plane {
         };
         let taken = self.publishers.add(self.now, add, home, &mut self.flows);
         taken.then_some(())
+    }
+
+    fn pass_publisher(&mut self, pass: &PassPublisher) {
+        self.publishers.remove(pass.stream, &mut self.flows);
+        if pass.core == self.core || !self.passed.add(pass, &mut self.flows) {
+            self.outlets.stats.add(Counter::PublisherRefused, 1);
+        }
     }
 
     fn ask_keyframe(&mut self, id: StreamId, lanes: Lanes) {
@@ -212,6 +224,7 @@ impl Plane {
     }
 
     fn close_stream(&mut self, id: StreamId) {
+        self.passed.remove(id, &mut self.flows);
         if self
             .tables
             .streams

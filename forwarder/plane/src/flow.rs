@@ -16,9 +16,14 @@ const REMOTE_SHARE: usize = 4;
 pub enum Target {
     /// The viewer with this index.
     Viewer(u32),
-    /// The publisher of the stream with this index.
-    Publisher(u32),
-    /// A viewer that this other core serves.
+    /// The publisher of a stream, which sends this from here.
+    Publisher {
+        /// Index of the stream.
+        stream: u32,
+        /// Index among the publisher's ways in.
+        way: u8,
+    },
+    /// A viewer or publisher that this other core serves.
     Remote(CoreId),
 }
 
@@ -26,8 +31,15 @@ pub enum Target {
 struct Entry {
     meta: RxMeta,
     target: Target,
-    /// When a flow of another core was used last.
+    /// When a flow of another core was used last; [`Time::FAR`]: it is pinned.
     used: Time,
+}
+
+impl Entry {
+    /// True for what may be forgotten.
+    fn is_hint(&self) -> bool {
+        matches!(self.target, Target::Remote(_)) && self.used != Time::FAR
+    }
 }
 
 /// The table.
@@ -37,7 +49,7 @@ pub struct Flows {
     seed: u64,
     used: usize,
     flows_max: usize,
-    remote: usize,
+    hints: usize,
     sweep: usize,
 }
 
@@ -51,7 +63,7 @@ impl Flows {
             seed,
             used: 0,
             flows_max,
-            remote: 0,
+            hints: 0,
             sweep: 0,
         }
     }
@@ -70,21 +82,19 @@ impl Flows {
 
     /// Enters a flow or changes whose it is. False: no room.
     pub fn insert(&mut self, now: Time, meta: RxMeta, target: Target) -> bool {
-        let is_remote = matches!(target, Target::Remote(_));
         let entry = Entry {
             meta,
             target,
             used: now,
         };
+        let is_hint = entry.is_hint();
         if let Some(at) = self.find(&meta) {
-            let was_remote = self.slots[at]
-                .replace(entry)
-                .is_some_and(|old| matches!(old.target, Target::Remote(_)));
-            self.remote = self.remote + usize::from(is_remote) - usize::from(was_remote);
+            let old = self.slots[at].replace(entry);
+            let was_hint = old.is_some_and(|old| old.is_hint());
+            self.hints = self.hints + usize::from(is_hint) - usize::from(was_hint);
             return true;
         }
-        if self.used >= self.flows_max || is_remote && self.remote >= self.flows_max / REMOTE_SHARE
-        {
+        if self.used >= self.flows_max || is_hint && self.hints >= self.flows_max / REMOTE_SHARE {
             return false;
         }
         let mut at = self.home(&meta);
@@ -93,14 +103,20 @@ impl Flows {
         }
         self.slots[at] = Some(entry);
         self.used += 1;
-        self.remote += usize::from(is_remote);
+        self.hints += usize::from(is_hint);
         true
+    }
+
+    /// Enters a flow that another core serves, which stays until it is taken out. False: no room.
+    pub fn pin(&mut self, meta: RxMeta, core: CoreId) -> bool {
+        self.insert(Time::FAR, meta, Target::Remote(core))
     }
 
     /// Notes that a flow of another core is in use.
     pub fn touch(&mut self, now: Time, meta: &RxMeta) {
         if let Some(at) = self.find(meta)
             && let Some(entry) = &mut self.slots[at]
+            && entry.is_hint()
         {
             entry.used = now;
         }
@@ -121,11 +137,7 @@ impl Flows {
             let at = self.sweep & self.mask;
             match self.slots[at] {
                 // What moves up into this slot is looked at by the next step.
-                Some(Entry {
-                    target: Target::Remote(_),
-                    used,
-                    ..
-                }) if used < since => self.take_out(at),
+                Some(entry) if entry.is_hint() && entry.used < since => self.take_out(at),
                 _ => self.sweep = self.sweep.wrapping_add(1),
             }
         }
@@ -153,8 +165,7 @@ impl Flows {
     fn take_out(&mut self, at: usize) {
         let gone = self.slots[at].take();
         self.used -= usize::from(gone.is_some());
-        self.remote -=
-            usize::from(gone.is_some_and(|entry| matches!(entry.target, Target::Remote(_))));
+        self.hints -= usize::from(gone.is_some_and(|entry| entry.is_hint()));
         let mut hole = at;
         let mut next = (at + 1) & self.mask;
         while let Some(entry) = self.slots[next] {
@@ -267,6 +278,24 @@ mod tests {
         flows.sweep(1024, Time(5));
         assert_eq!(flows.len(), 1);
         assert_eq!(flows.target(&meta(5)), Some(Target::Remote(CoreId(3))));
+    }
+
+    #[test]
+    fn pinned_flows_stay_and_take_no_room_of_hints() {
+        let mut flows = Flows::new(64, 7);
+        let target = Target::Remote(CoreId(3));
+        for n in 0..20 {
+            assert!(flows.pin(meta(n), CoreId(3)));
+        }
+        for n in 20..64 {
+            assert_eq!(flows.insert(Time(1), meta(n), target), n < 36);
+        }
+        flows.touch(Time(2), &meta(5));
+        flows.sweep(1024, Time(1_000_000));
+        flows.sweep(1024, Time(1_000_000));
+        assert_eq!(flows.len(), 20);
+        flows.remove(&meta(5), target);
+        assert_eq!((flows.len(), flows.hints), (19, 0));
     }
 
     #[test]

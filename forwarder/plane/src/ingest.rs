@@ -10,6 +10,7 @@ use wire::time::{Span, Time};
 use crate::Plane;
 use crate::flow::Target;
 use crate::handoff::{Contents, Parcel};
+use crate::publishers::By;
 use crate::verdict::Verdict;
 
 /// Media that comes so soon after a goodbye was sent before it.
@@ -46,7 +47,7 @@ impl Plane {
                 // Our own knowledge goes before a hint.
                 if !matches!(
                     self.flows.target(&meta),
-                    Some(Target::Viewer(_) | Target::Publisher(_))
+                    Some(Target::Viewer(_) | Target::Publisher { .. })
                 ) {
                     self.flows.insert(self.now, meta, Target::Remote(from));
                 }
@@ -86,11 +87,12 @@ impl Plane {
         match target {
             Some(Target::Viewer(slot)) if is_rtcp => self.on_viewer_rtcp(slot, bytes),
             Some(Target::Viewer(slot)) => self.on_viewer_rtp(slot, bytes),
-            Some(Target::Publisher(stream)) if is_rtcp => {
-                self.publishers.on_rtcp(self.wall, stream, bytes)
+            Some(Target::Publisher { stream, way }) if is_rtcp => {
+                self.publishers.on_rtcp(self.wall, stream, way, bytes)
             }
-            Some(Target::Publisher(stream)) => {
-                self.publishers.on_rtp(self.now, stream, None, bytes)
+            Some(Target::Publisher { stream, way }) => {
+                self.publishers
+                    .on_rtp(self.now, stream, By::Way(way), bytes)
             }
             Some(Target::Remote(_)) | None => Verdict::Unknown,
         }
@@ -106,7 +108,9 @@ impl Plane {
         }
         let received = bytes.len() as u64;
         let (stream, id) = (viewer.stream, viewer.id);
-        let verdict = self.publishers.on_rtp(self.now, stream, Some(id), bytes);
+        let verdict = self
+            .publishers
+            .on_rtp(self.now, stream, By::Viewer(id), bytes);
         if verdict.is_of_a_track() {
             viewer.cold.quality.bytes_received += received;
             viewer.cold.heard_at = self.now;

@@ -29,6 +29,7 @@ mod layers;
 mod nack;
 mod outbox;
 mod pace;
+mod passed;
 mod publisher;
 mod publishers;
 mod random;
@@ -49,6 +50,7 @@ mod viewers;
 
 use link::Region;
 use link::channel::{EventProducer, PuntProducer};
+use link::command::TRACKS_MAX;
 use link::ids::CoreId;
 use link::limits::Limits;
 use link::region::LinkError;
@@ -61,6 +63,7 @@ use flow::Flows;
 use handoff::Handoffs;
 use layers::Adaptations;
 use outbox::Outbox;
+use passed::Passed;
 use publisher::Publisher;
 use publishers::Publishers;
 use random::Random;
@@ -113,6 +116,7 @@ pub struct Plane {
     flows: Flows,
     tables: Tables,
     publishers: Publishers,
+    passed: Passed,
     adaptations: Adaptations,
     outbox: Outbox,
     handoffs: Handoffs,
@@ -135,6 +139,7 @@ impl Plane {
             flows: Flows::new(flows_max(limits), random.next_u64()),
             tables: Tables::new(limits),
             publishers: Publishers::new(limits.streams_max),
+            passed: Passed::new(limits.streams_max),
             adaptations: Adaptations::new(limits.viewers_max),
             outbox: Outbox::new(),
             handoffs: Handoffs::new(core, limits.cores),
@@ -149,7 +154,8 @@ impl Plane {
     pub fn memory_bytes(limits: &Limits) -> u64 {
         let viewers = u64::from(limits.viewers_max)
             * (size_of::<Option<Viewer>>() + Adaptations::MEMORY_BYTES + 32) as u64;
-        let stream_bytes = size_of::<Stream>() + Publisher::MEMORY_BYTES + 64;
+        let stream_bytes =
+            size_of::<Stream>() + Publisher::MEMORY_BYTES + Passed::MEMORY_BYTES + 64;
         let streams = u64::from(limits.streams_max) * stream_bytes as u64;
         let flows = Flows::memory_bytes(flows_max(limits)) as u64;
         viewers + streams + flows + FIXED_BYTES
@@ -210,5 +216,5 @@ impl Plane {
 
 /// Flows of all viewers and publishers, and a quarter more for those of other cores.
 const fn flows_max(limits: &Limits) -> usize {
-    (limits.viewers_max as usize * PATHS_MAX + limits.streams_max as usize) * 5 / 4
+    (limits.viewers_max as usize * PATHS_MAX + limits.streams_max as usize * TRACKS_MAX) * 5 / 4
 }

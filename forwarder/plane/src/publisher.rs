@@ -1,6 +1,6 @@
 //! Owns one publisher: whose packets are whose, their way into the log, what its reports say. Hot.
 
-use link::command::{AUDIO, AddPublisher};
+use link::command::{AUDIO, AddPublisher, TRACKS_MAX};
 use link::ids::{StreamId, ViewerId};
 use link::lanes::{LANES_MAX, LAYERS, Lanes};
 use link::limits::PAYLOAD_MAX;
@@ -23,16 +23,24 @@ use crate::verdict::Verdict;
 /// is of something very old, whose number was taken for a new one.
 const RTX_AHEAD_MAX: u64 = 64;
 
+/// One way on which packets of a publisher come in.
+pub struct Way {
+    /// Where they come from, without a viewer.
+    pub flow: Option<RxMeta>,
+    /// Opens them.
+    pub opener: Opener,
+    /// What may come on it.
+    pub lanes: Lanes,
+}
+
 /// One publisher.
 pub struct Publisher {
     /// The stream that it feeds.
     pub id: StreamId,
     /// The viewer without tracks through which it is reached.
     pub viewer: Option<ViewerId>,
-    /// Where its packets come from, without a viewer.
-    pub flow: Option<RxMeta>,
-    /// Opens its packets.
-    pub opener: Opener,
+    /// How its packets come in; the first is always there.
+    pub ways: [Option<Way>; TRACKS_MAX],
     /// Where they go.
     pub writer: LogWriter,
     /// Its lanes.
@@ -66,15 +74,14 @@ impl Publisher {
         now: Time,
         add: &AddPublisher,
         home: Home<'_>,
-        opener: Opener,
+        ways: [Option<Way>; TRACKS_MAX],
         writer: LogWriter,
     ) -> Self {
         let intake = home.stats.intake();
         Self {
             id: add.stream,
             viewer: add.viewer,
-            flow: None,
-            opener,
+            ways,
             writer,
             lanes: core::array::from_fn(|lane| InLane::new(now, &add.lanes[lane], lane != AUDIO)),
             rid_id: add.rid_id,
@@ -111,17 +118,18 @@ impl Publisher {
         }
     }
 
-    /// An authentic packet with its SRTP index.
+    /// An authentic packet with its SRTP index, which came on a way for `lanes`.
     pub fn on_packet(
         &mut self,
         pool: &mut Pool,
         now: Time,
+        lanes: Lanes,
         index: u64,
         packet: &Packet<'_>,
     ) -> Verdict {
         self.upstream.on_packet(now, packet);
         let header = packet.header();
-        let Some((lane, kind)) = self.sort(pool, now, &header, packet) else {
+        let Some((lane, kind)) = self.sort(pool, now, lanes, &header, packet) else {
             return Verdict::RtpUnknownSsrc;
         };
         self.intake.arrival = now;
@@ -140,11 +148,14 @@ impl Publisher {
         &mut self,
         pool: &mut Pool,
         now: Time,
+        lanes: Lanes,
         header: &Header,
         packet: &Packet<'_>,
     ) -> Option<(usize, Kind)> {
         for (at, lane) in self.lanes.iter().enumerate() {
-            if let Some(kind) = lane.kind(header.ssrc) {
+            if lanes.has(at)
+                && let Some(kind) = lane.kind(header.ssrc)
+            {
                 return lane.takes(kind, header.payload_type).then_some((at, kind));
             }
         }
@@ -153,8 +164,12 @@ impl Publisher {
             rid: name(self.rid_id),
             repaired_rid: name(self.repaired_rid_id),
         };
-        let mut lanes = self.lanes.iter_mut().enumerate();
-        lanes.find_map(|(at, lane)| Some((at, lane.bind(pool, now, header, names)?)))
+        let mut allowed = self
+            .lanes
+            .iter_mut()
+            .enumerate()
+            .filter(|(at, _)| lanes.has(*at));
+        allowed.find_map(|(at, lane)| Some((at, lane.bind(pool, now, header, names)?)))
     }
 
     /// Lets it be asked for keyframes of these lanes.

@@ -1,19 +1,20 @@
 //! Owns the publishers whose packets this core opens: finds them, takes them, lets them go. Hot.
 
 use link::Region;
-use link::command::AddPublisher;
+use link::command::{AUDIO, AddPublisher, TRACKS_MAX};
 use link::ids::{StreamId, ViewerId};
+use link::keys::{MasterKey, Profile};
 use link::lanes::{LANES_MAX, Lanes};
 use link::stats::{Counter, Stats, StreamStats};
 use seal::Opener;
 use wire::datagram::RxMeta;
-use wire::peer::Ip;
+use wire::peer::{Ip, Peer};
 use wire::rtcp::{Item, compound};
 use wire::rtp::Packet;
 use wire::time::{Span, Time};
 
 use crate::flow::{Flows, Target};
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, Way};
 use crate::reorder::Pool;
 use crate::report::Wall;
 use crate::verdict::Verdict;
@@ -27,6 +28,15 @@ pub struct Publishers {
     slots: Box<[Option<Box<Publisher>>]>,
     active: Vec<u32>,
     pool: Pool,
+}
+
+/// On what a packet of a publisher has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// On the flow of its viewer.
+    Viewer(ViewerId),
+    /// On the flow of this one of its ways.
+    Way(u8),
 }
 
 /// What a new publisher finds here.
@@ -59,24 +69,22 @@ impl Publishers {
         flows: &mut Flows,
     ) -> bool {
         let index = add.stream.index;
-        let target = Target::Publisher(index);
-        let flow = add.viewer.is_none().then_some(RxMeta {
-            peer: add.peer,
-            local: Ip::UNKNOWN,
-        });
         if let Some(known) = self.at_mut(index)
             && known.id == add.stream
             && known.viewer == add.viewer
         {
             known.upstream.remb_bps = add.remb_bps;
-            let old = core::mem::replace(&mut known.flow, flow);
-            if let Some(old) = old {
-                flows.remove(&old, target);
+            let new = flows_of(add);
+            known.leave(flows);
+            for (way, flow) in known.ways.iter_mut().zip(new) {
+                if let Some(way) = way {
+                    way.flow = flow;
+                }
             }
-            return flow.is_none_or(|flow| flows.insert(now, flow, target));
+            return known.enter(now, flows);
         }
         // Another one stays until it is sure that this one can be.
-        let Some(opener) = opener(add) else {
+        let Some(ways) = ways(add) else {
             return false;
         };
         self.remove_at(index, flows);
@@ -86,11 +94,9 @@ impl Publishers {
         ) else {
             return false;
         };
-        let mut publisher = Publisher::new(now, add, home, opener, writer);
-        publisher.flow = flow;
-        *slot = Some(Box::new(publisher));
+        let publisher = slot.insert(Box::new(Publisher::new(now, add, home, ways, writer)));
+        let is_reachable = publisher.enter(now, flows);
         self.active.push(index);
-        let is_reachable = flow.is_none_or(|flow| flows.insert(now, flow, target));
         if !is_reachable {
             self.remove_at(index, flows);
         }
@@ -111,37 +117,38 @@ impl Publishers {
         }
     }
 
-    /// RTP of the publisher of the stream with this index, which came by `viewer`.
-    pub fn on_rtp(
-        &mut self,
-        now: Time,
-        stream: u32,
-        viewer: Option<ViewerId>,
-        bytes: &mut [u8],
-    ) -> Verdict {
+    /// RTP of the publisher of the stream with this index.
+    pub fn on_rtp(&mut self, now: Time, stream: u32, by: By, bytes: &mut [u8]) -> Verdict {
         let Self { slots, pool, .. } = self;
         let slot = slots
             .get_mut(stream as usize)
             .and_then(Option::as_deref_mut);
-        let Some(publisher) = slot.filter(|publisher| publisher.viewer == viewer) else {
+        let Some(publisher) = slot.filter(|publisher| publisher.comes(by)) else {
             return Verdict::Unknown;
         };
-        let opened = match publisher.opener.rtp(bytes) {
+        let Some(way) = publisher.way_mut(by) else {
+            return Verdict::Unknown;
+        };
+        let lanes = way.lanes;
+        let opened = match way.opener.rtp(bytes) {
             Ok(opened) => opened,
             Err(refusal) => return Verdict::of_rtp(refusal),
         };
         match Packet::parse(opened.packet) {
-            Ok(packet) => publisher.on_packet(pool, now, opened.index, &packet),
+            Ok(packet) => publisher.on_packet(pool, now, lanes, opened.index, &packet),
             Err(_) => Verdict::RtpMalformed,
         }
     }
 
     /// RTCP of the publisher, without a viewer, of the stream with this index.
-    pub fn on_rtcp(&mut self, wall: Wall, stream: u32, bytes: &mut [u8]) -> Verdict {
+    pub fn on_rtcp(&mut self, wall: Wall, stream: u32, way: u8, bytes: &mut [u8]) -> Verdict {
         let Some(publisher) = self.of(stream, None) else {
             return Verdict::Unknown;
         };
-        let plain = match publisher.opener.rtcp(bytes) {
+        let Some(way) = publisher.way_mut(By::Way(way)) else {
+            return Verdict::Unknown;
+        };
+        let plain = match way.opener.rtcp(bytes) {
             Ok(plain) => plain,
             Err(refusal) => return Verdict::of_rtcp(refusal),
         };
@@ -257,14 +264,93 @@ impl Publishers {
             }
             gone.writer.publish();
             gone.tell();
-            if let Some(flow) = gone.flow {
-                flows.remove(&flow, Target::Publisher(index));
-            }
+            gone.leave(flows);
             self.active.retain(|&other| other != index);
         }
     }
 }
 
-fn opener(add: &AddPublisher) -> Option<Opener> {
-    Opener::new(&secret(&add.keys, &add.keys.receive).ok()?).ok()
+impl Publisher {
+    /// True if its packets come like this.
+    #[inline]
+    fn comes(&self, by: By) -> bool {
+        match by {
+            By::Viewer(viewer) => self.viewer == Some(viewer),
+            By::Way(_) => self.viewer.is_none(),
+        }
+    }
+
+    #[inline]
+    fn way_mut(&mut self, by: By) -> Option<&mut Way> {
+        let way = match by {
+            By::Viewer(_) => 0,
+            By::Way(way) => usize::from(way),
+        };
+        self.ways.get_mut(way)?.as_mut()
+    }
+
+    /// Enters its flows. False: no room.
+    fn enter(&self, now: Time, flows: &mut Flows) -> bool {
+        let stream = self.id.index;
+        self.flows()
+            .all(|(way, flow)| flows.insert(now, flow, Target::Publisher { stream, way }))
+    }
+
+    /// Takes its flows out.
+    fn leave(&self, flows: &mut Flows) {
+        let stream = self.id.index;
+        for (way, flow) in self.flows() {
+            flows.remove(&flow, Target::Publisher { stream, way });
+        }
+    }
+
+    fn flows(&self) -> impl Iterator<Item = (u8, RxMeta)> {
+        let ways = (0..).zip(&self.ways);
+        ways.filter_map(|(nth, way)| Some((nth, way.as_ref()?.flow?)))
+    }
+}
+
+/// The ways of a publisher. `None`: a key cannot be used.
+fn ways(add: &AddPublisher) -> Option<[Option<Way>; TRACKS_MAX]> {
+    let [flow, of_audio] = flows_of(add);
+    let first = Way {
+        flow,
+        opener: opener(add.keys.profile, &add.keys.receive)?,
+        lanes: match of_audio {
+            Some(_) => Lanes::ALL.without(AUDIO),
+            None => Lanes::ALL,
+        },
+    };
+    let second = match of_audio {
+        Some(_) => Some(Way {
+            flow: of_audio,
+            opener: opener(add.audio.profile, &add.audio.key)?,
+            lanes: Lanes::only(AUDIO),
+        }),
+        None => None,
+    };
+    Some([Some(first), second])
+}
+
+/// Where the packets of a publisher without a viewer come from, way by way.
+pub fn flows_of(add: &AddPublisher) -> [Option<RxMeta>; TRACKS_MAX] {
+    match add.viewer {
+        Some(_) => [None; TRACKS_MAX],
+        None => anywhere([add.peer, add.audio.peer]),
+    }
+}
+
+/// The flows of these senders, to whichever address of ours; the second may be none.
+pub fn anywhere(peers: [Peer; TRACKS_MAX]) -> [Option<RxMeta>; TRACKS_MAX] {
+    let [first, second] = peers;
+    let of = |peer| RxMeta {
+        peer,
+        local: Ip::UNKNOWN,
+    };
+    let is_another = second.port != 0 && second != first;
+    [Some(of(first)), is_another.then(|| of(second))]
+}
+
+fn opener(profile: Profile, key: &MasterKey) -> Option<Opener> {
+    Opener::new(&secret(profile, key).ok()?).ok()
 }

@@ -2,7 +2,7 @@
 
 use link::command::{AUDIO, AddViewer, IceCredentials, Pin, TRACKS_MAX, VIDEO};
 use link::ids::ViewerId;
-use link::keys::{MasterKey, SrtpKeys};
+use link::keys::{MasterKey, Profile};
 use link::lanes::Lanes;
 use link::viewer::{LEASES, Lease, Viewer as Cell};
 use seal::{KeyError, RtcpOpener, Sealer, Secret};
@@ -196,9 +196,9 @@ impl Viewer {
             leases: [0; LEASES],
             cell,
             tracks,
-            sealer: Sealer::new(&secret(&add.keys, &add.keys.send)?)?,
+            sealer: Sealer::new(&secret(add.keys.profile, &add.keys.send)?)?,
             cold: Cold {
-                opener: RtcpOpener::new(&secret(&add.keys, &add.keys.receive)?),
+                opener: RtcpOpener::new(&secret(add.keys.profile, &add.keys.receive)?),
                 ice: add.ice,
                 ice_next: None,
                 checked_at: now,
@@ -308,8 +308,7 @@ const RTP_INDEX_END: u64 = 1 << 48;
 const RTCP_INDEX_END: u64 = 1 << 31;
 
 /// The secret of one direction.
-pub fn secret(keys: &SrtpKeys, master: &MasterKey) -> Result<Secret, KeyError> {
-    let profile = keys.profile;
+pub fn secret(profile: Profile, master: &MasterKey) -> Result<Secret, KeyError> {
     Secret::new(
         profile,
         &master.key[..profile.key_bytes()],

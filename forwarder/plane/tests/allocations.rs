@@ -6,7 +6,8 @@ mod counting;
 use freshet_plane::{Outlets, Plane};
 use link::Region;
 use link::command::{
-    AddPublisher, AddViewer, Codec, Command, IceCredentials, TRACKS_MAX, TrackIn, TrackOut, Wants,
+    AddPublisher, AddViewer, Codec, Command, IceCredentials, Origin, TRACKS_MAX, TrackIn, TrackOut,
+    Wants,
 };
 use link::ids::{CoreId, ufrag};
 use link::keys::{MasterKey, SrtpKeys};
@@ -221,6 +222,7 @@ fn add_publisher(region: &Region, plane: &mut Plane, now: Time) -> (RxMeta, Seal
             viewer: Some(viewer),
             peer: at.peer,
             keys,
+            audio: Origin::default(),
             lanes: [video, none, none, none],
             rid_id: 0,
             repaired_rid_id: 0,

@@ -2,7 +2,7 @@
 
 use ::link::Region;
 use ::link::channel::{EventConsumer, PuntConsumer};
-use ::link::command::{AUDIO, AddPublisher, AddViewer, Codec, Command, IceCredentials};
+use ::link::command::{AUDIO, AddPublisher, AddViewer, Codec, Command, IceCredentials, Origin};
 use ::link::command::{TRACKS_MAX, TrackIn, TrackOut, VIDEO, Wants};
 use ::link::ids::{CoreId, StreamId, ViewerId, ufrag};
 use ::link::keys::SrtpKeys;
@@ -251,6 +251,7 @@ fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
         viewer: Some(viewer.viewer),
         peer: viewer.peer,
         keys: plain(),
+        audio: Origin::default(),
         lanes,
         rid_id: 0,
         repaired_rid_id: 0,

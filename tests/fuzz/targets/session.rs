@@ -8,8 +8,10 @@ use ::session::sdp::fragment::Fragment;
 use ::session::sdp::offer::Offer;
 use ::session::sdp::plan::plan;
 use ::session::sdp::publish;
+use ::session::sdp::push;
+use ::session::sdp::push_answer::Receiver;
 use ::session::sdp::text::Local;
-use ::session::{AudioCodec, StreamDescription, VideoCodec};
+use ::session::{AudioCodec, Origins, StreamDescription, VideoCodec};
 use ::wire::time::{Span, Time};
 
 use super::pieces;
@@ -28,7 +30,7 @@ const VIDEOS: [VideoCodec; 5] = [
     VideoCodec::Av1 { profile: 0 },
 ];
 
-/// An offer to publish and to watch, and its answers.
+/// An offer to publish, to push and to watch, and its answers.
 pub fn offer(data: &[u8]) {
     let Some(offer) = std::str::from_utf8(data)
         .ok()
@@ -46,6 +48,17 @@ pub fn offer(data: &[u8]) {
     };
     if let Ok(plan) = publish::plan(&offer) {
         well_formed(&plan.write(&local));
+    }
+    let origins = Origins {
+        asker: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+        ..Origins::default()
+    };
+    if let Ok(plan) = push::plan(&offer, &origins, &candidates) {
+        let receiver = Receiver {
+            candidates: &candidates,
+            session_number: 1,
+        };
+        well_formed(&plan.write(&receiver, &[[1; 46], [2; 46]]));
     }
     for video in VIDEOS {
         let description = StreamDescription {

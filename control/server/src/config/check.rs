@@ -25,6 +25,9 @@ const TOKEN_BYTES: RangeInclusive<usize> = 16..=256;
 /// music.
 const OPUS_BPS: RangeInclusive<u64> = 16_000..=510_000;
 
+/// What comes is counted once a second, and an hour is longer than anybody waits.
+const PUSH_TIMEOUT_MS: RangeInclusive<u64> = 3000..=3_600_000;
+
 /// Limits that the data plane checks too.
 const LINKED: [&str; 3] = ["streams_max", "viewers_max", "log_packets"];
 
@@ -74,6 +77,11 @@ fn check_numbers(config: &Config) -> Result<(), Bad> {
             "streams.opus_bitrate_bps",
             config.streams.opus_bitrate_bps.into(),
             OPUS_BPS,
+        ),
+        (
+            "streams.push_timeout_ms",
+            config.streams.push_timeout_ms,
+            PUSH_TIMEOUT_MS,
         ),
         ("limits.streams_max", limits.streams_max.into(), 1..=4096),
         (
@@ -324,6 +332,7 @@ impl Default for Streams {
             bframes: Bframes::Report,
             latency: Latency::Smooth,
             opus_bitrate_bps: 128_000,
+            push_timeout_ms: 10_000,
         }
     }
 }

@@ -44,6 +44,7 @@ impl StreamView {
     pub fn redact(&mut self) {
         if let Some(publisher) = &mut self.publisher {
             publisher.remote = None;
+            publisher.sources.clear();
         }
     }
 }
@@ -56,6 +57,8 @@ pub enum PublisherKind {
     Srt,
     /// WebRTC by WHIP.
     Whip,
+    /// Plain RTP or SRTP of another server.
+    Push,
     /// The built-in clip.
     Demo,
 }
@@ -69,6 +72,9 @@ pub struct PublisherView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "192.0.2.7:40123")]
     pub remote: Option<String>,
+    /// Of a push, every address that its packets come from, video first; left out likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
     /// When it came, milliseconds since 1970 UTC.
     pub since_unix_ms: u64,
     /// Payload bytes received.

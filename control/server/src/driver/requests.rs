@@ -1,10 +1,11 @@
 //! Owns the answers to what HTTP asks.
 
 use super::Driver;
+use super::push::push_view;
 use crate::clock;
-use crate::control::{Page, Patch, Reply, Request, SessionPage, StreamName};
+use crate::control::{Page, Patch, Reply, Request, SessionPage, SessionView, StreamName};
 use crate::problem::Problem;
-use session::{Cause, PatchBody, SignalError};
+use session::{Cause, PatchBody, SessionId, SignalError};
 
 impl Driver {
     pub(super) fn answer(&mut self, request: Request) {
@@ -25,6 +26,7 @@ impl Driver {
                 let answer = self.whip_post(&stream, &offer);
                 give(reply, answer);
             }
+            Request::Push(post, reply) => give(reply, self.push_post(&post)),
             Request::Patch {
                 id,
                 if_match,
@@ -62,10 +64,7 @@ impl Driver {
             }
             Request::Sessions(page, reply) => give(reply, Ok(self.session_page(&page))),
             Request::Session(id, reply) => {
-                let view = self
-                    .sessions
-                    .session_view(&id)
-                    .map(|view| self.session_view(&view));
+                let view = self.session_or_push(&id);
                 give(reply, view.ok_or_else(unknown_session));
             }
             Request::CloseSession(id, reply) => {
@@ -80,21 +79,31 @@ impl Driver {
         }
     }
 
+    fn session_or_push(&self, id: &str) -> Option<SessionView> {
+        let session = self.sessions.session_view(id);
+        let session = session.map(|view| self.session_view(&view));
+        session.or_else(|| self.sessions.push_view(id).map(|push| push_view(&push)))
+    }
+
     fn session_page(&self, page: &Page) -> SessionPage {
-        let wanted = |view: &session::SessionView| {
-            page.stream
-                .as_ref()
-                .is_none_or(|stream| *stream == view.stream_name)
-        };
-        let mut views: Vec<_> = self.sessions.session_views().filter(wanted).collect();
-        views.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
-        let total = views.len();
+        let sessions = self.sessions.session_views();
+        let sessions = sessions.map(|view| (view.id, view.stream_name));
+        let pushes = self.sessions.push_views();
+        let pushes = pushes.map(|view| (view.id, view.stream_name));
+        let is_wanted = |name: &String| page.stream.as_ref().is_none_or(|stream| stream == name);
+        let mut ids: Vec<SessionId> = sessions
+            .chain(pushes)
+            .filter(|(_, name)| is_wanted(name))
+            .map(|(id, _)| id)
+            .collect();
+        ids.sort();
+        let total = ids.len();
         let after = page.after.as_deref().unwrap_or_default();
-        let mut rest = views.iter().filter(|view| view.id.as_str() > after);
+        let mut rest = ids.iter().filter(|id| id.as_str() > after);
         let sessions: Vec<_> = rest
             .by_ref()
             .take(page.limit)
-            .map(|view| self.session_view(view))
+            .filter_map(|id| self.session_or_push(id.as_str()))
             .collect();
         let next = rest
             .next()
@@ -119,6 +128,7 @@ pub(super) fn problem(error: &SignalError) -> Problem {
         404 => "There is no such stream or session",
         406 => "The offer and the stream have nothing in common",
         409 if error.name == "stream-taken" => "Somebody publishes this stream already",
+        409 if error.name == "source-taken" => "Somebody sends from this address already",
         409 if error.name == "answer-awaited" => "The session is not complete yet",
         409 => "The stream has no media yet",
         415 => "The body is of another type than this session takes",

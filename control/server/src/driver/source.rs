@@ -21,7 +21,9 @@ impl Driver {
                     .sessions
                     .session_view(session.as_str())
                     .and_then(|view| view.peer)
-                    .map(|peer| std::net::SocketAddr::from(peer).to_string()),
+                    .map(std::net::SocketAddr::from)
+                    .or(active.remote)
+                    .map(|remote| remote.to_string()),
                 bytes: since(intake.bytes, active.taken_before.bytes),
                 packets: since(intake.packets, active.taken_before.packets),
                 loss: intake.lost.saturating_sub(active.taken_before.lost),
@@ -125,6 +127,7 @@ pub(super) fn publisher_view(active: &Active) -> PublisherView {
     PublisherView {
         kind: active.kind,
         remote: active.remote.map(|remote| remote.to_string()),
+        sources: active.sources.iter().map(ToString::to_string).collect(),
         since_unix_ms: clock::unix_ms(active.since),
         bytes: srt.bytes,
         packets: srt.packets,

@@ -25,12 +25,14 @@ pub struct Active {
     pub kind: PublisherKind,
     /// Its SRT connection.
     pub connection: Option<CallerId>,
-    /// Its WebRTC session. A worker writes the log then.
+    /// Its WebRTC session, or its push. A worker writes the log then.
     pub session: Option<SessionId>,
     /// Dropped to end a source that has no connection.
     pub stop: Option<mpsc::Sender<()>>,
     /// Its address.
     pub remote: Option<SocketAddr>,
+    /// Of a push, every address that its packets come from.
+    pub sources: Vec<SocketAddr>,
     /// When it came.
     pub since: Time,
     /// What has gone into the log. Of a WebRTC publisher only what is measured over the last
@@ -85,6 +87,8 @@ pub struct Stream {
     pub(super) next: Option<(Active, Source, StreamSettings)>,
     pub(super) described: bool,
     pub(super) idle_since: Time,
+    /// When this process opened or found it.
+    pub(super) met_at: Time,
 }
 
 impl Stream {
@@ -102,6 +106,7 @@ impl Stream {
             next: None,
             described: false,
             idle_since: now,
+            met_at: now,
         }
     }
 

@@ -2,13 +2,13 @@
 
 use super::Driver;
 use super::source::{audio, video};
-use super::stream::Stream;
+use super::stream::{Active, Stream};
 use super::whip::{intake, is_fed};
 use crate::clock;
 use crate::control::{
     BackendView, CoreCounters, CoreView, ListenView, MemoryView, MetricsSnapshot, NodeView,
-    ProcessesView, Readiness, ReadyCheck, Sample, SessionState, SessionView, StreamCounters,
-    StreamName, StreamState, StreamView,
+    ProcessesView, PublisherKind, Readiness, ReadyCheck, Sample, SessionState, SessionView,
+    StreamCounters, StreamName, StreamState, StreamView,
 };
 use link::ids::{CoreId, StreamId};
 use link::region::{Region, Role};
@@ -279,12 +279,17 @@ impl Driver {
 /// Whether a stream can be watched, by who publishes it and what has been taken in of it.
 pub(super) fn state_of(now: Time, stream: &Stream, intake: &Intake) -> StreamState {
     match &stream.active {
-        Some(_) if stream.described => StreamState::Live,
+        Some(active) if stream.described && has_begun(active, intake) => StreamState::Live,
         Some(_) => StreamState::Waiting,
         // One that an earlier life of control has let in.
         None if is_fed(now, intake) => StreamState::Live,
         None => StreamState::Offline,
     }
+}
+
+/// A push is described before anything comes of it.
+fn has_begun(active: &Active, intake: &Intake) -> bool {
+    active.kind != PublisherKind::Push || intake.arrival > active.since
 }
 
 fn engine_version(engine: EngineKind) -> &'static str {
@@ -308,7 +313,7 @@ fn memory_view(region: &Region) -> MemoryView {
     }
 }
 
-fn profile_name(profile: SrtpProfile) -> &'static str {
+pub(super) fn profile_name(profile: SrtpProfile) -> &'static str {
     match profile {
         SrtpProfile::Plain => "none",
         SrtpProfile::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",

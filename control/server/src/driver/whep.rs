@@ -127,6 +127,7 @@ impl Driver {
             | Cause::Handshake(_)
             | Cause::PeerClosed
             | Cause::Bye
+            | Cause::Silent
             | Cause::TakenOver => false,
         };
         self.events.end(stream, session.as_str(), comes_again);

@@ -225,7 +225,7 @@ fn rates(active: &mut Active, span: Span, before: Intake, now: Intake) {
     }
 }
 
-fn refused(name: &StreamName, refusal: Refusal) -> Problem {
+pub(super) fn refused(name: &StreamName, refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Taken => Problem::new(
             409,

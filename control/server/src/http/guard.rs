@@ -62,13 +62,17 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// browser ask, be it under a name of its own that it has bound to 127.0.0.1 (DNS rebinding).
 pub(super) fn is_local(headers: &HeaderMap, remote: Option<Remote>) -> bool {
     let loopback = remote.is_some_and(|Remote(at)| at.ip().to_canonical().is_loopback());
-    let proxied = PROXY_HEADERS.iter().any(|name| headers.contains_key(*name));
     let foreign = headers
         .get(HeaderName::from_static("sec-fetch-site"))
         .is_some_and(|site| site != "same-origin" && site != "none");
     let host = headers.get(header::HOST);
     let local_name = host.is_none_or(|host| host.to_str().is_ok_and(names_loopback));
-    loopback && !proxied && !foreign && local_name
+    loopback && !is_proxied(headers) && !foreign && local_name
+}
+
+/// A proxy stands between.
+pub(super) fn is_proxied(headers: &HeaderMap) -> bool {
+    PROXY_HEADERS.iter().any(|name| headers.contains_key(*name))
 }
 
 fn names_loopback(host: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Owns the description of the API, made from the handlers themselves.
 
-use super::{api, extensions, signalling, whep, whip};
+use super::{api, extensions, push, signalling, whep, whip};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 #[openapi(
     info(
         title = "Freshet",
-        description = "Live video: SRT and WebRTC in, WebRTC out. Errors are problem details \
+        description = "Live video: SRT, WebRTC and RTP in, WebRTC out. Errors are problem details \
                        (RFC 9457) with a remedy. Operators ask from the host itself or with a \
                        bearer token."
     ),
@@ -32,6 +32,7 @@ use utoipa::OpenApi;
         extensions::choose_options,
         api::streams,
         api::stream,
+        push::post,
         api::sessions,
         api::session,
         api::close_session,

@@ -2,13 +2,14 @@
 
 mod api;
 mod extensions;
+mod push;
 mod sockets;
 
 use super::*;
 use crate::control::{
     CounterOffer, Created, Event, EventKind, EventKinds, LayerWish, MetricsSnapshot, NodeView,
-    Patch, Patched, Posted, PublisherKind, PublisherView, Readiness, Request, SessionPage,
-    SessionState, SessionView, StreamState, StreamView,
+    Patch, Patched, Posted, PublisherKind, PublisherView, PushCreated, PushPost, Readiness, Reply,
+    Request, SessionPage, SessionState, SessionView, StreamState, StreamView,
 };
 use axum::body::Body;
 use axum::http::{self, HeaderMap};
@@ -25,6 +26,7 @@ fn stream_view(name: &str) -> StreamView {
         publisher: Some(PublisherView {
             kind: PublisherKind::Srt,
             remote: Some("192.0.2.9:1234".into()),
+            sources: Vec::new(),
             since_unix_ms: 1,
             bytes: 2,
             packets: 3,
@@ -146,6 +148,7 @@ fn answer(request: Request) {
         } => {
             let _ = reply.send(watch(stream.as_str(), &offer));
         }
+        Request::Push(post, reply) => push::answer(&post, reply),
         Request::Patch {
             id,
             if_match,

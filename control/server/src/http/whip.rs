@@ -81,7 +81,7 @@ pub(super) async fn options() -> Response {
     signalling::endpoint_options()
 }
 
-fn no_offer() -> Problem {
+pub(super) fn no_offer() -> Problem {
     Problem::new(
         400,
         "no-offer",
@@ -91,7 +91,7 @@ fn no_offer() -> Problem {
     )
 }
 
-fn may_publish(
+pub(super) fn may_publish(
     site: &Site,
     stream: &StreamName,
     headers: &HeaderMap,

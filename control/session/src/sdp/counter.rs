@@ -3,6 +3,7 @@
 
 use super::answer::{MSID, Sending, name_source};
 use super::codec::OfferedCodec;
+use super::crypto::Cryptos;
 use super::offer::{Offer, OfferedMedia, Transport};
 use super::plan::PLAYOUT_DELAY_URI;
 use super::publish::TRANSPORT_CC_URI;
@@ -162,6 +163,9 @@ fn media(section: usize, kind: &str, codecs: &[Codec]) -> OfferedMedia {
         kind: kind.to_owned(),
         proto: "UDP/TLS/RTP/SAVPF".to_owned(),
         formats: String::new(),
+        port: 9,
+        address: None,
+        cryptos: Cryptos::default(),
         disabled: false,
         mid: Some(section.to_string()),
         receives: false,

@@ -3,11 +3,14 @@
 pub mod answer;
 pub mod codec;
 pub mod counter;
+pub mod crypto;
 pub mod fragment;
 pub mod offer;
 pub mod plan;
 pub mod publish;
 pub mod publish_answer;
+pub mod push;
+pub mod push_answer;
 pub mod source;
 pub mod terms;
 pub mod text;

@@ -1,10 +1,12 @@
 //! Owns the reading of an offer: from text to what the answer needs to know, limits included.
 
 use super::codec::OfferedCodec;
+use super::crypto::Cryptos;
 use super::source::{Source, source};
 use super::{PWD_BYTES_MIN, SDP_MEDIAS_MAX, UFRAG_BYTES_MIN, check_text, is_ice_string};
 use crate::refusal::SignalError;
-use sdp_types::{Attribute, Media, Session};
+use sdp_types::{Attribute, Connection, Media, Session};
+use std::net::IpAddr;
 
 /// An offer, read once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,12 @@ pub struct OfferedMedia {
     pub proto: String,
     /// The format list, as offered.
     pub formats: String,
+    /// The port, as offered.
+    pub port: u16,
+    /// The connection address, if it is an IP address.
+    pub address: Option<IpAddr>,
+    /// Keys of `a=crypto` (RFC 4568).
+    pub cryptos: Cryptos,
     /// Port 0 without `bundle-only`: the offerer does not want this section.
     pub disabled: bool,
     /// The identification tag.
@@ -149,6 +157,13 @@ impl OfferedMedia {
             kind: media.media.clone(),
             proto: media.proto.clone(),
             formats: media.fmt.clone(),
+            port: media.port,
+            address: media
+                .connections
+                .first()
+                .or(session.connection.as_ref())
+                .and_then(address),
+            cryptos: Cryptos::new(values(attributes, "crypto")),
             disabled: media.port == 0 && !has(attributes, "bundle-only"),
             mid,
             receives: matches!(direction, Direction::SendRecv | Direction::RecvOnly),
@@ -201,6 +216,12 @@ impl Direction {
             _ => None,
         }
     }
+}
+
+/// What comes after a slash is of multicast (RFC 8866 section 5.7).
+fn address(connection: &Connection) -> Option<IpAddr> {
+    let text = connection.connection_address.split('/').next()?;
+    text.parse().ok()
 }
 
 fn codecs(media: &Media) -> Vec<OfferedCodec> {

@@ -152,7 +152,7 @@ fn sending_sections(offer: &Offer) -> Result<[Option<usize>; TRACKS_MAX], Signal
 }
 
 /// The first codec of the offer that packets can be passed on in, and what it makes of the stream.
-fn choose<T>(
+pub(super) fn choose<T>(
     media: &OfferedMedia,
     passes: impl Fn(&OfferedCodec) -> Option<T>,
 ) -> Result<(&OfferedCodec, T), SignalError> {
@@ -165,7 +165,7 @@ fn choose<T>(
 }
 
 /// The encodings that are taken: all that there are lanes for. One alone needs no name.
-fn simulcast(media: &OfferedMedia) -> Option<Simulcast<'_>> {
+pub(super) fn simulcast(media: &OfferedMedia) -> Option<Simulcast<'_>> {
     let find = |uri: &'static str| {
         Extension::find(&media.extensions, uri)
             .filter(|(_, found)| {
@@ -198,7 +198,11 @@ fn shares_a_port(payload_type: u8) -> bool {
     !(64..=95).contains(&payload_type)
 }
 
-fn track<'a>(section: usize, media: &OfferedMedia, codec: &'a OfferedCodec) -> PublishTrack<'a> {
+pub(super) fn track<'a>(
+    section: usize,
+    media: &OfferedMedia,
+    codec: &'a OfferedCodec,
+) -> PublishTrack<'a> {
     let is_video = media.kind == "video";
     // 0 stands for none, and no retransmissions are wanted that cannot be asked for.
     let rtx = match_rtx(media, codec.payload_type)
@@ -226,7 +230,9 @@ fn track<'a>(section: usize, media: &OfferedMedia, codec: &'a OfferedCodec) -> P
 }
 
 /// Packets of the one transport are told apart by payload type before anything else is known.
-fn check_payload_types(tracks: &[Option<PublishTrack<'_>>; TRACKS_MAX]) -> Result<(), SignalError> {
+pub(super) fn check_payload_types(
+    tracks: &[Option<PublishTrack<'_>>; TRACKS_MAX],
+) -> Result<(), SignalError> {
     let types = |track: usize| {
         let track = tracks[track].as_ref();
         let media = track.map(|track| track.codec.payload_type);
@@ -247,7 +253,7 @@ fn check_payload_types(tracks: &[Option<PublishTrack<'_>>; TRACKS_MAX]) -> Resul
 }
 
 /// An SSRC that stands for two things says nothing of either.
-fn forget_shared_ssrcs(tracks: &mut [Option<PublishTrack<'_>>; TRACKS_MAX]) {
+pub(super) fn forget_shared_ssrcs(tracks: &mut [Option<PublishTrack<'_>>; TRACKS_MAX]) {
     let given = |track: &PublishTrack<'_>| [track.ssrc, track.rtx_ssrc];
     let all: Vec<u32> = tracks.iter().flatten().flat_map(given).collect();
     let is_shared = |ssrc: u32| all.iter().filter(|other| **other == ssrc).count() > 1;
@@ -295,7 +301,7 @@ fn insecure() -> SignalError {
     )
 }
 
-fn second(kind: &str) -> SignalError {
+pub(super) fn second(kind: &str) -> SignalError {
     SignalError::unacceptable(
         "track-second",
         format!("The offer sends two tracks of {kind}; a stream has one."),
@@ -303,7 +309,7 @@ fn second(kind: &str) -> SignalError {
     )
 }
 
-fn nothing_sent() -> SignalError {
+pub(super) fn nothing_sent() -> SignalError {
     SignalError::unacceptable(
         "direction-unusable",
         "The offer does not want to send video or audio.",

@@ -74,7 +74,7 @@ impl PublishPlan<'_> {
 
 //= https://www.rfc-editor.org/rfc/rfc8853#section-5.3.2
 //# An answerer MUST reverse the direction
-fn encodings(out: &mut String, simulcast: &Simulcast<'_>) {
+pub(super) fn encodings(out: &mut String, simulcast: &Simulcast<'_>) {
     for (id, uri) in &simulcast.extensions {
         line(out, format_args!("a=extmap:{id} {uri}"));
     }
@@ -88,7 +88,7 @@ fn encodings(out: &mut String, simulcast: &Simulcast<'_>) {
 /// The offered parameters come back as they are, but for what the offerer says of its own decoder
 /// and an encoder would take as ours: largest picture and frame rate of VP8 and VP9. Opus may have
 /// both channels if the offer speaks of them, and repairs its own losses (RFC 7587 section 6.1).
-fn answered_fmtp(codec: &OfferedCodec) -> String {
+pub(super) fn answered_fmtp(codec: &OfferedCodec) -> String {
     let is = |name: &str| codec.name.eq_ignore_ascii_case(name);
     let opus = is("opus");
     let ours = |key: &str| match key {

@@ -473,6 +473,7 @@ fn fragments_are_read_and_written() {
 }
 
 mod publish;
+mod push;
 
 proptest! {
     #[test]

@@ -328,7 +328,7 @@ impl World {
     pub(super) fn closed(&self, viewer: usize) -> Option<crate::Cause> {
         let id = self.viewers[viewer].created.as_ref()?.viewer;
         self.outputs.iter().find_map(|output| match output {
-            Output::Closed { viewer, cause, .. } if *viewer == id => Some(*cause),
+            Output::Closed { viewer, cause, .. } if *viewer == Some(id) => Some(*cause),
             _ => None,
         })
     }

@@ -5,16 +5,16 @@
 mod tests;
 
 use super::{
-    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, Pin, Rid, TrackIn,
-    TrackOut, Wants,
+    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, Origin, PassPublisher,
+    Pin, Rid, TrackIn, TrackOut, Wants,
 };
 use crate::codec::{Put, Take};
-use crate::ids::{StreamId, ViewerId};
+use crate::ids::{CoreId, StreamId, ViewerId};
 use crate::keys::{MasterKey, Profile, SrtpKeys};
 use crate::lanes::{LANES_MAX, Lanes};
 use wire::peer::{Ip, Peer};
 
-/// Bytes of an encoded command: the longest, [`AddViewer`], takes 310; the rest is room to grow.
+/// Bytes of an encoded command: the longest, [`AddPublisher`], takes 341; the rest is room to grow.
 pub const COMMAND_BYTES: usize = 384;
 
 /// Largest SRTP index: 32 bits of roll-over counter and 16 of sequence number (RFC 3711).
@@ -31,6 +31,7 @@ const REMOVE_PUBLISHER: u32 = 5;
 const CLOSE_STREAM: u32 = 6;
 const ASK_KEYFRAME: u32 = 7;
 const CHOOSE_LAYER: u32 = 8;
+const PASS_PUBLISHER: u32 = 9;
 
 /// Largest id of a one-byte header extension (RFC 8285 section 4.2).
 const EXT_ID_MAX: u8 = 14;
@@ -50,6 +51,13 @@ impl Command {
                 put_ice(&mut put, ice);
             }
             Self::AddPublisher(add) => put_publisher(put.u32(ADD_PUBLISHER), add),
+            Self::PassPublisher(pass) => {
+                put_stream(put.u32(PASS_PUBLISHER), pass.stream);
+                put.u16(pass.core.0);
+                for peer in pass.peers {
+                    put_peer(&mut put, peer);
+                }
+            }
             Self::RemovePublisher(stream) => put_stream(put.u32(REMOVE_PUBLISHER), *stream),
             Self::CloseStream(stream) => put_stream(put.u32(CLOSE_STREAM), *stream),
             Self::AskKeyframe(stream, lanes) => {
@@ -76,6 +84,11 @@ impl Command {
                 ice: take_ice(&mut take)?,
             },
             ADD_PUBLISHER => Self::AddPublisher(take_publisher(&mut take)?),
+            PASS_PUBLISHER => Self::PassPublisher(PassPublisher {
+                stream: take_stream(&mut take)?,
+                core: CoreId(take.u16()?),
+                peers: [take_peer(&mut take)?, take_peer(&mut take)?],
+            }),
             REMOVE_PUBLISHER => Self::RemovePublisher(take_stream(&mut take)?),
             CLOSE_STREAM => Self::CloseStream(take_stream(&mut take)?),
             ASK_KEYFRAME => Self::AskKeyframe(take_stream(&mut take)?, take_lanes(&mut take)?),
@@ -117,6 +130,9 @@ fn put_publisher(put: &mut Put<'_>, add: &AddPublisher) {
     put_id(put, add.viewer.unwrap_or_default());
     put_peer(put, add.peer);
     put_keys(put, &add.keys);
+    put_peer(put, add.audio.peer);
+    put.u32(add.audio.profile as u32);
+    put_key(put, &add.audio.key);
     for lane in &add.lanes {
         put.u32(lane.ssrc).u32(lane.rtx_ssrc).u32(lane.clock_hz);
         put.u8(lane.payload_type).u8(lane.rtx_payload_type);
@@ -135,6 +151,11 @@ fn take_publisher(take: &mut Take<'_>) -> Option<AddPublisher> {
         viewer: take_id(take).map(|id| (id != ViewerId::default()).then_some(id))?,
         peer: take_peer(take)?,
         keys: take_keys(take)?,
+        audio: Origin {
+            peer: take_peer(take)?,
+            profile: take_profile(take)?,
+            key: take_key(take)?,
+        },
         lanes: {
             let mut lanes = [TrackIn::default(); LANES_MAX];
             for lane in &mut lanes {
@@ -229,25 +250,33 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
 fn put_keys(put: &mut Put<'_>, keys: &SrtpKeys) {
     put.u32(keys.profile as u32);
     for key in [&keys.send, &keys.receive] {
-        put.bytes(&key.key).bytes(&key.salt);
+        put_key(put, key);
     }
 }
 
 fn take_keys(take: &mut Take<'_>) -> Option<SrtpKeys> {
-    let profile = match u16::try_from(take.u32()?).ok()? {
-        0 => Profile::Plain,
-        id => Profile::from_id(id)?,
-    };
-    let mut key = || {
-        Some(MasterKey {
-            key: take.array()?,
-            salt: take.array()?,
-        })
-    };
     Some(SrtpKeys {
-        profile,
-        send: key()?,
-        receive: key()?,
+        profile: take_profile(take)?,
+        send: take_key(take)?,
+        receive: take_key(take)?,
+    })
+}
+
+fn take_profile(take: &mut Take<'_>) -> Option<Profile> {
+    match u16::try_from(take.u32()?).ok()? {
+        0 => Some(Profile::Plain),
+        id => Profile::from_id(id),
+    }
+}
+
+fn put_key(put: &mut Put<'_>, key: &MasterKey) {
+    put.bytes(&key.key).bytes(&key.salt);
+}
+
+fn take_key(take: &mut Take<'_>) -> Option<MasterKey> {
+    Some(MasterKey {
+        key: take.array()?,
+        salt: take.array()?,
     })
 }
 

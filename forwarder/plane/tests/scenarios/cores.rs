@@ -12,7 +12,7 @@ use crate::viewer::address;
 use crate::world::{DELTA, KEY, LIMITS, World};
 
 /// Carries parcels between the cores until there are none.
-fn carry(world: &mut World) -> usize {
+pub fn carry(world: &mut World) -> usize {
     let mut carried = 0;
     loop {
         let mut moved = Vec::new();

@@ -10,6 +10,7 @@ mod join;
 mod layers;
 mod peer;
 mod publish;
+mod push;
 mod random;
 mod repair;
 mod reports;

@@ -1,6 +1,6 @@
 //! A WebRTC publisher as a peer: seals what it sends, keeps it for repairs, opens what comes back.
 
-use link::command::{AUDIO, AddPublisher, Codec, Command, TRACKS_MAX, TrackIn, TrackOut};
+use link::command::{AUDIO, AddPublisher, Codec, Command, Origin, TRACKS_MAX, TrackIn, TrackOut};
 use link::command::{VIDEO, Wants};
 use link::ids::StreamId;
 use seal::{Sealer, Secret};
@@ -101,6 +101,7 @@ impl Peer {
             viewer: Some(id),
             peer: at.peer,
             keys,
+            audio: Origin::default(),
             lanes: [
                 TrackIn {
                     rtx_payload_type: RTX_TYPE,

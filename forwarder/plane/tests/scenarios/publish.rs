@@ -1,6 +1,6 @@
 //! Publishers: packets opened into the log, out of order, lost, forged, and from another one.
 
-use link::command::{AddPublisher, Codec, Command, TrackIn, VIDEO};
+use link::command::{AddPublisher, Codec, Command, Origin, TrackIn, VIDEO};
 use link::event::Event;
 use link::ids::StreamId;
 use link::keys::{MasterKey, SrtpKeys};
@@ -41,6 +41,7 @@ impl Encoder {
                 receive: master,
                 ..SrtpKeys::default()
             },
+            audio: Origin::default(),
             lanes: [
                 track(ssrc, 90_000, Codec::H264),
                 track(ssrc + 1, 48_000, Codec::Unknown),

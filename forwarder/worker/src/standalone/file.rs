@@ -262,6 +262,7 @@ impl Publisher {
                 send: MasterKey::default(),
                 receive: master(self.profile, &self.key)?,
             },
+            audio: command::Origin::default(),
             lanes: [
                 track(self.video),
                 track(self.audio),

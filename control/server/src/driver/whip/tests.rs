@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::config::Takeover;
+use crate::control::{Given, Origins, PushCreated};
 use crate::publisher::{Key, Progress, Report, Source};
 use link::limits::Limits;
 use session::Config as SessionConfig;
 use tokio::sync::mpsc;
 
 const OFFER: &str = include_str!("../../../../../tests/corpus/sdp/chromium_whip_h264.sdp");
+const PUSH: &str = include_str!("../../../../../tests/corpus/sdp/ffmpeg5_push.sdp");
 
 /// The streams of a node without workers.
 struct Node {
@@ -66,6 +68,19 @@ impl Node {
             .publish_session(&self.name, OFFER, config, sessions)
             .unwrap();
         self.active().and_then(|a| a.session.clone()).unwrap()
+    }
+
+    fn by_push(&mut self) -> Result<PushCreated, Problem> {
+        let ip = Some("198.51.100.4".parse().unwrap());
+        let origins = Origins {
+            asker: None,
+            given: [5004, 5006].map(|port| Some(Given { ip, port })),
+        };
+        let (sessions, config) = (&mut self.sessions, &self.config);
+        let pushed = self
+            .streams
+            .publish_push(&self.name, PUSH, origins, config, sessions);
+        pushed.map(|(created, _)| created)
     }
 
     /// The session ends, and the driver hears of it.
@@ -135,4 +150,67 @@ async fn what_a_publisher_has_sent_counts_on_when_another_takes_over() {
     };
     node.by_whip();
     assert_eq!(node.streams.table[&node.name].before, [15, 1050]);
+}
+
+#[tokio::test]
+async fn a_push_takes_over_and_is_taken_over() {
+    let mut node = Node::new();
+    let encoder = node.by_srt();
+    node.by_push().unwrap();
+    let active = node.active().unwrap();
+    assert_eq!(active.kind, PublisherKind::Push);
+    let sources: Vec<String> = active.sources.iter().map(ToString::to_string).collect();
+    assert_eq!(sources, ["198.51.100.4:5004", "198.51.100.4:5006"]);
+    drop(encoder);
+    node.hears_the_end().await;
+    assert_eq!(node.active().unwrap().kind, PublisherKind::Push);
+    let push = node.active().unwrap().session.clone().unwrap();
+    let session = node.by_whip();
+    // The push that is over changes nothing for who came after it.
+    node.streams.session_closed(&push, Cause::TakenOver);
+    assert_eq!(node.active().unwrap().kind, PublisherKind::Whip);
+    node.by_push().unwrap();
+    node.streams.session_closed(&session, Cause::TakenOver);
+    assert_eq!(node.active().unwrap().kind, PublisherKind::Push);
+    node.config.streams.takeover = Takeover::Refuse;
+    assert_eq!(node.by_push().unwrap_err().name(), "stream-taken");
+}
+
+#[tokio::test]
+async fn the_log_of_a_push_is_free_when_that_is_over() {
+    let mut node = Node::new();
+    node.by_push().unwrap();
+    let push = node.active().unwrap().session.clone().unwrap();
+    let id = node.streams.table[&node.name].id;
+    node.streams.lend(id, &mut node.sessions);
+    let worker = node.streams.region.log_writer(id).unwrap();
+    node.leaves(&push);
+    node.streams.reclaim();
+    assert!(node.streams.table[&node.name].remains.is_none());
+    drop(worker);
+    node.streams.reclaim();
+    assert!(node.streams.table[&node.name].remains.is_some());
+}
+
+#[tokio::test]
+async fn whoever_is_unknown_and_silent_is_an_orphan() {
+    let mut node = Node::new();
+    node.by_push().unwrap();
+    let push = node.active().unwrap().session.clone().unwrap();
+    let id = node.streams.table[&node.name].id;
+    node.streams.lend(id, &mut node.sessions);
+    let _worker = node.streams.region.log_writer(id).unwrap();
+    let later = clock::now() + Span::secs(3600);
+    assert!(node.streams.orphans(later).is_empty(), "it is known");
+    node.leaves(&push);
+    let soon = clock::now() + Span::secs(30);
+    assert!(node.streams.orphans(soon).is_empty(), "it has just come");
+    assert_eq!(node.streams.orphans(later), [id]);
+    let intake = Intake {
+        arrival: later - Span::secs(5),
+        ..Intake::default()
+    };
+    let line = node.streams.region.stream_stats(id, CoreId(0)).unwrap();
+    line.set_intake(&intake);
+    assert!(node.streams.orphans(later).is_empty(), "it is heard");
 }

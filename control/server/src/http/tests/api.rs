@@ -49,6 +49,10 @@ async fn the_document_has_every_route_and_method() {
         let mut wanted: Vec<String> = allow.to_lowercase().split(", ").map(String::from).collect();
         // Every GET answers HEAD too.
         wanted.retain(|method| method != "head");
+        if path.ends_with("/push") {
+            // GET is that of a stream whose name ends so.
+            wanted.retain(|method| method != "get");
+        }
         wanted.sort();
         assert_eq!(described, wanted, "{path}");
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 /// Any bytes under a kind that exists; with fields in range where there is a range.
 fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
     let noise = prop::collection::vec(any::<u8>(), COMMAND_BYTES);
-    (0u32..10, noise, any::<bool>()).prop_map(|(kind, noise, tame)| {
+    (0u32..11, noise, any::<bool>()).prop_map(|(kind, noise, tame)| {
         let mut bytes: [u8; COMMAND_BYTES] = noise.try_into().unwrap();
         bytes[..4].copy_from_slice(&kind.to_le_bytes());
         if tame {
@@ -23,10 +23,11 @@ fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
             // Profile, codecs and the extension of AddPublisher.
             if kind == ADD_PUBLISHER {
                 bytes[38..42].copy_from_slice(&1u32.to_le_bytes());
-                for lane in [134, 166, 198, 230] {
+                bytes[152..156].copy_from_slice(&8u32.to_le_bytes());
+                for lane in [202, 234, 266, 298] {
                     bytes[lane + 12..lane + 16].copy_from_slice(&[96, 97, 5, 7]);
                 }
-                bytes[262..265].copy_from_slice(&[10, 11, 14]);
+                bytes[330..333].copy_from_slice(&[10, 11, 14]);
             }
         }
         bytes
@@ -149,21 +150,8 @@ fn through(command: Command) -> Command {
     Command::decode(&bytes).unwrap()
 }
 
-#[test]
-fn the_other_kinds_arrive() {
-    let viewer = ViewerId {
-        index: 1,
-        generation: 2,
-    };
-    let stream = StreamId {
-        index: 3,
-        generation: 4,
-    };
-    let ice = IceCredentials {
-        ufrag: [5; 16],
-        pwd: [6; 24],
-    };
-    let publisher = AddPublisher {
+fn add_publisher(stream: StreamId, viewer: ViewerId) -> AddPublisher {
+    AddPublisher {
         stream,
         viewer: Some(viewer),
         peer: Peer {
@@ -171,6 +159,17 @@ fn the_other_kinds_arrive() {
             port: 2,
         },
         keys: SrtpKeys::default(),
+        audio: Origin {
+            peer: Peer {
+                ip: Ip([3; 16]),
+                port: 4,
+            },
+            profile: Profile::Aes128CmSha1_32,
+            key: MasterKey {
+                key: [5; 32],
+                salt: [6; 14],
+            },
+        },
         lanes: [7, 8, 0, 12].map(|ssrc| TrackIn {
             ssrc,
             rtx_ssrc: ssrc + 2,
@@ -185,7 +184,24 @@ fn the_other_kinds_arrive() {
         repaired_rid_id: 11,
         transport_cc_id: 14,
         remb_bps: u64::MAX,
+    }
+}
+
+#[test]
+fn the_other_kinds_arrive() {
+    let viewer = ViewerId {
+        index: 1,
+        generation: 2,
     };
+    let stream = StreamId {
+        index: 3,
+        generation: 4,
+    };
+    let ice = IceCredentials {
+        ufrag: [5; 16],
+        pwd: [6; 24],
+    };
+    let publisher = add_publisher(stream, viewer);
     let removed = through(Command::RemoveViewer(viewer));
     assert!(matches!(removed, Command::RemoveViewer(v) if v == viewer));
     let restart = through(Command::RestartIce { viewer, ice });
@@ -201,6 +217,10 @@ fn the_other_kinds_arrive() {
     };
     assert_eq!((got.stream, got.peer), (stream, publisher.peer));
     assert_eq!((got.viewer, got.lanes), (Some(viewer), publisher.lanes));
+    assert_eq!(got.audio.peer, publisher.audio.peer);
+    assert_eq!(got.audio.profile, publisher.audio.profile);
+    assert_eq!(got.audio.key.key, publisher.audio.key.key);
+    assert_eq!(got.audio.key.salt, publisher.audio.key.salt);
     assert_eq!((got.rid_id, got.repaired_rid_id), (10, 11));
     assert_eq!((got.transport_cc_id, got.remb_bps), (14, u64::MAX));
     let alone = AddPublisher {
@@ -211,6 +231,13 @@ fn the_other_kinds_arrive() {
         panic!("another kind");
     };
     assert_eq!(got.viewer, None);
+    let pass = PassPublisher {
+        stream,
+        core: CoreId(7),
+        peers: [publisher.peer, publisher.audio.peer],
+    };
+    let passed = through(Command::PassPublisher(pass));
+    assert!(matches!(passed, Command::PassPublisher(p) if p == pass));
 }
 
 #[test]
