@@ -223,8 +223,7 @@ impl Driver {
         }
         if now >= self.audit_at {
             self.audit_at = now + AUDIT_INTERVAL;
-            let owner = |id| region.viewer(id).ok().and_then(|viewer| viewer.owner());
-            self.sessions.audit(now, owner);
+            self.sessions.audit(now, |viewer| self.lines.holder(viewer));
             self.release_orphans(now);
             self.streams.reap(now, &mut self.sessions);
             self.streams.measure(now);

@@ -38,6 +38,7 @@ pub use dtls::{EngineKind, Failure};
 pub use link::command::Pin;
 pub use output::{Cause, Counters, Output};
 pub use push::{PushRequest, PushView, Pushed};
+pub use reconcile::Holder;
 pub use refusal::SignalError;
 pub use sdp::push::{Given, NoAddress, Origins};
 pub use session::{Kind, SessionId};

@@ -10,6 +10,17 @@ use link::ids::{CoreId, StreamId, ViewerId};
 use link::lanes::Lanes;
 use wire::time::Time;
 
+/// Who holds a viewer, as its cell says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// This worker.
+    Core(CoreId),
+    /// No worker: whoever had it has let it go.
+    Nobody,
+    /// No worker has it because they have died, and will be told of it again when they are back.
+    Unknown,
+}
+
 impl Sessions {
     /// Takes an event of a worker.
     pub fn event(&mut self, now: Time, core: CoreId, event: Event) {
@@ -59,23 +70,27 @@ impl Sessions {
         self.pushes_restarted(now, core);
     }
 
-    /// Events are hints and can be lost, so now and then the cells are looked at: `owner` says
-    /// which worker holds that generation of a viewer. What should be held and is, is acknowledged;
-    /// what was acknowledged and is not held any more has gone.
-    pub fn audit(&mut self, now: Time, owner: impl Fn(ViewerId) -> Option<CoreId>) {
+    /// Events are hints and can be lost, so now and then the cells are looked at: `holder` says who
+    /// holds that generation of a viewer. What should be held and is, is acknowledged; what was
+    /// acknowledged and is not held any more has gone.
+    pub fn audit(&mut self, now: Time, holder: impl Fn(ViewerId) -> Holder) {
         for index in self.table.indexes(|session| session.placed.is_some()) {
             let Some(session) = self.table.get_mut(index) else {
                 continue;
             };
-            let held_by = owner(session.viewer);
+            let holder = holder(session.viewer);
             let Some(placed) = &mut session.placed else {
                 continue;
             };
-            if held_by == Some(placed.core) {
-                placed.viewer_added = true;
-                self.schedule(index);
-            } else if placed.viewer_added {
-                self.close(now, index, Cause::Lost, true);
+            match holder {
+                Holder::Core(core) if core == placed.core => {
+                    placed.viewer_added = true;
+                    self.schedule(index);
+                }
+                Holder::Core(_) | Holder::Nobody if placed.viewer_added => {
+                    self.close(now, index, Cause::Lost, true);
+                }
+                _ => {}
             }
         }
     }

@@ -3,10 +3,10 @@
 use link::channel::{CommandProducer, EventConsumer, PuntConsumer, PuntProducer};
 use link::command::Command;
 use link::event::Event;
-use link::ids::CoreId;
-use link::region::{LinkError, Region, Role};
+use link::ids::{CoreId, ViewerId};
+use link::region::{LinkError, Presence, Region, Role};
 use link::wake::Waker;
-use session::Sessions;
+use session::{Holder, Sessions};
 use std::collections::VecDeque;
 use wire::peer::{Ip, Peer};
 use wire::time::Time;
@@ -130,6 +130,22 @@ impl Lines {
             self.joins = presence.joins;
         }
         new
+    }
+
+    /// Who holds a viewer.
+    pub fn holder(&self, viewer: ViewerId) -> Holder {
+        let owner = self.region.viewer(viewer).ok().and_then(|v| v.owner());
+        if let Some(core) = owner {
+            return Holder::Core(core);
+        }
+        // Looked at after the cell: a dead forwarder is declared so before its cells are set free.
+        // In one process there is no keeper, and no worker dies.
+        let Presence { joins, alive } = self.region.presence(Role::Forwarder);
+        if joins == self.joins && (alive || joins == 0) {
+            Holder::Nobody
+        } else {
+            Holder::Unknown
+        }
     }
 
     /// Workers by number.

@@ -2,7 +2,7 @@
 
 use super::world::{ALL, World};
 use crate::dtls::testing::PeerKind;
-use crate::{Cause, PatchBody, SessionState};
+use crate::{Cause, Holder, PatchBody, SessionState};
 use link::command::{AUDIO, Command, VIDEO};
 use link::event::{Event, Gone};
 use link::ids::CoreId;
@@ -147,8 +147,11 @@ fn a_look_at_the_cells_makes_up_for_lost_events() {
     let id = |viewer: usize| world.viewers[viewer].created.as_ref().unwrap().viewer;
     let (kept_id, new_id) = (id(kept), id(unacknowledged));
     let core = world.core;
-    let owner = move |id| (id == kept_id || id == new_id).then_some(core);
-    world.sessions.audit(world.now, owner);
+    let holder = move |id| match id == kept_id || id == new_id {
+        true => Holder::Core(core),
+        false => Holder::Nobody,
+    };
+    world.sessions.audit(world.now, holder);
     world.drain();
     assert_eq!(world.closed(lost), Some(Cause::Lost));
     assert_eq!(world.closed(kept), None);
@@ -158,6 +161,22 @@ fn a_look_at_the_cells_makes_up_for_lost_events() {
         .unwrap();
     assert_eq!(view.state, SessionState::Live);
     assert_eq!(world.sessions.deadline(), None);
+}
+
+#[test]
+fn nobody_is_missed_while_the_workers_are_dead() {
+    let mut world = World::new(20);
+    let viewer = world.live_viewer();
+    world.sessions.audit(world.now, |_| Holder::Unknown);
+    world.drain();
+    assert_eq!(world.closed(viewer), None);
+    let leases = |_| [100; 5];
+    world
+        .sessions
+        .worker_restarted(world.now, world.core, leases);
+    world.sessions.audit(world.now, |_| Holder::Nobody);
+    world.drain();
+    assert_eq!(world.closed(viewer), None, "it is not acknowledged yet");
 }
 
 #[test]

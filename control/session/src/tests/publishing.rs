@@ -5,8 +5,8 @@ use super::world::{
 };
 use crate::dtls::testing::{CertificateKind, PeerKind};
 use crate::{
-    AudioCodec, Cause, Config, Kind, Output, PatchBody, Patched, SessionState, StreamDescription,
-    VideoCodec,
+    AudioCodec, Cause, Config, Holder, Kind, Output, PatchBody, Patched, SessionState,
+    StreamDescription, VideoCodec,
 };
 use link::command::{AUDIO, Codec, Command, Rid, TrackIn, TrackOut, VIDEO, Wants};
 use link::event::{Event, Gone};
@@ -606,9 +606,12 @@ fn a_look_at_the_cells_misses_a_publisher_that_is_gone() {
     let (id, core) = (viewer_id(&world, publisher), world.core);
     world
         .sessions
-        .audit(world.now, |viewer| (viewer == id).then_some(core));
+        .audit(world.now, |viewer| match viewer == id {
+            true => Holder::Core(core),
+            false => Holder::Nobody,
+        });
     assert_eq!(world.closed(publisher), None);
-    world.sessions.audit(world.now, |_| None);
+    world.sessions.audit(world.now, |_| Holder::Nobody);
     world.drain();
     assert_eq!(world.closed(publisher), Some(Cause::Lost));
 }

@@ -23,6 +23,8 @@ impl Region {
     /// Sets free all that the dead process of this role held. The caller knows that it is dead:
     /// an end that is set free while somebody uses it has two users.
     pub(crate) fn reap(&self, role: Role) {
+        // First of all: who finds below that nobody owns a viewer, and looks here then, sees why.
+        self.roles().presence[role as usize].fetch_and(!1, Ordering::AcqRel);
         for place in 0..usize::from(self.0.limits.cores) {
             self.reap_rings(role, place);
         }
@@ -43,7 +45,6 @@ impl Region {
                 }
             }
         }
-        self.roles().presence[role as usize].fetch_and(!1, Ordering::AcqRel);
         self.wake_all();
     }
 
