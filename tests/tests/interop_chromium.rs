@@ -262,17 +262,19 @@ fn a_stream_of_lowest_latency_waits_for_no_late_sound() {
         ..Setup::default()
     });
     // Sound comes 200 ms late, as by ffmpeg's default.
-    let mut held = Vec::new();
-    for stream in ["now", "smooth"] {
-        let _publisher = Ffmpeg::default().to(&server.srt_url(stream, ""), server.folder());
+    let mut watching = ["now", "smooth"].map(|stream| {
+        let publisher = Ffmpeg::default().to(&server.srt_url(stream, ""), server.folder());
         server.wait_live(stream);
         let mut browser = Chromium::start();
         browser.open(&server.url(BLANK)).unwrap();
         play(&mut browser, &server, stream);
-        sleep(Duration::from_secs(12));
-        held.push(buffered_ms(&mut browser));
+        (publisher, browser)
+    });
+    sleep(Duration::from_secs(12));
+    let held = watching.each_mut().map(|(_, browser)| {
         browser.must_show_a_moving_picture();
-    }
+        buffered_ms(browser)
+    });
     println!(
         "pictures wait {:.1} ms, and {:.1} ms without the setting",
         held[0], held[1]

@@ -99,7 +99,7 @@ fn ffmpeg_publishes_as_the_client_of_dtls() {
 
 #[test]
 fn ffmpeg_that_is_killed_frees_the_name() {
-    let _turn = alone();
+    // Not alone: it waits for half a minute.
     if !have_ffmpeg_whip() {
         return;
     }

@@ -175,7 +175,6 @@ fn plain_rtp_is_watched_whichever_core_it_comes_to() {
 
 #[test]
 fn srtp_is_opened_with_the_keys_of_the_description() {
-    let _turn = alone();
     if !have(&["ffmpeg"]) {
         return;
     }
@@ -198,7 +197,6 @@ fn srtp_is_opened_with_the_keys_of_the_description() {
 
 #[test]
 fn wrong_keys_are_counted_and_the_push_ends_as_if_nothing_came() {
-    let _turn = alone();
     if !have(&["ffmpeg"]) {
         return;
     }
@@ -226,7 +224,6 @@ fn wrong_keys_are_counted_and_the_push_ends_as_if_nothing_came() {
 
 #[test]
 fn silence_ends_a_push_and_frees_its_stream() {
-    let _turn = alone();
     if !have(&["ffmpeg"]) {
         return;
     }
@@ -254,7 +251,6 @@ fn silence_ends_a_push_and_frees_its_stream() {
 
 #[test]
 fn a_stream_is_taken_over_if_its_operator_lets_it() {
-    let _turn = alone();
     if !have(&["ffmpeg"]) {
         return;
     }
@@ -285,7 +281,6 @@ fn a_stream_is_taken_over_if_its_operator_lets_it() {
 
 #[test]
 fn a_push_outlives_control_and_is_taken_up_by_its_next_post() {
-    let _turn = alone();
     if !have(&["ffmpeg"]) {
         return;
     }

@@ -39,7 +39,6 @@ fn is_watchable(server: &Server, stream: &str) {
 
 #[test]
 fn ffmpeg_publishes() {
-    let _turn = alone();
     if !have(&["ffmpeg"]) {
         return;
     }
@@ -51,7 +50,6 @@ fn ffmpeg_publishes() {
 
 #[test]
 fn gstreamer_publishes_with_long_and_with_short_messages() {
-    let _turn = alone();
     if !have(&["gst-launch-1.0"]) {
         return;
     }
@@ -66,7 +64,6 @@ fn gstreamer_publishes_with_long_and_with_short_messages() {
 
 #[test]
 fn srt_live_transmit_publishes() {
-    let _turn = alone();
     if !have(&["srt-live-transmit", "ffmpeg"]) {
         return;
     }
@@ -80,7 +77,6 @@ fn srt_live_transmit_publishes() {
 
 #[test]
 fn every_key_length_of_aes_works() {
-    let _turn = alone();
     if !have(&["ffmpeg"]) {
         return;
     }
@@ -110,7 +106,6 @@ fn must_be_refused(server: &Server, url: &str, text: &str) {
 
 #[test]
 fn those_who_may_not_publish_are_told_why() {
-    let _turn = alone();
     if !have(&["srt-live-transmit", "ffmpeg"]) {
         return;
     }

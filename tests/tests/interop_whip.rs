@@ -145,8 +145,9 @@ fn a_browser_that_takes_over_is_seen_without_a_freeze() {
     server.must_be_unharmed();
 }
 
-/// 5 % of everything is lost, both ways, between the server and both browsers.
-fn survives_loss(codec: &str) {
+/// 5 % of everything is lost, both ways, between the server and all browsers.
+#[test]
+fn loss_on_both_sides_freezes_nothing() {
     let _turn = alone();
     if !ready() {
         return;
@@ -161,45 +162,45 @@ fn survives_loss(codec: &str) {
         advertise: Some(relay.address().to_string()),
         ..Setup::default()
     });
-    let mut publisher = Chromium::start();
-    publisher.go_live(&server, "far", codec, "one");
-    let mut viewer = Chromium::start();
-    viewer.watch(&server, "far");
-    viewer.must_show_a_moving_picture();
+    let mut on_air = ["h264", "vp8"].map(|codec| {
+        let mut publisher = Chromium::start();
+        publisher.go_live(&server, codec, codec, "one");
+        let mut viewer = Chromium::start();
+        viewer.watch(&server, codec);
+        viewer.must_show_a_moving_picture();
+        (codec, publisher, viewer)
+    });
     let loss = Impairment {
         loss_ppm: 50_000,
         ..Impairment::default()
     };
     relay.set(loss, loss);
     sleep(Duration::from_secs(2));
-    viewer.run(WATCH_FRAMES, &[]);
+    for (_, _, viewer) in &mut on_air {
+        viewer.run(WATCH_FRAMES, &[]);
+    }
     sleep(Duration::from_secs(if quick() { 10 } else { 30 }));
-    let shown = viewer.run(LONGEST_FREEZE, &[]);
     let metric = |name: &str| server.metric(&format!("freshet_worker_{name}_total"));
     println!(
-        "{codec}: {shown}; publisher asked for {} packets, {} came, {} never; to the server {} of \
-         {} lost",
+        "publishers were asked for {} packets, {} came, {} never; to the server {} of {} lost",
         metric("nack_sent"),
         metric("rtp_recovered"),
         metric("rtp_lost"),
         relay.to_server().lost(),
         relay.to_server().lost() + relay.to_server().passed(),
     );
-    assert!(metric("rtp_recovered") > 20.0, "nothing was repaired");
-    assert!(relay.to_server().lost() > 50, "the relay lost too little");
-    assert!(shown["longest"].as_f64().unwrap() <= 500.0, "{shown}");
-    viewer.must_show_a_moving_picture();
+    assert!(metric("rtp_recovered") > 40.0, "nothing was repaired");
+    assert!(relay.to_server().lost() > 100, "the relay lost too little");
+    for (codec, _, viewer) in &mut on_air {
+        let shown = viewer.run(LONGEST_FREEZE, &[]);
+        println!("{codec}: {shown}");
+        assert!(
+            shown["longest"].as_f64().unwrap() <= 500.0,
+            "{codec}: {shown}"
+        );
+        viewer.must_show_a_moving_picture();
+    }
     server.must_be_unharmed();
-}
-
-#[test]
-fn loss_on_both_sides_freezes_no_h264() {
-    survives_loss("h264");
-}
-
-#[test]
-fn loss_on_both_sides_freezes_no_vp8() {
-    survives_loss("vp8");
 }
 
 /// A server that browsers of another host reach, who need a token to publish.
