@@ -5,6 +5,7 @@ use crate::dtls::Dtls;
 use crate::refusal::SignalError;
 use crate::sdp::answer::Sending;
 use crate::sdp::counter;
+use crate::sdp::elements::Passed;
 use crate::sdp::offer::Offer;
 use crate::sdp::plan::plan;
 use crate::sdp::terms::Terms;
@@ -37,6 +38,7 @@ pub(crate) struct Awaited {
     ssrcs: [[u32; 2]; TRACKS_MAX],
     playout_delay: Option<PlayoutDelay>,
     layered: bool,
+    passed: Passed,
 }
 
 impl Sessions {
@@ -54,6 +56,7 @@ impl Sessions {
         let stream = self.watchable(stream)?;
         let viewer = self.admit(now)?;
         let layered = self.is_layered(stream.id);
+        let passed = self.passed(stream.id);
         let ssrcs = self.ssrcs();
         let newcomer = Newcomer {
             viewer,
@@ -70,6 +73,7 @@ impl Sessions {
                 ssrcs,
                 playout_delay: playout_delay.is_some(),
                 layered,
+                passed,
             };
             counter::write(&stream.description, local, &sending)
         });
@@ -82,6 +86,7 @@ impl Sessions {
                 ssrcs,
                 playout_delay,
                 layered,
+                passed,
             });
         }
         self.count_viewer(stream.id);
@@ -109,7 +114,8 @@ impl Sessions {
         let description = self.streams.by_id(stream).map(|stream| stream.description);
         let answer = Offer::parse(answer)?;
         let plan = plan(&answer, &description.unwrap_or_default()).map_err(of_answer)?;
-        let tracks = self.tracks(&plan, awaited.ssrcs, awaited.playout_delay, awaited.layered);
+        let how = (awaited.layered, awaited.passed);
+        let tracks = self.tracks(&plan, awaited.ssrcs, awaited.playout_delay, how);
         let section = section_of(&answer, plan.tracks.iter().flatten().map(|t| t.section));
         let Terms {
             dtls_client,

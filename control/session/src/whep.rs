@@ -2,6 +2,7 @@
 
 use crate::refusal::SignalError;
 use crate::sdp::answer::Sending;
+use crate::sdp::elements::{Passed, ids};
 use crate::sdp::offer::Offer;
 use crate::sdp::plan::{Plan, plan};
 use crate::sessions::Sessions;
@@ -34,7 +35,8 @@ impl Sessions {
         let viewer = self.admit(now)?;
         let layered = self.is_layered(stream.id);
         let ssrcs = self.ssrcs();
-        let tracks = self.tracks(&plan, ssrcs, playout_delay, layered);
+        let passed = self.passed(stream.id);
+        let tracks = self.tracks(&plan, ssrcs, playout_delay, (layered, passed));
         let newcomer = Newcomer {
             viewer,
             stream: stream.id,
@@ -52,6 +54,7 @@ impl Sessions {
                     ssrcs: tracks.map(|track| [track.ssrc, track.rtx_ssrc]),
                     playout_delay: playout_delay.is_some(),
                     layered,
+                    passed,
                 },
             )
         });
@@ -68,6 +71,16 @@ impl Sessions {
             let is_there = |lane: &usize| publishing.lanes[*lane].clock_hz != 0;
             LAYERS.iter().filter(|lane| is_there(lane)).count() > 1
         })
+    }
+
+    /// What of the packets of a stream's publisher viewers may be passed beside the media.
+    pub(crate) fn passed(&self, stream: StreamId) -> Passed {
+        let publishing = self
+            .publisher_of(stream)
+            .and_then(|session| session.publishing.as_ref());
+        let lanes = publishing.map(|publishing| &publishing.lanes);
+        let lanes = lanes.or_else(|| Some(&self.pushes.0.get(&stream.index)?.add.lanes));
+        lanes.map(Passed::of).unwrap_or_default()
     }
 
     /// The stream of this name, if there is something to watch.
@@ -101,7 +114,7 @@ impl Sessions {
         plan: &Plan<'_>,
         ssrcs: [[u32; 2]; TRACKS_MAX],
         playout_delay: Option<PlayoutDelay>,
-        layered: bool,
+        (layered, passed): (bool, Passed),
     ) -> [TrackOut; TRACKS_MAX] {
         let mut tracks = [TrackOut::default(); TRACKS_MAX];
         for (index, [ssrc, rtx_ssrc]) in ssrcs.into_iter().enumerate() {
@@ -116,6 +129,11 @@ impl Sessions {
                 rtx_payload_type: plan.rtx.unwrap_or(0),
                 first_index: self.random.first_index(),
                 rtx_first_index: self.random.first_index(),
+                elements: ids(&passed.filter(index, &plan.elements)),
+                red_payload_type: match plan.red {
+                    Some(red) if passed.red => red.payload_type,
+                    _ => 0,
+                },
                 ..TrackOut::default()
             };
             let mut block = Block::new();

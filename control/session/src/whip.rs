@@ -3,6 +3,7 @@
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
 use crate::output::Cause;
 use crate::refusal::SignalError;
+use crate::sdp::elements::ids;
 use crate::sdp::offer::Offer;
 use crate::sdp::publish::{Feedback, PublishPlan, PublishTrack, Simulcast, plan};
 use crate::session::Publishing;
@@ -127,6 +128,8 @@ pub(crate) fn lane_of(
         codec: video.map_or(Codec::Unknown, keyframes_of),
         wants: wants(plan.feedback),
         rid: Rid::default(),
+        elements: ids(&plan.elements),
+        red_payload_type: plan.red.map_or(0, |red| red.payload_type),
     }
 }
 

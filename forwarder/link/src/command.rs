@@ -4,6 +4,7 @@ pub(crate) mod encoding;
 
 pub use encoding::COMMAND_BYTES;
 
+use crate::elements::KINDS;
 use crate::ids::{CoreId, StreamId, ViewerId};
 use crate::keys::{MasterKey, Profile, SrtpKeys};
 use crate::lanes::{LANES_MAX, Lanes};
@@ -60,6 +61,12 @@ pub struct TrackOut {
     pub transport_cc_at: u8,
     /// The whole extension block put on each packet (profile, length, elements, padding).
     pub ext: [u8; EXT_BYTES_MAX],
+    /// Identifiers under which the elements of the log are passed on, by kind (see
+    /// [`crate::elements`]), 1 to 255 but for 15; 0: not negotiated. A long one, and one above 14,
+    /// makes the block of its packet one of two-byte elements (RFC 8285 section 4.1.2).
+    pub elements: [u8; KINDS],
+    /// Payload type of sound with redundancy (RFC 2198); 0: the viewer is sent the primary alone.
+    pub red_payload_type: u8,
     /// SRTP index (ROC << 16 | sequence number) of the first media packet. After a restart of the
     /// forwarder it is the lease of the viewer's cell, so that no index is used twice.
     pub first_index: u64,
@@ -110,6 +117,12 @@ pub struct TrackIn {
     /// The name of this encoding if there are several (RFC 8851): its sources are told by it, as
     /// they have the payload type in common.
     pub rid: Rid,
+    /// Identifiers of the header-extension elements that are kept, by kind (see
+    /// [`crate::elements`]), 1 to 255 but for 15; 0: not negotiated.
+    pub elements: [u8; KINDS],
+    /// Payload type of sound with redundancy whose primary is of `payload_type` (RFC 2198); 0:
+    /// there is none.
+    pub red_payload_type: u8,
 }
 
 /// Most characters of the name of an encoding. Browsers take what the page gives them, which is

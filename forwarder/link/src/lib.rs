@@ -17,6 +17,7 @@ pub mod channel;
 mod claim;
 mod codec;
 pub mod command;
+pub mod elements;
 pub mod event;
 pub mod ids;
 #[cfg(not(loom))]

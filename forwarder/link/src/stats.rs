@@ -136,6 +136,8 @@ counters! {
     Sum LayerChosen "layer_chosen" "changes" "Viewers for whom another layer was chosen.";
     Sum ProbeSent "probe_sent" "packets"
         "Packets sent once more to find out what a viewer's path carries.";
+    Sum RtpElementDropped "rtp_element_dropped" "elements"
+        "Header-extension elements left out: packet too full for them, or no legal ones.";
 }
 
 const _: () = assert!(

@@ -10,10 +10,14 @@ use core::ops::Range;
 
 use arrayvec::ArrayVec;
 use link::command::{AUDIO, EXT_BYTES_MAX};
+use link::elements::{DESCRIPTOR, Sizes};
 use link::lanes::{LANES_MAX, Lanes};
 use link::log::{Flags, Pinned};
 use wire::datagram::{RUN_BYTES_MAX, SEGMENTS_MAX};
+use wire::field::u16_at;
 use wire::rtp::HEADER_BYTES;
+
+use crate::extension::cost_max;
 
 /// Packets of one burst: as many as the longest run.
 pub const PIECES_MAX: usize = SEGMENTS_MAX as usize;
@@ -26,6 +30,8 @@ const OVERHEAD_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX + 16;
 pub struct Piece<'a> {
     /// The RTP payload.
     pub payload: &'a [u8],
+    /// The header-extension elements that go with it, one after another.
+    pub elements: &'a [u8],
     /// Its number within the lane.
     pub seq: u64,
     /// Its RTP timestamp in the stream's own count.
@@ -40,18 +46,23 @@ pub struct Piece<'a> {
     pub temporal: u8,
     /// What the log says of it.
     pub flags: Flags,
+    /// Bytes of each of the elements.
+    pub sizes: Sizes,
+    /// Where the primary block of sound with redundancy begins; 0: it has none.
+    pub primary_at: u16,
 }
 
 impl<'a> Piece<'a> {
     /// The packet at `position`; `None` if the log's other side wrote nonsense there.
     #[inline]
     pub fn read(log: &'a Pinned<'_>, position: u64) -> Option<Self> {
-        let record = log.record(position)?;
+        let (record, payload, elements) = log.whole(position)?;
         if usize::from(record.lane) >= LANES_MAX {
             return None;
         }
         Some(Self {
-            payload: log.payload(position),
+            payload,
+            elements,
             seq: record.lane_seq,
             timestamp: record.timestamp,
             frame: record.frame,
@@ -59,7 +70,43 @@ impl<'a> Piece<'a> {
             spatial: record.spatial,
             temporal: record.temporal,
             flags: record.flags,
+            sizes: record.elements,
+            primary_at: record.primary_at,
         })
+    }
+
+    /// A viewer may be given a higher temporal layer from here on.
+    #[inline]
+    const fn opens(&self) -> bool {
+        self.flags.0 & (Flags::OPENS_OWN.0 | Flags::OPENS_ABOVE.0) != 0
+    }
+
+    /// What of it depends on what a viewer has negotiated: packets with the same form and as long
+    /// payloads are of one size at every viewer. 0: all viewers get the payload and no more.
+    #[inline]
+    pub fn form(&self) -> u64 {
+        let [a, b, c] = self.sizes.0;
+        let [high, low] = self.primary_at.to_be_bytes();
+        u64::from_be_bytes([0, 0, 0, a, b, c, high, low])
+    }
+
+    /// The number of its frame as the dependency descriptor has it.
+    #[inline]
+    pub fn number(&self) -> Option<u16> {
+        let place = self.sizes.place(DESCRIPTOR);
+        (place.len() >= 3).then(|| u16_at(self.elements, place.start + 1))
+    }
+
+    /// Payload and elements at those who get the most of it, and the payload at the others.
+    #[inline]
+    fn bytes_max(&self) -> usize {
+        self.payload.len() + cost_max(self.sizes)
+    }
+
+    /// See [`Self::bytes_max`].
+    #[inline]
+    fn bytes_min(&self) -> usize {
+        self.payload.len() - usize::from(self.primary_at).min(self.payload.len())
     }
 
     /// The lane as an index.
@@ -102,6 +149,8 @@ pub struct Run {
     pub payload_bytes: [u32; LANES_MAX],
     /// Position in the log after the run.
     pub end: u64,
+    /// Packets are not of one size at all viewers.
+    pub is_varied: bool,
 }
 
 /// What has come in for a stream, or what one viewer still has to get of it.
@@ -115,7 +164,7 @@ pub struct Burst<'a> {
     pub keys: [Option<u64>; LANES_MAX],
     /// The lanes that have packets in the range, whether they were cut or not.
     pub lanes: Lanes,
-    /// Some packets are of a layer above the lowest of their lane.
+    /// Some packets are of a layer above the lowest of their lane, or open one.
     pub is_layered: bool,
 }
 
@@ -124,6 +173,11 @@ pub struct Burst<'a> {
 struct Shape {
     body_lane: u8,
     body_bytes: usize,
+    body_form: u64,
+    /// What packets of other forms must not exceed, and what this one may have itself.
+    body_min: usize,
+    body_max: usize,
+    packets: u8,
     /// Lane of the shorter last packet, if there is one already.
     tail: Option<u8>,
     bytes: usize,
@@ -149,7 +203,7 @@ impl<'a> Burst<'a> {
             if let Some(piece) = Piece::read(log, position) {
                 let lane = piece.lane();
                 burst.lanes = burst.lanes.with(lane);
-                burst.is_layered |= piece.spatial | piece.temporal != 0;
+                burst.is_layered |= piece.spatial | piece.temporal != 0 || piece.opens();
                 if piece.starts_key() {
                     burst.keys[lane] = Some(position);
                 }
@@ -218,6 +272,7 @@ impl<'a> Burst<'a> {
         }
         if let Some(run) = self.runs.last_mut() {
             run.to += 1;
+            run.is_varied |= piece.form() != 0;
             run.packets[piece.lane()] += 1;
             // A payload is shorter than 64 KB.
             run.payload_bytes[piece.lane()] +=
@@ -231,8 +286,12 @@ impl Shape {
         Self {
             body_lane: piece.lane,
             body_bytes: piece.payload.len(),
+            body_form: piece.form(),
+            body_min: piece.bytes_min(),
+            body_max: piece.bytes_max(),
+            packets: 1,
             tail: None,
-            bytes: piece.payload.len() + OVERHEAD_MAX,
+            bytes: piece.bytes_max() + OVERHEAD_MAX,
         }
     }
 
@@ -240,36 +299,45 @@ impl Shape {
     /// with the packet before it, which is shorter and goes last.
     fn join(&mut self, piece: &Piece<'_>) -> Option<bool> {
         let payload_bytes = piece.payload.len();
-        let bytes = self.bytes + payload_bytes + OVERHEAD_MAX;
+        let bytes = self.bytes + piece.bytes_max() + OVERHEAD_MAX;
         if bytes > RUN_BYTES_MAX {
             return None;
         }
         let is_body = piece.lane == self.body_lane;
+        let is_alike = is_body && piece.form() == self.body_form;
         // Another lane may have a longer extension: it has to fit for every viewer.
-        let fits_last = if is_body {
+        let fits_last = if is_alike {
             payload_bytes < self.body_bytes
+        } else if is_body {
+            piece.bytes_max() <= self.body_min
         } else {
-            payload_bytes + EXT_BYTES_MAX <= self.body_bytes
+            piece.bytes_max() + EXT_BYTES_MAX <= self.body_min
         };
         let before_tail = match self.tail {
-            None if is_body && payload_bytes == self.body_bytes => false,
+            None if is_alike && payload_bytes == self.body_bytes => false,
             None if fits_last => {
                 self.tail = Some(piece.lane);
                 false
             }
             // One short packet of another lane, then a longer one: the short one goes last.
             None if !is_body
-                && self.bytes == self.body_bytes + OVERHEAD_MAX
-                && self.body_bytes + EXT_BYTES_MAX <= payload_bytes =>
+                && self.packets == 1
+                && self.body_max + EXT_BYTES_MAX <= piece.bytes_min() =>
             {
-                self.tail = Some(self.body_lane);
-                self.body_lane = piece.lane;
-                self.body_bytes = payload_bytes;
+                let packets = self.packets;
+                *self = Self {
+                    tail: Some(self.body_lane),
+                    packets,
+                    ..Self::starting(piece)
+                };
                 true
             }
-            Some(tail) if is_body && tail != piece.lane && payload_bytes == self.body_bytes => true,
+            Some(tail) if is_alike && tail != piece.lane && payload_bytes == self.body_bytes => {
+                true
+            }
             _ => return None,
         };
+        self.packets = self.packets.saturating_add(1);
         self.bytes = bytes;
         Some(before_tail)
     }

@@ -1,12 +1,15 @@
 //! Owns what is told from the RTP payload: keyframes, and where a frame stands among layers. Hot.
 
 use link::command::Codec;
+use link::elements::DESCRIPTOR;
 use link::log::Flags;
-use wire::payload::av1::AggregationHeader;
+use wire::payload::av1::{AggregationHeader, Structure};
 use wire::payload::nal::units;
 use wire::payload::vp8::Vp8Descriptor;
 use wire::payload::vp9::Vp9Descriptor;
 use wire::payload::{Layer, Size};
+
+use crate::coming::Coming;
 
 /// What a packet says of its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,11 +60,36 @@ impl Place<'_> {
     }
 }
 
+/// What is remembered of a lane from packet to packet.
+pub struct Memory {
+    /// Against what dependency descriptors are read.
+    pub structure: Structure,
+    /// VP9 with spatial layers inside the encoding, as its last keyframe told.
+    has_spatial: bool,
+}
+
+impl Memory {
+    /// Of a lane of which nothing has come.
+    pub const fn new() -> Self {
+        Self {
+            structure: Structure::new(),
+            has_spatial: false,
+        }
+    }
+}
+
 /// What a packet says of its place. Of a publisher that sends several encodings (`is_one_of_many`)
-/// VP8 loses its picture ids and layer numbers here: each encoding counts its own, and a viewer
-/// that goes from one to the other, or is sent every second frame, has to go by sequence numbers.
+/// VP8, and VP9 without spatial layers, lose their picture ids and layer numbers here: each
+/// encoding counts its own, and a viewer that goes from one to the other, or is sent every second
+/// frame, has to go by sequence numbers.
 #[inline]
-pub fn place(codec: Codec, payload: &[u8], marker: bool, is_one_of_many: bool) -> Place<'_> {
+pub fn place<'a>(
+    memory: &mut Memory,
+    codec: Codec,
+    packet: &Coming<'a>,
+    is_one_of_many: bool,
+) -> Place<'a> {
+    let (payload, marker) = (packet.payload, packet.header.marker);
     let whole = Place {
         rest: payload,
         ..Place::default()
@@ -72,8 +100,12 @@ pub fn place(codec: Codec, payload: &[u8], marker: bool, is_one_of_many: bool) -
             size: Vp8Descriptor::parse(payload).and_then(|read| read.size),
             ..whole
         },
-        Codec::Vp9 => place_vp9(payload).unwrap_or(whole),
-        Codec::Unknown | Codec::H264 | Codec::H265 | Codec::Av1 => whole,
+        Codec::Vp9 => place_vp9(memory, payload, is_one_of_many).unwrap_or(whole),
+        Codec::Av1 => Place {
+            rest: payload,
+            ..place_av1(&mut memory.structure, packet.elements[DESCRIPTOR])
+        },
+        Codec::Unknown | Codec::H264 | Codec::H265 => whole,
     }
 }
 
@@ -91,21 +123,58 @@ fn place_vp8(payload: &[u8], marker: bool) -> Option<Place<'_>> {
     })
 }
 
-fn place_vp9(payload: &[u8]) -> Option<Place<'_>> {
+fn place_vp9<'a>(
+    memory: &mut Memory,
+    payload: &'a [u8],
+    is_one_of_many: bool,
+) -> Option<Place<'a>> {
     let read = Vp9Descriptor::parse(payload)?;
     let layer = read.layer();
     let top = read.structure.as_ref().and_then(|structure| {
         let highest = structure.spatial_layers.checked_sub(1)?;
         structure.size(highest)
     });
+    if read.is_key() {
+        let told = read.structure.as_ref();
+        memory.has_spatial = told.is_some_and(|structure| structure.spatial_layers > 1);
+    }
+    memory.has_spatial |= read.spatial > 0;
+    let is_cut = is_one_of_many && !memory.has_spatial;
+    let (front, rest) = if is_cut {
+        let (&first, rest) = (payload.first()?, payload.get(read.len_bytes..)?);
+        (Some([first & VP9_KEPT]), rest)
+    } else {
+        (None, payload)
+    };
     Some(Place {
         flags: flags_of(&layer),
         spatial: layer.spatial,
         temporal: layer.temporal,
         size: top,
-        front: None,
-        rest: payload,
+        front,
+        rest,
     })
+}
+
+/// By the dependency descriptor alone. Without it there is one layer.
+fn place_av1(structure: &mut Structure, descriptor: &[u8]) -> Place<'static> {
+    let read = if descriptor.is_empty() {
+        None
+    } else {
+        structure.read(descriptor)
+    };
+    let Some(read) = read else {
+        return Place::default();
+    };
+    let layer = read.layer();
+    let top = structure.spatial_layers().checked_sub(1);
+    Place {
+        flags: flags_of(&layer),
+        spatial: layer.spatial,
+        temporal: layer.temporal,
+        size: top.and_then(|top| structure.size(top)),
+        ..Place::default()
+    }
 }
 
 fn flags_of(layer: &Layer) -> Flags {
@@ -121,6 +190,9 @@ fn flags_of(layer: &Layer) -> Flags {
 
 /// X: the descriptor has more than one byte (RFC 7741 section 4.2).
 const VP8_EXTENDED: u8 = 0x80;
+
+/// P, B, E and Z: what is left of a descriptor of one byte (RFC 9628 section 4.2).
+const VP9_KEPT: u8 = 0x4d;
 
 /// Of these codecs only the first packet of a keyframe says that it is one.
 const fn start_if(starts: bool) -> Key {
@@ -270,5 +342,51 @@ mod tests {
         for other in [&[0x10, 0x32][..], &[0x98, 0x0a], &[0x18], &[]] {
             assert_eq!(av1(other), Key::No);
         }
+    }
+
+    fn vp9<'a>(memory: &mut Memory, payload: &'a [u8]) -> Place<'a> {
+        let packet = Coming {
+            header: wire::rtp::Header::default(),
+            payload,
+            elements: [&[]; link::elements::KINDS],
+        };
+        place(memory, Codec::Vp9, &packet, true)
+    }
+
+    #[test]
+    fn one_of_several_encodings_of_vp9_goes_by_sequence_numbers() {
+        let mut memory = Memory::new();
+        // I, L, B and V; wide picture id, layers, TL0PICIDX; one layer of 320 x 180, no pattern.
+        let key = [0xaa, 0x92, 0x34, 0x00, 7, 0x10, 1, 64, 0, 180, 0x82, 0x49];
+        let cut = vp9(&mut memory, &key);
+        assert_eq!((cut.front, cut.rest), (Some([0x08]), &key[10..]));
+        assert_eq!(
+            cut.size.map(|size| (size.width, size.height)),
+            Some((320, 180))
+        );
+        // P, E, a temporal layer above.
+        let next = [0xe4, 0x92, 0x35, 0x40, 7, 9];
+        let cut = vp9(&mut memory, &next);
+        assert_eq!((cut.front, cut.rest), (Some([0x44]), &next[5..]));
+        assert_eq!((cut.temporal, cut.bytes()), (2, 2));
+        // What is left is still a descriptor, of the same frame.
+        let read = Vp9Descriptor::parse(&[0x44, 9]).unwrap();
+        assert!(read.is_predicted && read.ends && !read.begins && read.picture_id.is_none());
+    }
+
+    #[test]
+    fn spatial_layers_inside_an_encoding_of_vp9_keep_their_descriptors() {
+        let mut memory = Memory::new();
+        // Two spatial layers without sizes.
+        let key = [0xaa, 0x92, 0x34, 0x00, 7, 0x20, 0x82, 0x49];
+        let base = vp9(&mut memory, &key);
+        assert_eq!((base.front, base.rest), (None, &key[..]));
+        let upper = [0x88 | 0x20, 0x92, 0x34, 0x03, 7, 9];
+        assert_eq!(vp9(&mut memory, &upper).front, None);
+        let next = [0xe8, 0x92, 0x35, 0x00, 8, 9];
+        assert_eq!(vp9(&mut memory, &next).front, None);
+        // The next keyframe has one layer.
+        let alone = [0xaa, 0x92, 0x36, 0x00, 9, 0x00, 0x82, 0x49];
+        assert_eq!(vp9(&mut memory, &alone).front, Some([0x08]));
     }
 }

@@ -30,6 +30,8 @@ pub struct Segment {
     pub lane: u8,
     /// Packets of higher spatial layers were left out, which decides where frames end.
     pub spatial_max: u8,
+    /// Added to the numbers of frames in dependency descriptors.
+    pub number_offset: u16,
 }
 
 impl Segment {

@@ -7,7 +7,8 @@ use link::log::Flags;
 use wire::rtp::Header;
 use wire::time::{Span, Time};
 
-use crate::codec::{Key, Place, key, place};
+use crate::codec::{Key, Memory, Place, key, place};
+use crate::coming::Coming;
 use crate::reception::Reception;
 use crate::reorder::{Order, Pool};
 use crate::timeline::Timeline;
@@ -106,6 +107,8 @@ pub struct InLane {
     /// The packet before the next one is missing, so that a frame may have begun with it.
     pub is_torn: bool,
     is_video: bool,
+    /// What its packets have told of its layers.
+    memory: Memory,
     /// Its times.
     pub timeline: Timeline,
     /// Bytes of the packets of this frame, padding included; 0: none yet.
@@ -130,6 +133,7 @@ impl InLane {
             frame: None,
             is_torn: true,
             is_video,
+            memory: Memory::new(),
             timeline: Timeline::new(given.clock_hz),
             body_bytes: 0,
         }
@@ -159,7 +163,13 @@ impl InLane {
             Kind::Media => self.given.payload_type,
             Kind::Rtx => self.given.rtx_payload_type,
         };
-        given == 0 || given == payload_type
+        given == 0 || given == payload_type || self.is_red(payload_type)
+    }
+
+    /// True if packets of this type have redundancy (RFC 2198).
+    #[inline]
+    pub const fn is_red(&self, payload_type: u8) -> bool {
+        self.given.red_payload_type != 0 && self.given.red_payload_type == payload_type
     }
 
     /// Takes an unknown source as one of this lane's: by the name of its encoding if it has one,
@@ -181,7 +191,8 @@ impl InLane {
             source.ssrc == 0 || is_silent || !rid.is_empty()
         };
         let payload_type = header.payload_type;
-        if payload_type == self.given.payload_type && is_named(names.rid) && is_free(&self.media) {
+        let is_media = payload_type == self.given.payload_type || self.is_red(payload_type);
+        if is_media && is_named(names.rid) && is_free(&self.media) {
             if self.media.ssrc != 0 {
                 self.restart(pool);
             }
@@ -228,6 +239,7 @@ impl InLane {
         self.frame = None;
         self.is_torn = true;
         self.timeline = Timeline::new(self.given.clock_hz);
+        self.memory = Memory::new();
         // Repairs of the old source would be taken for some of the new one.
         self.rtx = Source::default();
     }
@@ -273,13 +285,14 @@ impl InLane {
     }
 
     /// Where a packet of video stands among the layers of this lane.
-    pub fn place<'a>(&self, header: &Header, payload: &'a [u8]) -> Place<'a> {
+    pub fn place<'a>(&mut self, packet: &Coming<'a>) -> Place<'a> {
         let codec = if self.is_video {
             self.given.codec
         } else {
             Codec::Unknown
         };
-        place(codec, payload, header.marker, !self.given.rid.is_empty())
+        let is_one_of_many = !self.given.rid.is_empty();
+        place(&mut self.memory, codec, packet, is_one_of_many)
     }
 
     /// What readers need to know of the packet that comes next in the log.

@@ -3,8 +3,7 @@
 use link::command::{AUDIO, AddPublisher, TRACKS_MAX};
 use link::ids::{StreamId, ViewerId};
 use link::lanes::{LANES_MAX, LAYERS, Lanes};
-use link::limits::PAYLOAD_MAX;
-use link::log::{AppendError, Flags, LogWriter, Record};
+use link::log::LogWriter;
 use link::stats::{Intake, StreamStats};
 use seal::Opener;
 use wire::datagram::RxMeta;
@@ -13,11 +12,14 @@ use wire::rtp_ext::find;
 use wire::seq::extend;
 use wire::time::Time;
 
-use crate::lane::{InLane, Kind, Names, Useless};
+use crate::coming::Coming;
+use crate::lane::{InLane, Kind, Names};
 use crate::publishers::Home;
 use crate::reorder::{Gap, Order, Place, Pool};
 use crate::upstream::Upstream;
 use crate::verdict::Verdict;
+
+mod append;
 
 /// A repair may overtake so many packets that were sent before it. One of what lies further ahead
 /// is of something very old, whose number was taken for a new one.
@@ -58,8 +60,10 @@ pub struct Publisher {
     pub wants_key: Lanes,
     /// What has been taken in of the stream.
     pub intake: Intake,
-    /// What the counters of the core know of it: lost and recovered.
-    pub told: (u64, u64),
+    /// Header-extension elements for which there was no room.
+    pub dropped: u64,
+    /// What the counters of the core know of it: lost, recovered, and elements left out.
+    pub told: [u64; 3],
     stats: StreamStats,
     /// When the intake is told next.
     pub tell_at: Time,
@@ -94,7 +98,8 @@ impl Publisher {
             upstream: Upstream::new(add, home.ssrc),
             clock_offset_ns: None,
             wants_key: Lanes::default(),
-            told: (intake.lost, intake.recovered),
+            dropped: 0,
+            told: [intake.lost, intake.recovered, 0],
             intake,
             stats: home.stats,
             tell_at: now,
@@ -136,9 +141,13 @@ impl Publisher {
         if self.lanes[lane].hear(now, kind, index, header.timestamp) {
             self.upstream.report_soon(now);
         }
+        let Some((coming, dropped)) = Coming::of(&self.lanes[lane].given, packet) else {
+            return Verdict::RtpMalformed;
+        };
+        self.dropped += dropped;
         match kind {
-            Kind::Media => self.take(pool, now, (lane, kind), index, &header, packet.payload()),
-            Kind::Rtx => self.unpack(pool, now, lane, &header, packet.payload()),
+            Kind::Media => self.take(pool, now, (lane, kind), index, &coming),
+            Kind::Rtx => self.unpack(pool, now, lane, &coming),
         }
     }
 
@@ -183,15 +192,8 @@ impl Publisher {
 
     //= https://www.rfc-editor.org/rfc/rfc4588#section-4
     //# the OSN field is set to the sequence number of the associated original packet
-    fn unpack(
-        &mut self,
-        pool: &mut Pool,
-        now: Time,
-        lane: usize,
-        header: &Header,
-        payload: &[u8],
-    ) -> Verdict {
-        let Some((sequence, original)) = payload.split_first_chunk::<2>() else {
+    fn unpack(&mut self, pool: &mut Pool, now: Time, lane: usize, packet: &Coming<'_>) -> Verdict {
+        let Some((sequence, original)) = packet.payload.split_first_chunk::<2>() else {
             return Verdict::Padding;
         };
         if original.is_empty() {
@@ -204,7 +206,11 @@ impl Publisher {
         if index > newest + RTX_AHEAD_MAX {
             return Verdict::Late;
         }
-        self.take(pool, now, (lane, Kind::Rtx), index, header, original)
+        let original = Coming {
+            payload: original,
+            ..*packet
+        };
+        self.take(pool, now, (lane, Kind::Rtx), index, &original)
     }
 
     /// A packet of a track, in whatever order and way they come.
@@ -214,8 +220,7 @@ impl Publisher {
         now: Time,
         (lane, kind): (usize, Kind),
         index: u64,
-        header: &Header,
-        payload: &[u8],
+        packet: &Coming<'_>,
     ) -> Verdict {
         loop {
             let track = &mut self.lanes[lane];
@@ -226,9 +231,8 @@ impl Publisher {
                 Place::Early => {
                     let ask_after = track.ask_after();
                     let gap = track.order.gap(index);
-                    let packet = (*header, payload);
                     if track.order.hold(pool, now, index, packet, ask_after) {
-                        let is_awaited = track.is_broken && track.starts_key(payload);
+                        let is_awaited = track.is_broken && track.starts_key(packet.payload);
                         self.fill(now, lane, kind, gap);
                         // What is missing before it would be of no use.
                         while is_awaited
@@ -250,7 +254,7 @@ impl Publisher {
         let gap = order.gap(index);
         order.pass(index);
         self.fill(now, lane, kind, gap);
-        let verdict = self.append(now, lane, header, payload);
+        let verdict = self.append(now, lane, packet);
         self.drain(pool, now, lane);
         verdict
     }
@@ -295,92 +299,8 @@ impl Publisher {
     fn drain(&mut self, pool: &mut Pool, now: Time, lane: usize) {
         while let Some(frame) = self.lanes[lane].order.take_due() {
             let held = pool.held(frame);
-            self.append(now, lane, &held.header, held.payload());
+            self.append(now, lane, &held.coming());
             pool.release(frame);
-        }
-    }
-
-    fn append(&mut self, now: Time, lane: usize, header: &Header, payload: &[u8]) -> Verdict {
-        if payload.is_empty() {
-            return Verdict::Padding;
-        }
-        if payload.len() > PAYLOAD_MAX {
-            self.lanes[lane].is_broken |= lane != AUDIO;
-            return Verdict::RtpMalformed;
-        }
-        let Self { lanes, writer, .. } = self;
-        let track = &mut lanes[lane];
-        let mut flags = match track.judge(header, payload) {
-            Ok(flags) => flags,
-            Err(Useless { begins_frame }) => {
-                if begins_frame {
-                    if self.viewer.is_none() {
-                        self.wants_key = self.wants_key.with(lane);
-                    }
-                    self.upstream.pleas[lane].wish();
-                }
-                return Verdict::Unusable;
-            }
-        };
-        let place = track.place(header, payload);
-        flags |= place.flags;
-        let mut padding: &[u8] = &[];
-        if track.is_padded(flags, place.bytes()) {
-            flags |= Flags::PADDED;
-            padding = &[1];
-        }
-        let capture = track.timeline.captured(now, header.timestamp);
-        if self.is_layered && flags.starts_keyframe() && lane != AUDIO {
-            writer.publish();
-            let others = LAYERS.into_iter().filter(|other| *other != lane);
-            let newest = others.filter_map(|other| writer.newest(other));
-            if let Some(other) = newest.max_by_key(|record| record.arrival) {
-                track.timeline.align(header.timestamp, capture, &other);
-            }
-        }
-        let timestamp = track.timeline.mapped(header.timestamp, capture, || {
-            // What was appended in this turn counts as well.
-            writer.publish();
-            writer.newest(lane)
-        });
-        let record = Record {
-            lane: u8::try_from(lane).unwrap_or_default(),
-            flags,
-            timestamp,
-            capture,
-            arrival: now,
-            spatial: place.spatial,
-            temporal: place.temporal,
-            ..Record::default()
-        };
-        let front = place.front.as_ref().map_or(&[][..], |front| front);
-        match writer.append(&record, &[front, place.rest, padding]) {
-            Ok(_) => {
-                if let Some(size) = place.size {
-                    self.intake.sizes[lane] = (size.width, size.height);
-                }
-                self.count(lane, flags, payload.len());
-                Verdict::Ingested
-            }
-            Err(AppendError::Stalled) => {
-                track.is_broken |= lane != AUDIO;
-                Verdict::LogStalled
-            }
-            Err(AppendError::TooLong | AppendError::NoSuchLane) => Verdict::RtpMalformed,
-        }
-    }
-
-    fn count(&mut self, lane: usize, flags: Flags, bytes: usize) {
-        let intake = &mut self.intake;
-        intake.packets[lane] += 1;
-        intake.bytes[lane] += bytes as u64;
-        if lane == AUDIO || !flags.has(Flags::FIRST) {
-            return;
-        }
-        intake.frames[lane] += 1;
-        if flags.starts_keyframe() {
-            intake.keyframes += 1;
-            self.upstream.pleas[lane].on_keyframe();
         }
     }
 }

@@ -194,12 +194,18 @@ impl Publishers {
             let Some(Some(publisher)) = self.slots.get_mut(index as usize) else {
                 continue;
             };
-            let (lost, recovered) = (publisher.intake.lost, publisher.intake.recovered);
-            let (lost_before, recovered_before) =
-                core::mem::replace(&mut publisher.told, (lost, recovered));
-            stats.add(Counter::RtpLost, lost.wrapping_sub(lost_before));
-            let recovered = recovered.wrapping_sub(recovered_before);
-            stats.add(Counter::RtpRecovered, recovered);
+            let intake = &publisher.intake;
+            let told = [intake.lost, intake.recovered, publisher.dropped];
+            let before = core::mem::replace(&mut publisher.told, told);
+            let counters = [
+                Counter::RtpLost,
+                Counter::RtpRecovered,
+                Counter::RtpElementDropped,
+            ];
+            for (counter, (told, before)) in counters.into_iter().zip(told.into_iter().zip(before))
+            {
+                stats.add(counter, told.wrapping_sub(before));
+            }
             if now >= publisher.tell_at {
                 publisher.tell_at = now + TELL_INTERVAL;
                 publisher.tell();

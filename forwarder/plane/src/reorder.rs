@@ -1,9 +1,12 @@
 //! Owns the order of a publisher's packets: those that came too early wait, and for each that is
 //! missing it is known since when, and how often it was asked for. Hot.
 
+use link::elements::{KINDS, Sizes};
 use wire::datagram::DATAGRAM_MAX;
 use wire::rtp::Header;
 use wire::time::{Span, Time};
+
+use crate::coming::Coming;
 
 /// Packets from the one that is due to the newest, of one track. While a repair is waited for,
 /// 250 ms at most, 8 Mbit/s bring 208 packets of 1,200 bytes; twice that for a keyframe in between.
@@ -24,16 +27,23 @@ const NONE: u32 = u32::MAX;
 /// A packet out of turn.
 #[derive(Clone, Copy)]
 pub struct Held {
-    /// Its header.
-    pub header: Header,
+    header: Header,
     used: usize,
+    /// Of the elements, which lie behind the payload.
+    sizes: Sizes,
     bytes: [u8; DATAGRAM_MAX],
 }
 
 impl Held {
-    /// Its payload.
-    pub fn payload(&self) -> &[u8] {
-        self.bytes.get(..self.used).unwrap_or_default()
+    /// The packet again.
+    pub fn coming(&self) -> Coming<'_> {
+        let (payload, rest) = self.bytes.split_at(self.used.min(DATAGRAM_MAX));
+        let element = |kind| rest.get(self.sizes.place(kind)).unwrap_or_default();
+        Coming {
+            header: self.header,
+            payload,
+            elements: core::array::from_fn(element),
+        }
     }
 }
 
@@ -49,6 +59,7 @@ impl Pool {
         let empty = Held {
             header: Header::default(),
             used: 0,
+            sizes: Sizes::NONE,
             bytes: [0; DATAGRAM_MAX],
         };
         let frames = vec![empty; POOL_MAX].into_boxed_slice();
@@ -68,15 +79,23 @@ impl Pool {
         self.free.push(frame);
     }
 
-    fn take(&mut self, header: Header, payload: &[u8]) -> Option<u32> {
-        if payload.len() > DATAGRAM_MAX {
+    fn take(&mut self, packet: &Coming<'_>) -> Option<u32> {
+        let payload = packet.payload;
+        let sizes = Sizes::of(&packet.elements)?;
+        if payload.len() + sizes.total() > DATAGRAM_MAX {
             return None;
         }
         let frame = self.free.pop()?;
         let held = &mut self.frames[frame as usize];
-        held.header = header;
+        held.header = packet.header;
         held.used = payload.len();
+        held.sizes = sizes;
         held.bytes[..payload.len()].copy_from_slice(payload);
+        for kind in 0..KINDS {
+            let place = sizes.place(kind);
+            let place = payload.len() + place.start..payload.len() + place.end;
+            held.bytes[place].copy_from_slice(packet.elements[kind]);
+        }
         Some(frame)
     }
 }
@@ -221,10 +240,10 @@ impl Order {
         pool: &mut Pool,
         now: Time,
         index: u64,
-        packet: (Header, &[u8]),
+        packet: &Coming<'_>,
         ask_after: Option<Span>,
     ) -> bool {
-        let Some(frame) = pool.take(packet.0, packet.1) else {
+        let Some(frame) = pool.take(packet) else {
             return false;
         };
         let due = ask_after.map_or(Time::FAR, |after| now + after);
@@ -400,12 +419,19 @@ mod tests {
             Place::Due => {
                 order.pass(index);
                 while let Some(frame) = order.take_due() {
+                    let held = pool.held(frame).coming();
+                    assert_eq!(held.payload, [1, 2]);
+                    assert_eq!(held.elements, [&[][..], &[7], &[8, 9]]);
                     pool.release(frame);
                 }
             }
             Place::Early => {
-                let packet = (Header::default(), &[1, 2][..]);
-                assert!(order.hold(pool, now, index, packet, Some(MS)));
+                let packet = Coming {
+                    header: Header::default(),
+                    payload: &[1, 2],
+                    elements: [&[], &[7], &[8, 9]],
+                };
+                assert!(order.hold(pool, now, index, &packet, Some(MS)));
             }
             _ => {}
         }

@@ -11,6 +11,7 @@ use crate::burst::Piece;
 use crate::fanout::{Outcome, Tables, Turn};
 use crate::nack::{Repair, Repairs};
 use crate::pace::{REPAIR_BURST_BYTES, REPAIR_BYTES_PER_S, REPAIR_SHARE};
+use crate::send::seal_varied;
 use crate::stream::Stream;
 use crate::viewer::Viewer;
 
@@ -205,7 +206,7 @@ fn gather<'a>(
     find: impl Fn(u64) -> Option<Piece<'a>>,
 ) -> Group<'a> {
     let track = &viewer.tracks[track];
-    let mut added = track.header_bytes() + viewer.sealer.rtp_overhead();
+    let mut added = viewer.sealer.rtp_overhead();
     if track.out.rtx_ssrc != 0 {
         added += OSN_BYTES;
     }
@@ -226,7 +227,7 @@ fn gather<'a>(
             group.looked += 1;
             continue;
         };
-        let bytes = added + piece.payload.len();
+        let bytes = added + track.packet_bytes(&piece);
         if group.used > 0 && bytes > group.body_bytes {
             break;
         }
@@ -255,20 +256,16 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) ->
     for (index, piece) in group.pieces.iter().flatten() {
         let room = out.get_mut(used..).unwrap_or_default();
         let osn = low(*index).to_be_bytes();
-        let (stamped, parts) = if is_rtx {
-            (track.stamp_rtx(*index, piece), [&osn[..], piece.payload])
+        let payload = track.payload(piece);
+        let (stamp, parts) = if is_rtx {
+            (track.stamp_rtx(*index, piece), [&osn[..], payload])
         } else {
-            (track.stamp_again(*index, piece), [piece.payload, &[]])
+            (track.stamp_again(*index, piece), [payload, &[]])
         };
-        let sealed = stamped.and_then(|stamped| {
-            let header = stamped.header();
-            viewer.sealer.rtp_parts(stamped.index, header, parts, room)
-        });
-        debug_assert!(
-            sealed.is_some(),
-            "found in the history, measured and leased"
-        );
-        used += sealed.unwrap_or(0);
+        debug_assert!(stamp.is_some(), "found in the history");
+        if let Some(stamp) = stamp {
+            used += seal_varied(&viewer.sealer, track, &stamp, piece, parts, room);
+        }
     }
     used
 }

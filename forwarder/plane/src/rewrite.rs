@@ -3,12 +3,16 @@
 
 use link::command::{EXT_BYTES_MAX, TrackOut};
 use link::log::Flags;
-use wire::rtp::{HEADER_BYTES, Header, PADDING};
+use wire::rtp::{HEADER_BYTES, Header};
 use wire::seq::newer32;
 use wire::time::Time;
 
 use crate::burst::Piece;
 use crate::history::{History, Segment};
+
+mod stamp;
+
+pub use stamp::Stamp;
 
 /// Bytes of the largest header that we write.
 pub const HEADER_BYTES_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX;
@@ -85,6 +89,10 @@ pub struct OutTrack {
     pub octets: u32,
     /// The number of the next packet to this viewer over all tracks, where that is negotiated.
     pub transport_sequence: u16,
+    /// The newest number of a frame that was sent in a dependency descriptor, in the viewer's
+    /// count.
+    newest_number: u16,
+    has_number: bool,
     /// What the viewer is sent of layered frames.
     pub cap: Cap,
     /// What the viewer negotiated.
@@ -94,22 +102,6 @@ pub struct OutTrack {
     pub keyframe_at: Time,
     /// SRTP index of the next retransmission.
     pub rtx_next_index: u64,
-}
-
-/// A header and the SRTP index under which it leaves.
-pub struct Stamped {
-    /// ROC << 16 | sequence number.
-    pub index: u64,
-    bytes: [u8; HEADER_BYTES_MAX],
-    used: usize,
-}
-
-impl Stamped {
-    /// The header with its extension.
-    #[inline]
-    pub fn header(&self) -> &[u8] {
-        self.bytes.get(..self.used).unwrap_or_default()
-    }
 }
 
 impl OutTrack {
@@ -126,6 +118,8 @@ impl OutTrack {
             packets: 0,
             octets: 0,
             transport_sequence: 0,
+            newest_number: 0,
+            has_number: false,
             cap: Cap::NONE,
             keyframe_at: Time::ZERO,
             history: History::starting(out.first_index),
@@ -162,6 +156,8 @@ impl OutTrack {
             && renewed.ext == self.out.ext
             && renewed.ext_bytes == self.out.ext_bytes
             && renewed.transport_cc_at == self.out.transport_cc_at
+            && renewed.elements == self.out.elements
+            && renewed.red_payload_type == self.out.red_payload_type
             && renewed.ssrc == self.out.ssrc;
         self.out = renewed;
         if !same_headers {
@@ -170,13 +166,14 @@ impl OutTrack {
         }
     }
 
-    /// The header of the next packet of this track; counts it as sent.
+    /// What the next packet of this track leaves as; counts it as sent.
     #[inline]
-    pub fn stamp(&mut self, now: Time, piece: &Piece<'_>) -> Stamped {
+    pub fn stamp(&mut self, now: Time, piece: &Piece<'_>) -> Stamp {
         let segment = self.history.current();
         let goes_on = piece.seq == self.next_seq
             && piece.lane == segment.lane
-            && self.cap.spatial == segment.spatial_max;
+            && self.cap.spatial == segment.spatial_max
+            && !(piece.starts_key() && self.numbers_turn_back(piece));
         if !goes_on {
             self.begin_segment(piece);
         }
@@ -198,25 +195,38 @@ impl OutTrack {
         self.packets = self.packets.wrapping_add(1);
         // RFC 3550 section 6.4.1: without header and padding.
         let padding = usize::from(piece.is_padded());
-        let octets = piece.payload.len().saturating_sub(padding);
+        let octets = self.payload(piece).len().saturating_sub(padding);
         self.octets = self
             .octets
             .wrapping_add(u32::try_from(octets).unwrap_or_default());
-        let transport = self.next_transport();
-        self.header(index, timestamp, marker, transport, piece)
+        let number_offset = segment.number_offset;
+        self.note_number(number_offset, piece);
+        Stamp {
+            index,
+            header: self.header(index, timestamp, marker, piece),
+            transport: self.next_transport(),
+            number_offset,
+            padded: piece.is_padded(),
+        }
     }
 
-    /// The header that a packet had when it was sent under `index`.
-    pub fn stamp_again(&self, index: u64, piece: &Piece<'_>) -> Option<Stamped> {
+    /// What a packet left as when it was sent under `index`.
+    pub fn stamp_again(&self, index: u64, piece: &Piece<'_>) -> Option<Stamp> {
         let segment = self.history.find(index)?;
         let timestamp = self.timestamp(segment, piece);
         let marker = piece.marker(segment.spatial_max);
-        // Nothing with a transport-wide number goes out again as it was: see `sane`.
-        Some(self.header(index, timestamp, marker, 0, piece))
+        Some(Stamp {
+            index,
+            header: self.header(index, timestamp, marker, piece),
+            // Nothing with a transport-wide number goes out again as it was: see `sane`.
+            transport: 0,
+            number_offset: segment.number_offset,
+            padded: piece.is_padded(),
+        })
     }
 
-    /// The header of a retransmission (RFC 4588 section 4) of what was sent under `index`.
-    pub fn stamp_rtx(&mut self, index: u64, piece: &Piece<'_>) -> Option<Stamped> {
+    /// What a retransmission (RFC 4588 section 4) of what was sent under `index` leaves as.
+    pub fn stamp_rtx(&mut self, index: u64, piece: &Piece<'_>) -> Option<Stamp> {
         let segment = self.history.find(index)?;
         let timestamp = self.timestamp(segment, piece);
         let rtx_index = self.rtx_next_index;
@@ -229,8 +239,14 @@ impl OutTrack {
             timestamp,
             ssrc: self.out.rtx_ssrc,
         };
-        let transport = self.next_transport();
-        Some(self.write(rtx_index, &header, transport, piece.is_padded()))
+        let number_offset = segment.number_offset;
+        Some(Stamp {
+            index: rtx_index,
+            header,
+            transport: self.next_transport(),
+            number_offset,
+            padded: piece.is_padded(),
+        })
     }
 
     /// Lane and number of the packet that left under `index`, if it can be sent again.
@@ -270,6 +286,7 @@ impl OutTrack {
             self.newest_frame = piece.frame;
             SWITCHED_FRAMES
         };
+        let number_offset = self.number_offset(piece);
         self.history.begin(Segment {
             first_index: self.next_index,
             first_seq: piece.seq,
@@ -278,48 +295,13 @@ impl OutTrack {
             repeated_frames,
             lane: piece.lane,
             spatial_max: self.cap.spatial,
+            number_offset,
         });
     }
 
     #[inline]
     fn timestamp(&self, segment: &Segment, piece: &Piece<'_>) -> u32 {
         segment.timestamp(self.true_timestamp(piece.timestamp), piece.frame)
-    }
-
-    #[inline]
-    fn header(
-        &self,
-        index: u64,
-        timestamp: u32,
-        marker: bool,
-        transport: u16,
-        piece: &Piece<'_>,
-    ) -> Stamped {
-        let header = Header {
-            marker,
-            payload_type: self.out.payload_type,
-            sequence: low(index),
-            timestamp,
-            ssrc: self.out.ssrc,
-        };
-        self.write(index, &header, transport, piece.is_padded())
-    }
-
-    #[inline]
-    fn write(&self, index: u64, header: &Header, transport: u16, padded: bool) -> Stamped {
-        let mut bytes = [0; HEADER_BYTES_MAX];
-        let ext = self.out.ext.get(..usize::from(self.out.ext_bytes));
-        let used = header.write(ext.unwrap_or_default(), &mut bytes);
-        if padded {
-            bytes[0] |= PADDING;
-        }
-        if self.out.transport_cc_at != 0 {
-            let at = HEADER_BYTES + usize::from(self.out.transport_cc_at);
-            if let Some(number) = bytes.get_mut(at..at + 2) {
-                number.copy_from_slice(&transport.to_be_bytes());
-            }
-        }
-        Stamped { index, bytes, used }
     }
 }
 

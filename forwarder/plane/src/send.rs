@@ -4,13 +4,14 @@
 use arrayvec::ArrayVec;
 use link::command::{AUDIO, TRACKS_MAX, VIDEO};
 use link::lanes::{Lanes, track_of};
+use seal::Sealer;
 use wire::datagram::{Egress, RunMeta};
 use wire::time::Time;
 
 use crate::burst::{Burst, PIECES_MAX, Piece, Run};
 use crate::fanout::{Outcome, Turn};
 use crate::layers::NONE as NO_ADAPTATION;
-use crate::rewrite::Cap;
+use crate::rewrite::{Cap, OutTrack, Stamp};
 use crate::viewer::Viewer;
 
 /// Sends the packets of a run that are of `lanes`: claim, write and seal one after another,
@@ -74,7 +75,7 @@ fn send_part<E: Egress>(
         }
         if lanes.has(piece.lane()) && (track == AUDIO || cap.takes(piece)) {
             packets[track] += 1;
-            bytes += viewer.tracks[track].header_bytes() + piece.payload.len() + tag;
+            bytes += viewer.tracks[track].packet_bytes(piece) + tag;
             taken.push((piece, cap));
         }
     }
@@ -82,8 +83,7 @@ fn send_part<E: Egress>(
         viewer.tracks[VIDEO].cap = cap;
         return Outcome::Done;
     };
-    let first_bytes =
-        viewer.tracks[track_of(first.lane())].header_bytes() + first.payload.len() + tag;
+    let first_bytes = viewer.tracks[track_of(first.lane())].packet_bytes(first) + tag;
     let meta = RunMeta {
         peer: viewer.to.peer,
         local: viewer.to.local,
@@ -118,10 +118,36 @@ fn send_part<E: Egress>(
 /// Writes and seals one packet; gives its bytes.
 #[inline]
 fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> usize {
-    let stamped = viewer.tracks[track_of(piece.lane())].stamp(now, piece);
+    let track = &mut viewer.tracks[track_of(piece.lane())];
+    let stamp = track.stamp(now, piece);
+    if piece.form() != 0 {
+        let parts = [track.payload(piece), &[]];
+        return seal_varied(&viewer.sealer, track, &stamp, piece, parts, room);
+    }
+    let written = track.write(&stamp);
     let sealed = viewer
         .sealer
-        .rtp(stamped.index, stamped.header(), piece.payload, room);
+        .rtp(stamp.index, written.header(), piece.payload, room);
+    debug_assert!(
+        sealed.is_some(),
+        "measured, and leased below the last index"
+    );
+    sealed.unwrap_or(0)
+}
+
+/// The same of a packet whose size depends on what the viewer has negotiated.
+pub fn seal_varied(
+    sealer: &Sealer,
+    track: &OutTrack,
+    stamp: &Stamp,
+    piece: &Piece<'_>,
+    parts: [&[u8]; 2],
+    room: &mut [u8],
+) -> usize {
+    let sealed = match track.write_wide(stamp, piece) {
+        Some(written) => sealer.rtp_parts(stamp.index, written.header(), parts, room),
+        None => sealer.rtp_parts(stamp.index, track.write(stamp).header(), parts, room),
+    };
     debug_assert!(
         sealed.is_some(),
         "measured, and leased below the last index"
@@ -165,10 +191,15 @@ fn measure(viewer: &Viewer, burst: &Burst<'_>, run: &Run, lanes: Lanes) -> Optio
             bytes += usize::from(packets) * added + run.payload_bytes[lane] as usize;
         }
     }
-    let mut pieces = burst.pieces(run).iter();
-    let first = pieces.find(|piece| lanes.has(piece.lane()))?;
-    let header_bytes = viewer.tracks[track_of(first.lane())].header_bytes();
-    let first_bytes = header_bytes + first.payload.len() + tag;
+    let mut pieces = burst
+        .pieces(run)
+        .iter()
+        .filter(|piece| lanes.has(piece.lane()));
+    let measured = |piece: &Piece<'_>| viewer.tracks[track_of(piece.lane())].packet_bytes(piece);
+    if run.is_varied {
+        bytes = pieces.clone().map(|piece| measured(piece) + tag).sum();
+    }
+    let first_bytes = measured(pieces.next()?) + tag;
     Some(RunMeta {
         peer: viewer.to.peer,
         local: viewer.to.local,

@@ -6,6 +6,7 @@
 pub mod av1;
 mod bits;
 pub mod nal;
+pub mod red;
 pub mod vp8;
 pub mod vp9;
 

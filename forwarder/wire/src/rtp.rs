@@ -9,7 +9,8 @@ pub const HEADER_BYTES: usize = 12;
 const VERSION_2: u8 = 0x80;
 /// The bit of the first byte that says that the last bytes are padding (RFC 3550 section 5.1).
 pub const PADDING: u8 = 0x20;
-const EXTENSION: u8 = 0x10;
+/// The bit of the first byte that says that an extension follows (RFC 3550 section 5.1).
+pub const EXTENSION: u8 = 0x10;
 const CSRC_COUNT: u8 = 0x0f;
 const MARKER: u8 = 0x80;
 

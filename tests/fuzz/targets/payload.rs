@@ -3,6 +3,7 @@
 use ::wire::payload::Layer;
 use ::wire::payload::av1::{AggregationHeader, Structure};
 use ::wire::payload::nal::{h264_layer, h265_layer, units};
+use ::wire::payload::red;
 use ::wire::payload::vp8::{self, Vp8Descriptor};
 use ::wire::payload::vp9::{self, Vp9Descriptor};
 
@@ -43,6 +44,9 @@ pub fn payload(data: &[u8]) {
     }
     assert!(units(data).map(|unit| unit.len() + 2).sum::<usize>() <= data.len());
     let _ = AggregationHeader::parse(data);
+    if let Some(at) = red::primary_at(data, 111) {
+        assert!((1..data.len()).contains(&at));
+    }
 }
 
 /// Rewriting leaves the bytes after the descriptor, and its length, alone.

@@ -33,6 +33,7 @@ const LIMITS: Limits = Limits {
 const PASSWORD: [u8; 24] = [b'p'; 24];
 const VIDEO_TYPE: u8 = 102;
 const RTX_TYPE: u8 = 103;
+const RED_TYPE: u8 = 63;
 const AUDIO_TYPE: u8 = 111;
 const TRANSPORT_ID: u8 = 4;
 const VIDEO_SSRC: u32 = 0x5000_0000;
@@ -133,6 +134,7 @@ impl World {
                 clock_hz,
                 payload_type,
                 first_index: 0x7ff0,
+                elements: [9, 10, 11],
                 ..TrackOut::default()
             };
             tracks[VIDEO] = TrackOut {
@@ -239,11 +241,14 @@ fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
         rtx_payload_type: RTX_TYPE,
         codec,
         wants: Wants::ALL,
+        elements: [13, 0, 8],
         ..TrackIn::default()
     };
     lanes[AUDIO] = TrackIn {
         clock_hz: 48_000,
         payload_type: AUDIO_TYPE,
+        elements: [0, 1, 8],
+        red_payload_type: RED_TYPE,
         ..TrackIn::default()
     };
     AddPublisher {

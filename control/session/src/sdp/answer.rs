@@ -1,6 +1,7 @@
 //! Owns the text of the answer to a viewer.
 
 use super::codec::{OfferedCodec, join};
+use super::elements::{self, Passed};
 use super::offer::OfferedMedia;
 use super::plan::{PLAYOUT_DELAY_URI, Plan};
 use super::publish::TRANSPORT_CC_URI;
@@ -22,6 +23,8 @@ pub struct Sending<'a> {
     pub playout_delay: bool,
     /// The stream has layers: what tells how much the path carries is used where offered.
     pub layered: bool,
+    /// What of the publisher's packets is passed on beside the media, where offered.
+    pub passed: Passed,
 }
 
 impl Plan<'_> {
@@ -60,7 +63,9 @@ impl Plan<'_> {
             return;
         };
         let codec = plan.codec;
-        let formats: Vec<u8> = [Some(codec.payload_type), plan.rtx]
+        let red = plan.red.filter(|_| sending.passed.red);
+        let red_type = red.map(|red| red.payload_type);
+        let formats: Vec<u8> = [Some(codec.payload_type), plan.rtx, red_type]
             .into_iter()
             .flatten()
             .collect();
@@ -83,6 +88,9 @@ impl Plan<'_> {
         ];
         let fmtp = answered_fmtp(codec, plan.stereo);
         text::codec(out, codec, &fmtp, &feedback, plan.rtx);
+        if let Some(red) = red {
+            text::codec(out, red, red.fmtp.as_deref().unwrap_or_default(), &[], None);
+        }
         if let Some(value) = &media.rcvr_rtt {
             line(out, format_args!("a=rtcp-xr:{value}"));
         }
@@ -97,6 +105,8 @@ impl Plan<'_> {
                 line(out, format_args!("a=extmap:{id}{direction} {uri}"));
             }
         }
+        let passed = sending.passed.filter(track, &plan.elements);
+        elements::write(out, &passed, "/sendonly");
         name_source(out, &media.kind, sending, track, plan.rtx.is_some());
     }
 }

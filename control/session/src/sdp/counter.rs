@@ -4,6 +4,7 @@
 use super::answer::{MSID, Sending, name_source};
 use super::codec::OfferedCodec;
 use super::crypto::Cryptos;
+use super::elements::{self, Agreed};
 use super::offer::{Offer, OfferedMedia, Transport};
 use super::plan::PLAYOUT_DELAY_URI;
 use super::publish::TRANSPORT_CC_URI;
@@ -24,6 +25,9 @@ const PLAYOUT_DELAY_ID: u8 = 1;
 
 /// The same of the transport-wide sequence number.
 const TRANSPORT_CC_ID: u8 = 2;
+
+/// The first of the same of elements that are passed on, by kind.
+const ELEMENT_IDS: u8 = 3;
 
 /// Constrained Baseline at level 3.1: browsers that call nothing above it theirs decode Main and
 /// High all the same.
@@ -85,6 +89,9 @@ pub fn write(description: &StreamDescription, local: &Local<'_>, sending: &Sendi
             let (id, uri) = (TRANSPORT_CC_ID, TRANSPORT_CC_URI);
             line(&mut out, format_args!("a=extmap:{id} {uri}"));
         }
+        let mut ids = (ELEMENT_IDS..).map(|id| Some((id, false)));
+        let all: Agreed = core::array::from_fn(|_| ids.next().flatten());
+        elements::write(&mut out, &sending.passed.filter(*track, &all), "");
         let has_rtx = codecs.iter().any(|(_, rtx)| rtx.is_some());
         name_source(&mut out, &media.kind, sending, *track, has_rtx);
     }
@@ -176,6 +183,7 @@ fn media(section: usize, kind: &str, codecs: &[Codec]) -> OfferedMedia {
         rcvr_rtt: None,
         codecs: codecs.iter().map(|(codec, _)| codec.clone()).collect(),
         extensions: Vec::new(),
+        allows_mixed: true,
         transport: Transport::default(),
     }
 }

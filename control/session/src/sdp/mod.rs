@@ -4,6 +4,7 @@ pub mod answer;
 pub mod codec;
 pub mod counter;
 pub mod crypto;
+pub mod elements;
 pub mod fragment;
 pub mod offer;
 pub mod plan;

@@ -54,6 +54,8 @@ pub struct OfferedMedia {
     pub codecs: Vec<OfferedCodec>,
     /// Header extensions.
     pub extensions: Vec<Extension>,
+    /// Both forms of elements may come in one stream (RFC 8285 section 6).
+    pub allows_mixed: bool,
     /// ICE and DTLS of this section.
     pub transport: Transport,
 }
@@ -95,6 +97,8 @@ pub struct Transport {
     /// `a=fingerprint` values, as offered.
     pub fingerprints: Vec<String>,
 }
+
+const MIXED: &str = "extmap-allow-mixed";
 
 impl Offer {
     /// True if a section is in the first BUNDLE group.
@@ -178,6 +182,7 @@ impl OfferedMedia {
                 .map(str::to_owned),
             codecs: codecs(media),
             extensions: values(attributes, "extmap").filter_map(extension).collect(),
+            allows_mixed: has(attributes, MIXED) || has(&session.attributes, MIXED),
             transport: transport(attributes, inherited)?,
         })
     }

@@ -1,6 +1,7 @@
 //! Owns the decision about a viewer's offer: which section carries which track, and how.
 
 use super::codec::{OfferedCodec, match_audio, match_rtx, match_video};
+use super::elements::{Agreed, agree, redundant};
 use super::offer::{Direction, Extension, Offer, OfferedMedia};
 use super::publish::TRANSPORT_CC_URI;
 use super::terms::Terms;
@@ -37,6 +38,10 @@ pub struct TrackPlan<'a> {
     pub transport_cc: Option<(u8, bool)>,
     /// Audio is stereo.
     pub(super) stereo: bool,
+    /// Header-extension elements that it may be passed.
+    pub elements: Agreed,
+    /// The same sound with redundancy, if it takes that.
+    pub red: Option<&'a OfferedCodec>,
 }
 
 /// Decides how `offer` is answered for a stream of this `description`.
@@ -93,6 +98,8 @@ fn plan_video<'a>(
         playout_delay: extension(media, PLAYOUT_DELAY_URI),
         transport_cc,
         stereo: false,
+        elements: agree(media, codec, Direction::RecvOnly),
+        red: None,
     })
 }
 
@@ -110,6 +117,8 @@ fn plan_audio<'a>(
         playout_delay: extension(media, PLAYOUT_DELAY_URI),
         transport_cc: None,
         stereo: *channels > 1,
+        elements: agree(media, codec, Direction::RecvOnly),
+        red: redundant(media, codec).map(|(red, _)| red),
     })
 }
 

@@ -3,6 +3,7 @@
 //! One codec a track is answered, so that it is known what the stream is before its first packet.
 
 use super::codec::{OfferedCodec, audio_of, match_rtx, video_of};
+use super::elements::{self, Agreed, redundant};
 use super::offer::{Direction, Extension, Offer, OfferedMedia};
 use super::terms::Terms;
 use crate::description::StreamDescription;
@@ -71,6 +72,10 @@ pub struct PublishTrack<'a> {
     pub feedback: Feedback,
     /// The offerer only sends the extension of transport-wide sequence numbers.
     pub(super) extension_sendonly: bool,
+    /// Header-extension elements that are kept.
+    pub elements: Agreed,
+    /// The same sound with redundancy, if the offerer would rather send that.
+    pub red: Option<&'a OfferedCodec>,
 }
 
 /// What a publisher has offered to hear, and we may say.
@@ -200,7 +205,7 @@ fn shares_a_port(payload_type: u8) -> bool {
 
 pub(super) fn track<'a>(
     section: usize,
-    media: &OfferedMedia,
+    media: &'a OfferedMedia,
     codec: &'a OfferedCodec,
 ) -> PublishTrack<'a> {
     let is_video = media.kind == "video";
@@ -226,6 +231,10 @@ pub(super) fn track<'a>(
             remb: codec.remb,
         },
         extension_sendonly: false,
+        elements: elements::agree(media, codec, Direction::SendOnly),
+        red: redundant(media, codec)
+            .filter(|(red, is_first)| *is_first && shares_a_port(red.payload_type))
+            .map(|(red, _)| red),
     }
 }
 
@@ -236,7 +245,8 @@ pub(super) fn check_payload_types(
     let types = |track: usize| {
         let track = tracks[track].as_ref();
         let media = track.map(|track| track.codec.payload_type);
-        [media, track.and_then(|track| track.rtx)]
+        let red = track.and_then(|track| Some(track.red?.payload_type));
+        [media, track.and_then(|track| track.rtx), red]
     };
     let shared = types(VIDEO)
         .into_iter()

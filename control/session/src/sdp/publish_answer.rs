@@ -1,6 +1,7 @@
 //! Owns the text of the answer to a publisher.
 
 use super::codec::{OfferedCodec, join};
+use super::elements;
 use super::offer::OfferedMedia;
 use super::publish::{PublishPlan, PublishTrack, Simulcast, TRANSPORT_CC_URI};
 use super::text::{self, Local, line};
@@ -36,7 +37,8 @@ impl PublishPlan<'_> {
         track: &PublishTrack<'_>,
         local: &Local<'_>,
     ) {
-        let formats: Vec<u8> = [Some(track.codec.payload_type), track.rtx]
+        let red = track.red.map(|red| red.payload_type);
+        let formats: Vec<u8> = [red, Some(track.codec.payload_type), track.rtx]
             .into_iter()
             .flatten()
             .collect();
@@ -51,6 +53,7 @@ impl PublishPlan<'_> {
         ];
         let fmtp = answered_fmtp(track.codec);
         text::codec(out, track.codec, &fmtp, &feedback, track.rtx);
+        redundancy(out, track);
         if let Some(value) = &media.rcvr_rtt {
             line(out, format_args!("a=rtcp-xr:{value}"));
         }
@@ -64,11 +67,19 @@ impl PublishPlan<'_> {
                 format_args!("a=extmap:{id}{direction} {TRANSPORT_CC_URI}"),
             );
         }
+        elements::write(out, &track.elements, "/recvonly");
         if media.kind == "video"
             && let Some(simulcast) = &self.simulcast
         {
             encodings(out, simulcast);
         }
+    }
+}
+
+/// The codec with redundancy, as it was offered.
+pub(super) fn redundancy(out: &mut String, track: &PublishTrack<'_>) {
+    if let Some(red) = track.red {
+        text::codec(out, red, red.fmtp.as_deref().unwrap_or_default(), &[], None);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Owns the text of the answer to a push: where to send, and in what.
 
 use super::crypto;
+use super::elements;
 use super::offer::OfferedMedia;
 use super::publish::PublishTrack;
-use super::publish_answer::{answered_fmtp, encodings};
+use super::publish_answer::{answered_fmtp, encodings, redundancy};
 use super::push::PushPlan;
 use super::text::{self, line};
 use link::command::TRACKS_MAX;
@@ -74,8 +75,12 @@ impl PushPlan<'_> {
         let (kind, proto) = (&media.kind, &media.proto);
         let to = nearest(receiver.candidates, way.from);
         let (ip, port) = (to.ip(), to.port());
-        let payload_type = found.codec.payload_type;
-        line(out, format_args!("m={kind} {port} {proto} {payload_type}"));
+        let red = found.red.map(|red| format!("{} ", red.payload_type));
+        let (red, payload_type) = (red.unwrap_or_default(), found.codec.payload_type);
+        line(
+            out,
+            format_args!("m={kind} {port} {proto} {red}{payload_type}"),
+        );
         let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
         line(out, format_args!("c=IN {family} {ip}"));
         if let Some(mid) = &media.mid {
@@ -86,6 +91,8 @@ impl PushPlan<'_> {
             line(out, format_args!("a=rtcp-mux"));
         }
         text::codec(out, found.codec, &answered_fmtp(found.codec), &[], None);
+        redundancy(out, found);
+        elements::write(out, &found.elements, "/recvonly");
         if let Some(crypto) = &way.crypto {
             let answer = crypto::answer(crypto, key);
             line(out, format_args!("a=crypto:{answer}"));

@@ -1,13 +1,15 @@
 //! Tests of offers and answers: those of browsers, and those that nobody should send.
 
 use super::answer::Sending;
+use super::elements::Passed;
 use super::fragment::Fragment;
 use super::offer::Offer;
 use super::plan::{PLAYOUT_DELAY_URI, plan};
 use super::text::Local;
 use super::*;
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
-use link::command::{AUDIO, VIDEO};
+use link::command::{AUDIO, TRACKS_MAX, VIDEO};
+use link::elements::KINDS;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -53,6 +55,10 @@ const SENDING: Sending<'static> = Sending {
     ssrcs: [[1001, 1002], [2001, 2002]],
     playout_delay: true,
     layered: false,
+    passed: Passed {
+        elements: [[false; KINDS]; TRACKS_MAX],
+        red: false,
+    },
 };
 
 fn answer(offer: &str, description: &StreamDescription) -> Result<String, SignalError> {
@@ -472,6 +478,7 @@ fn fragments_are_read_and_written() {
     }
 }
 
+mod elements;
 mod publish;
 mod push;
 

@@ -4,6 +4,7 @@ use super::world::{ALL, CHROMIUM, H264_AND_OPUS, STREAM, World, ice_of};
 use crate::dtls::testing::{CertificateKind, PeerKind};
 use crate::sdp::answer::Sending;
 use crate::sdp::counter::write;
+use crate::sdp::elements::Passed;
 use crate::sdp::offer::Offer;
 use crate::sdp::plan::plan;
 use crate::sdp::text::Local;
@@ -208,6 +209,7 @@ fn our_own_offer_could_be_answered_by_ourselves() {
         ssrcs: [[1, 2], [3, 4]],
         playout_delay: true,
         layered: false,
+        passed: Passed::default(),
     };
     for (video, name) in [
         (H264_AND_OPUS.video.unwrap(), "H264"),

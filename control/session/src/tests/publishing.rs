@@ -9,6 +9,7 @@ use crate::{
     StreamDescription, VideoCodec,
 };
 use link::command::{AUDIO, Codec, Command, Rid, TrackIn, TrackOut, VIDEO, Wants};
+use link::elements::KINDS;
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::lanes::Lanes;
@@ -63,6 +64,8 @@ fn a_publisher_gets_a_way_back_and_then_its_log() {
         add.lanes[VIDEO],
         TrackIn {
             rid: Rid::default(),
+            elements: [0; KINDS],
+            red_payload_type: 0,
             ssrc: 950_761_573,
             rtx_ssrc: 58_465_319,
             clock_hz: 90_000,
@@ -78,6 +81,7 @@ fn a_publisher_gets_a_way_back_and_then_its_log() {
             ssrc: 1_936_359_539,
             clock_hz: 48_000,
             payload_type: 111,
+            elements: [0, 1, 0],
             ..TrackIn::default()
         }
     );

@@ -9,12 +9,13 @@ use super::{
     Pin, Rid, TrackIn, TrackOut, Wants,
 };
 use crate::codec::{Put, Take};
+use crate::elements::KINDS;
 use crate::ids::{CoreId, StreamId, ViewerId};
 use crate::keys::{MasterKey, Profile, SrtpKeys};
 use crate::lanes::{LANES_MAX, Lanes};
 use wire::peer::{Ip, Peer};
 
-/// Bytes of an encoded command: the longest, [`AddPublisher`], takes 341; the rest is room to grow.
+/// Bytes of an encoded command: the longest, [`AddPublisher`], takes 357; the rest is room to grow.
 pub const COMMAND_BYTES: usize = 384;
 
 /// Largest SRTP index: 32 bits of roll-over counter and 16 of sequence number (RFC 3711).
@@ -35,6 +36,9 @@ const PASS_PUBLISHER: u32 = 9;
 
 /// Largest id of a one-byte header extension (RFC 8285 section 4.2).
 const EXT_ID_MAX: u8 = 14;
+
+/// No extension has this id, in whatever form.
+const EXT_ID_RESERVED: u8 = 15;
 
 /// Stands for no lane.
 const NO_LANE: u8 = u8::MAX;
@@ -138,6 +142,7 @@ fn put_publisher(put: &mut Put<'_>, add: &AddPublisher) {
         put.u8(lane.payload_type).u8(lane.rtx_payload_type);
         put.u8(lane.codec as u8).u8(lane.wants.0);
         put.bytes(&lane.rid.0);
+        put.bytes(&lane.elements).u8(lane.red_payload_type);
     }
     put.u8(add.rid_id)
         .u8(add.repaired_rid_id)
@@ -172,6 +177,12 @@ fn take_publisher(take: &mut Take<'_>) -> Option<AddPublisher> {
 
 fn take_ext_id(take: &mut Take<'_>) -> Option<u8> {
     take.u8().filter(|id| *id <= EXT_ID_MAX)
+}
+
+fn take_elements(take: &mut Take<'_>) -> Option<[u8; KINDS]> {
+    let ids = take.array()?;
+    // RFC 8285 section 4.2: 15 is reserved where elements have one byte.
+    ids.iter().all(|id| *id != EXT_ID_RESERVED).then_some(ids)
 }
 
 pub(crate) fn take_lanes(take: &mut Take<'_>) -> Option<Lanes> {
@@ -210,8 +221,15 @@ fn take_track_in(take: &mut Take<'_>) -> Option<TrackIn> {
             .filter(|wants| *wants <= Wants::ALL.0)
             .map(Wants)?,
         rid: Rid(take.array()?),
+        elements: take_elements(take)?,
+        red_payload_type: take.u8()?,
     };
-    (track.payload_type < 128 && track.rtx_payload_type < 128).then_some(track)
+    let types = [
+        track.payload_type,
+        track.rtx_payload_type,
+        track.red_payload_type,
+    ];
+    types.iter().all(|id| *id < 128).then_some(track)
 }
 
 fn put_track(put: &mut Put<'_>, track: &TrackOut) {
@@ -220,6 +238,7 @@ fn put_track(put: &mut Put<'_>, track: &TrackOut) {
     put.u8(track.ext_bytes)
         .u8(track.transport_cc_at)
         .bytes(&track.ext);
+    put.bytes(&track.elements).u8(track.red_payload_type);
     put.u64(track.first_index).u64(track.rtx_first_index);
 }
 
@@ -233,11 +252,14 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
         ext_bytes: take.u8()?,
         transport_cc_at: take.u8()?,
         ext: take.array()?,
+        elements: take_elements(take)?,
+        red_payload_type: take.u8()?,
         first_index: take.u64()?,
         rtx_first_index: take.u64()?,
     };
     let legal = track.payload_type < 128
         && track.rtx_payload_type < 128
+        && track.red_payload_type < 128
         && usize::from(track.ext_bytes) <= EXT_BYTES_MAX
         && track.ext_bytes.is_multiple_of(4)
         && (track.transport_cc_at == 0

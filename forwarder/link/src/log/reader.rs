@@ -138,6 +138,20 @@ impl Pinned<'_> {
         }))
     }
 
+    /// Description, RTP payload and header-extension elements of the packet at `position`. `None`:
+    /// not in the range.
+    #[inline]
+    #[must_use]
+    pub fn whole(&self, position: u64) -> Option<(Record, &[u8], &[u8])> {
+        let record = self.record(position)?;
+        let payload_bytes = usize::from(record.payload_bytes);
+        let bytes = payload_bytes + record.elements.total();
+        // SAFETY: `record` has found the position inside the pinned range.
+        let both = unsafe { self.reader.memory.payload(position, bytes) };
+        let (payload, elements) = both.split_at_checked(payload_bytes)?;
+        Some((record, payload, elements))
+    }
+
     /// The RTP payload of the packet at `position`; empty if it is not in the range.
     #[inline]
     #[must_use]

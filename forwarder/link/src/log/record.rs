@@ -1,6 +1,7 @@
 //! Owns the description of one packet in a log: 64 bytes, little-endian. Hot.
 
 use crate::codec::{Put, Take};
+use crate::elements::Sizes;
 use crate::limits::PAYLOAD_MAX;
 use core::ops::{BitOr, BitOrAssign};
 use wire::time::Time;
@@ -83,27 +84,41 @@ pub struct Record {
     pub temporal: u8,
     /// Bytes of the RTP payload, at most [`PAYLOAD_MAX`]. The writer sets it.
     pub payload_bytes: u16,
+    /// Of sound with redundancy (RFC 2198): where in the payload the sound of this packet itself
+    /// begins, for whom takes no redundancy; the format is that of the track. 0: there is none.
+    pub primary_at: u16,
+    /// The header-extension elements behind the payload. With the payload they have at most
+    /// [`PAYLOAD_MAX`] bytes.
+    pub elements: Sizes,
 }
 
 impl Record {
+    /// True if it is legal as to its lengths.
+    pub(crate) fn fits(&self) -> bool {
+        let bytes = usize::from(self.payload_bytes);
+        let is_whole = self.primary_at == 0 || self.primary_at < self.payload_bytes;
+        is_whole && self.elements.is_legal() && bytes + self.elements.total() <= PAYLOAD_MAX
+    }
+
     pub(crate) fn encode(&self, bytes: &mut [u8; RECORD_BYTES]) {
         let mut put = Put::new(bytes);
         put.u8(self.lane).u8(self.flags.0).u16(self.payload_bytes);
         put.u32(self.timestamp).u32(self.frame);
-        put.u8(self.spatial).u8(self.temporal).u16(0);
+        put.u8(self.spatial).u8(self.temporal).u16(self.primary_at);
         put.u64(self.lane_seq)
             .u64(self.capture.0)
-            .u64(self.arrival.0);
+            .u64(self.arrival.0)
+            .bytes(&self.elements.0);
     }
 
     /// `None`: not a record of a writer of ours.
     pub(crate) fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         let mut take = Take::new(bytes);
         let (lane, flags) = (take.u8()?, Flags(take.u8()?));
-        let payload_bytes = take.u16().filter(|n| usize::from(*n) <= PAYLOAD_MAX)?;
+        let payload_bytes = take.u16()?;
         let (timestamp, frame) = (take.u32()?, take.u32()?);
-        let (spatial, temporal, _) = (take.u8()?, take.u8()?, take.u16()?);
-        Some(Self {
+        let (spatial, temporal, primary_at) = (take.u8()?, take.u8()?, take.u16()?);
+        let record = Self {
             lane,
             flags,
             timestamp,
@@ -114,6 +129,9 @@ impl Record {
             lane_seq: take.u64()?,
             capture: Time(take.u64()?),
             arrival: Time(take.u64()?),
-        })
+            primary_at,
+            elements: Sizes(take.array()?),
+        };
+        record.fits().then_some(record)
     }
 }

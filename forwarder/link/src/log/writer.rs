@@ -4,6 +4,7 @@ use super::memory::{LogMemory, SLACK_DIVISOR, STEP_DIVISOR, load_position, store
 use super::record::{RECORD_BYTES, Record};
 use crate::claim::{Claim, FREE};
 use crate::command::AUDIO;
+use crate::elements::{KINDS, Sizes};
 use crate::lanes::LANES_MAX;
 use crate::limits::PAYLOAD_MAX;
 use crate::log::Flags;
@@ -17,7 +18,7 @@ pub enum AppendError {
     /// without a publish. Drop and count, or try again.
     #[error("a reader holds the oldest packets of the log")]
     Stalled,
-    /// The payload is longer than [`PAYLOAD_MAX`].
+    /// Payload and elements are longer than [`PAYLOAD_MAX`], or an element is than its kind may be.
     #[error("the payload is longer than a slot of the log")]
     TooLong,
     /// The log has no such lane.
@@ -89,15 +90,30 @@ impl<B: Bell> LogWriter<B> {
     /// # Errors
     /// See [`AppendError`].
     pub fn append(&mut self, record: &Record, parts: &[&[u8]]) -> Result<u64, AppendError> {
+        self.append_with(record, parts, [&[]; KINDS])
+    }
+
+    /// The same with header-extension elements, which come behind the payload.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_with(
+        &mut self,
+        record: &Record,
+        parts: &[&[u8]],
+        elements: [&[u8]; KINDS],
+    ) -> Result<u64, AppendError> {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if bytes > PAYLOAD_MAX {
+        let sizes = Sizes::of(&elements).ok_or(AppendError::TooLong)?;
+        if bytes + sizes.total() > PAYLOAD_MAX {
             return Err(AppendError::TooLong);
         }
         let mut record = *record;
         record.payload_bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
+        record.elements = sizes;
         let position = self.append_in_place(|payload| {
             let mut rest = payload;
-            for part in parts {
+            for part in parts.iter().chain(&elements) {
                 let (now, later) = rest.split_at_mut(part.len());
                 now.copy_from_slice(part);
                 rest = later;
@@ -108,7 +124,8 @@ impl<B: Bell> LogWriter<B> {
     }
 
     /// Lends the memory of the next packet's payload to `fill`, which says what it has put there
-    /// ([`Record::payload_bytes`] counts), or nothing: then nothing is appended.
+    /// ([`Record::payload_bytes`] counts, and [`Record::elements`] lie behind
+    /// them), or nothing: then nothing is appended.
     ///
     /// # Errors
     /// [`AppendError::Stalled`] before `fill` is called, the others after it.
@@ -249,7 +266,7 @@ fn describe(
     record: &Record,
     description: &mut [u8; RECORD_BYTES],
 ) -> Result<Record, AppendError> {
-    if usize::from(record.payload_bytes) > PAYLOAD_MAX {
+    if !record.fits() {
         return Err(AppendError::TooLong);
     }
     let lane = lanes

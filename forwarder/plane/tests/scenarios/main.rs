@@ -1,6 +1,8 @@
 //! Scenarios: planes with a log, viewers that open what they get, virtual time and a seed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod av1;
+mod beside;
 mod capture;
 mod checks;
 mod cores;

@@ -70,6 +70,8 @@ fn add_viewer() -> AddViewer {
         ext_bytes: 24,
         transport_cc_at: 22,
         ext: [n + 3; EXT_BYTES_MAX],
+        elements: [1, 2, 255],
+        red_payload_type: 63,
         first_index: INDEX_MAX,
         rtx_first_index: 0x1234_5678_9abc,
     };
@@ -179,6 +181,8 @@ fn add_publisher(stream: StreamId, viewer: ViewerId) -> AddPublisher {
             codec: Codec::Av1,
             wants: Wants::NACK.with(Wants::PLI),
             rid: Rid::new(b"high").unwrap(),
+            elements: [14, 1, 2],
+            red_payload_type: 127,
         }),
         rid_id: 10,
         repaired_rid_id: 11,
