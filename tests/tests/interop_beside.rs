@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Publishes a moving picture as AV1 of two temporal layers and a tone with redundancy, with the
-/// header extensions that browsers do not offer by themselves. Argument: the address of the endpoint.
+/// header extensions that browsers do not offer by themselves. Argument: the endpoint's address.
 const PUBLISH: &str = "
     const canvas = document.createElement('canvas');
     canvas.width = 320; canvas.height = 180;

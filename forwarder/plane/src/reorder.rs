@@ -8,6 +8,10 @@ use wire::time::{Span, Time};
 
 use crate::coming::Coming;
 
+mod bits;
+
+use bits::Bits;
+
 /// Packets from the one that is due to the newest, of one track. While a repair is waited for,
 /// 250 ms at most, 8 Mbit/s bring 208 packets of 1,200 bytes; twice that for a keyframe in between.
 pub const WINDOW: usize = 512;
@@ -353,44 +357,6 @@ impl Order {
         self.end = 0;
         self.lost = Bits::default();
         self.ask_at = Time::FAR;
-    }
-}
-
-/// A bit for each index of a window.
-#[derive(Clone, Copy, Default)]
-struct Bits([u64; WORDS]);
-
-impl Bits {
-    #[inline]
-    fn has(&self, index: u64) -> bool {
-        let at = at(index);
-        self.0[at / 64] >> (at % 64) & 1 == 1
-    }
-
-    #[inline]
-    fn set(&mut self, index: u64, value: bool) {
-        let at = at(index);
-        let bit = 1 << (at % 64);
-        if value {
-            self.0[at / 64] |= bit;
-        } else {
-            self.0[at / 64] &= !bit;
-        }
-    }
-
-    /// The first bit that is set from `from` to before `to`, a window later at most.
-    fn first(&self, from: u64, to: u64) -> Option<u64> {
-        let mut index = from;
-        while index < to {
-            let place = at(index);
-            let rest = self.0[place / 64] >> (place % 64);
-            if rest != 0 {
-                let found = index + u64::from(rest.trailing_zeros());
-                return (found < to).then_some(found);
-            }
-            index += 64 - (place % 64) as u64;
-        }
-        None
     }
 }
 

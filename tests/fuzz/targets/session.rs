@@ -2,8 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use ::link::command::TRACKS_MAX;
+use ::link::elements::KINDS;
 use ::session::dtls::{Context, Dtls};
 use ::session::sdp::answer::Sending;
+use ::session::sdp::elements::Passed;
 use ::session::sdp::fragment::Fragment;
 use ::session::sdp::offer::Offer;
 use ::session::sdp::plan::plan;
@@ -71,6 +74,10 @@ pub fn offer(data: &[u8]) {
                 ssrcs: [[1, 2], [3, 0]],
                 playout_delay: true,
                 layered: true,
+                passed: Passed {
+                    elements: [[true; KINDS]; TRACKS_MAX],
+                    red: true,
+                },
             };
             well_formed(&plan.write(&local, &sending));
         }

@@ -1,3 +1,5 @@
+//! Tests of the blocks of elements that viewers are sent.
+
 use link::command::TrackOut;
 use link::elements::{AUDIO_LEVEL, CAPTURE_TIME, DESCRIPTOR, KINDS, Sizes};
 use link::limits::PAYLOAD_MAX;

@@ -212,7 +212,7 @@ fn redundancy_reaches_those_who_take_it_and_the_primary_the_others() {
                 let before = if is_red { heads } else { 0 };
                 assert_eq!(got.payload.len(), before + bytes);
                 assert_eq!(got.payload[before..], vec![*number; *bytes]);
-                let level = vec![0x80 | *number];
+                let level = [0x80 | *number];
                 let id = if viewer == whole { 6 } else { 2 };
                 let expected = (viewer != none).then_some(&level[..]);
                 assert_eq!(value(got, id), expected);

@@ -29,6 +29,7 @@ pub fn primary_at(payload: &[u8], primary: u8) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     #[test]
@@ -49,8 +50,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_found(
-            blocks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..4),
-            primary in proptest::collection::vec(any::<u8>(), 1..80),
+            blocks in vec(vec(any::<u8>(), 0..40), 0..4),
+            primary in vec(any::<u8>(), 1..80),
         ) {
             let mut payload = Vec::new();
             for block in &blocks {
