@@ -190,6 +190,15 @@ pub fn ffmpeg_whip(url: &str, more: &[&str], folder: &Path) -> Process {
     Process::start("ffmpeg-whip", folder, &command(av_python(), &arguments))
 }
 
+/// A WHIP and WHEP server of another make at this port of 127.0.0.1: `publish/peer_aiortc.py`.
+/// Wants [`have_aiortc`].
+#[must_use]
+pub fn aiortc(port: u16, folder: &Path) -> Process {
+    let arguments = [script("peer_aiortc.py"), port.to_string()];
+    let arguments = arguments.each_ref().map(String::as_str);
+    Process::start("aiortc", folder, &command(av_python(), &arguments))
+}
+
 /// GStreamer's webrtcbin in a namespace: libnice binds its sockets to devices, and never gets from
 /// there to 127.0.0.1. With these arguments of `publish/webrtc_gst.py`. Wants [`have_webrtcbin`].
 #[must_use]
@@ -209,6 +218,17 @@ pub fn webrtcbin(from: &Namespace, url: &str, more: &[&str], folder: &Path) -> P
 pub fn have_ffmpeg_whip() -> bool {
     let python = av_python();
     python.is_file() || skip(&format!("{} not found: tests/run tools", python.display()))
+}
+
+/// True if aiortc is there, which `tests/run tools` puts into the target folder.
+///
+/// # Panics
+/// When it is missing and skipping is forbidden.
+#[must_use]
+pub fn have_aiortc() -> bool {
+    let imports = command(av_python(), &["-c", "import aiohttp, aiortc"]).output();
+    let is_there = imports.is_ok_and(|output| output.status.success());
+    is_there || skip("aiortc not found: tests/run tools")
 }
 
 /// True if GStreamer can be had from Python, with webrtcbin.

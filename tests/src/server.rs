@@ -31,6 +31,8 @@ pub struct Setup {
     pub http_ip: Ipv4Addr,
     /// What viewers are told instead of 127.0.0.1 and the media port.
     pub advertise: Option<String>,
+    /// Port of HTTP, if it must be known before.
+    pub http_port: Option<u16>,
     /// Port of media, if it must be known before.
     pub media_port: Option<u16>,
     /// Workers.
@@ -52,6 +54,7 @@ impl Default for Setup {
             demo: false,
             http_ip: Ipv4Addr::LOCALHOST,
             advertise: None,
+            http_port: None,
             media_port: None,
             cores: 1,
             backend: "auto",
@@ -93,7 +96,7 @@ impl Server {
     #[must_use]
     pub fn start(setup: Setup) -> Self {
         let place = Place::new("server");
-        let http = SocketAddr::from((setup.http_ip, free_tcp_port()));
+        let http = SocketAddr::from((setup.http_ip, setup.http_port.unwrap_or_else(free_tcp_port)));
         let media_port = setup.media_port.unwrap_or_else(free_udp_port);
         let media = SocketAddr::from((Ipv4Addr::LOCALHOST, media_port));
         let srt = SocketAddr::from((Ipv4Addr::LOCALHOST, free_udp_port()));

@@ -8,6 +8,7 @@ mod load;
 mod pattern;
 mod policy;
 mod redirect;
+mod relays;
 
 pub use addresses::advertised;
 pub use key::Secret;
@@ -18,6 +19,7 @@ pub use listen::Listen;
 pub use load::{ConfigError, Origin};
 pub use load::{Override, load};
 pub use policy::{Caller, Denied, StreamSettings};
+pub use relays::{RelayRule, RelaySettings, is_match};
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -42,6 +44,12 @@ pub struct Config {
     pub streams: Streams,
     /// Exceptions for some streams, first match first.
     pub stream: Vec<StreamRule>,
+    /// How others are called.
+    pub relays: RelaySettings,
+    /// Streams that are fetched from others.
+    pub pull: Vec<RelayRule>,
+    /// Streams that are sent to others.
+    pub push: Vec<RelayRule>,
     /// Who may do what.
     pub auth: Auth,
     /// Every maximum.

@@ -10,7 +10,7 @@ mod offer;
 mod report;
 mod rules;
 mod sdp;
-mod url;
+pub(crate) mod url;
 
 pub use rules::Protocol;
 

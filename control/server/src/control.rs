@@ -3,11 +3,13 @@
 mod events;
 mod layers;
 mod name;
+mod relay;
 mod views;
 
 pub use events::{Event, EventKind, EventKinds};
 pub use layers::{LayerInfo, LayerWish};
 pub use name::{BadName, StreamName};
+pub use relay::{RelayAnswer, RelayOffer, RelayRequest, RelayStep};
 pub use session::{Given, Origins, Patched};
 pub use views::*;
 
@@ -50,6 +52,8 @@ pub enum Request {
     },
     /// A server is going to push plain RTP or SRTP.
     Push(PushPost, Reply<PushCreated>),
+    /// A relay wants to call another server, or has done so.
+    Relay(RelayRequest),
     /// Trickle ICE or an ICE restart (RFC 9725 section 4.3), or the answer to a counter-offer.
     Patch {
         /// The session.

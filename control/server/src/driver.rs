@@ -6,6 +6,7 @@ mod events;
 mod layers;
 mod lines;
 mod push;
+mod relay;
 mod requests;
 mod samples;
 mod source;
@@ -17,7 +18,7 @@ mod whip;
 
 use crate::clock;
 use crate::config::Config;
-use crate::control::{PublisherKind, Request, StreamName};
+use crate::control::{PublisherKind, RelayStep, Request, StreamName};
 use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
 use events::Events;
@@ -28,6 +29,7 @@ use link::wake::Sleeper;
 use media::clip::Looper;
 use session::srt::Counters as SrtCounters;
 use session::{Kind, Output, Sessions};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub struct Driver {
     facts: Facts,
     srt_counters: SrtCounters,
     srt_overflowed: u64,
+    /// Who wants to know what becomes of a session with another server.
+    relays: BTreeMap<String, watch::Sender<RelayStep>>,
     housekeeping_at: Time,
     audit_at: Time,
 }
@@ -133,6 +137,7 @@ impl Driver {
             facts,
             srt_counters: SrtCounters::default(),
             srt_overflowed: 0,
+            relays: BTreeMap::new(),
             housekeeping_at: clock::now(),
             audit_at: clock::now() + AUDIT_INTERVAL,
         })
@@ -228,6 +233,7 @@ impl Driver {
             self.streams.reap(now, &mut self.sessions);
             self.streams.measure(now);
             self.hear_pushes();
+            self.hear_calls();
             self.tell_news(now);
         }
     }
@@ -253,6 +259,7 @@ impl Driver {
             }
             Output::Established { session, .. } => {
                 tracing::debug!(?session, "session established");
+                self.tell_relay(&session, RelayStep::Live);
             }
             Output::PublisherReady {
                 session, stream, ..
@@ -276,6 +283,7 @@ impl Driver {
                     Kind::Publisher | Kind::Push => self.streams.session_closed(&session, cause),
                     Kind::Viewer => self.end_events(stream, &session, cause),
                 }
+                self.tell_relay(&session, RelayStep::Ended(cause));
                 let (kind, cause) = (kind.name(), cause.name());
                 tracing::debug!(?session, kind, cause, "session closed");
             }

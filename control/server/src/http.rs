@@ -8,6 +8,7 @@ mod guard;
 mod openapi;
 mod page;
 mod push;
+mod relays;
 mod signalling;
 mod snapshot;
 mod whep;
@@ -18,6 +19,7 @@ pub use accept::{bind, serve};
 use crate::config::Config;
 use crate::control::{Control, Sample};
 use crate::problem::Problem;
+use crate::relay::Relays;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::middleware::{self, Next};
@@ -41,6 +43,7 @@ pub struct Site {
     config: watch::Receiver<Arc<Config>>,
     counters: Arc<Counters>,
     snapshot: Arc<snapshot::Streams>,
+    relays: Relays,
 }
 
 /// What HTTP itself counts.
@@ -54,7 +57,7 @@ pub struct Counters {
 
 /// A path and the methods that it takes, in the words of `Allow`. The router, `Allow`, OPTIONS and
 /// the OpenAPI document agree because all are made from this or tested against it.
-pub(crate) const ROUTES: [(&str, &str); 21] = [
+pub(crate) const ROUTES: [(&str, &str); 23] = [
     ("/", "GET, HEAD"),
     ("/style.css", "GET, HEAD"),
     ("/app.js", "GET, HEAD"),
@@ -71,6 +74,8 @@ pub(crate) const ROUTES: [(&str, &str); 21] = [
     (push::ROUTE, push::ALLOW),
     ("/v1/sessions", "GET, HEAD"),
     ("/v1/sessions/{id}", "GET, HEAD, DELETE"),
+    ("/v1/relays", "GET, HEAD, POST"),
+    ("/v1/relays/{id}", "GET, HEAD, DELETE"),
     ("/v1/node", "GET, HEAD"),
     ("/v1/openapi.json", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
@@ -86,11 +91,18 @@ impl Site {
     #[must_use]
     pub fn new(control: Control, config: watch::Receiver<Arc<Config>>) -> Self {
         Self {
+            relays: Relays::new(control.clone(), config.clone()),
             control,
             config,
             counters: Arc::default(),
             snapshot: Arc::default(),
         }
+    }
+
+    /// The relays of this node.
+    #[must_use]
+    pub fn relays(&self) -> Relays {
+        self.relays.clone()
     }
 
     /// All routes.
@@ -145,6 +157,8 @@ impl Site {
             STREAM => routing::get(api::stream).post(push::post),
             "/v1/sessions" => routing::get(api::sessions),
             "/v1/sessions/{id}" => routing::get(api::session).delete(api::close_session),
+            "/v1/relays" => routing::get(relays::list).post(relays::post),
+            "/v1/relays/{id}" => routing::get(relays::look).delete(relays::delete),
             "/v1/node" => routing::get(api::node),
             "/v1/openapi.json" => routing::get(openapi::document),
             "/metrics" => routing::get(api::metrics),

@@ -12,6 +12,7 @@ mod media_type;
 mod metrics;
 mod problem;
 mod publisher;
+mod relay;
 mod serve;
 mod sidecar;
 mod srt;

@@ -73,7 +73,6 @@ impl Problem {
     }
 
     /// The HTTP status.
-    #[cfg(test)]
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
@@ -87,7 +86,6 @@ impl Problem {
     }
 
     /// What happened this time.
-    #[cfg(test)]
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail

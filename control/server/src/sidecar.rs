@@ -25,6 +25,9 @@ const CLIP: &[u8] = include_bytes!("../assets/demo.ts");
 /// Name of the stream that the clip is published as.
 const CLIP_STREAM: &str = "demo";
 
+/// How long servers that relays have called are given to hear that they end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Runs the sidecar until SIGTERM.
 ///
 /// # Errors
@@ -56,6 +59,7 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode
     let (control, requests) = Control::channel();
     let (_config_source, config) = watch::channel(Arc::new(config));
     let site = http::Site::new(control, config.clone());
+    let relays = site.relays();
     let parts = Parts {
         region,
         sessions,
@@ -76,6 +80,7 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode
     let serving = tokio::spawn(http::serve(listener, site, async move {
         let _ = http_stopped.wait_for(|stop| *stop).await;
     }));
+    relays.start();
     tracing::info!(http = %address, srt = %srt_address, "serving");
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -87,6 +92,8 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode
             return Ok(ExitCode::FAILURE);
         }
     }
+    // Servers that do not answer learn of it by our silence.
+    let _ = tokio::time::timeout(FAREWELL, relays.stop()).await;
     // Both tasks hold receivers.
     let _ = stop.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;

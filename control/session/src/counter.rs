@@ -35,10 +35,10 @@ pub struct CounterOffer {
 /// What was offered to a viewer that has not answered yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Awaited {
-    ssrcs: [[u32; 2]; TRACKS_MAX],
-    playout_delay: Option<PlayoutDelay>,
-    layered: bool,
-    passed: Passed,
+    pub(crate) ssrcs: [[u32; 2]; TRACKS_MAX],
+    pub(crate) playout_delay: Option<PlayoutDelay>,
+    pub(crate) layered: bool,
+    pub(crate) passed: Passed,
 }
 
 impl Sessions {
@@ -66,6 +66,7 @@ impl Sessions {
             video_section: None,
             tracks: [TrackOut::default(); TRACKS_MAX],
             publishing: None,
+            agent: None,
         };
         let created = self.create(now, newcomer, |local, config| {
             let sending = Sending {
@@ -121,6 +122,7 @@ impl Sessions {
             dtls_client,
             remote_ice,
             fingerprints,
+            candidates: _,
         } = plan.terms;
         let (check_timeout, handshake_timeout) =
             (self.config.check_timeout, self.config.handshake_timeout);

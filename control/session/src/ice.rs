@@ -90,6 +90,16 @@ impl Ice {
         self.remote != *remote
     }
 
+    /// The peer's username fragment and password.
+    pub(crate) fn remote(&self) -> &(String, String) {
+        &self.remote
+    }
+
+    /// True if the peer's credentials have not come yet.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.remote.0.is_empty()
+    }
+
     /// The peer's username fragment and password, which came after ours were in use.
     pub(crate) fn answered(&mut self, remote: (String, String)) {
         self.remote = remote;

@@ -8,6 +8,9 @@
 //! [`Sessions::handle_timeout`] when [`Sessions::deadline`] has come.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod call;
+mod checks;
 mod config;
 mod counter;
 pub mod description;
@@ -31,6 +34,7 @@ mod view;
 mod whep;
 mod whip;
 
+pub use call::{Call, Pulled};
 pub use config::{Config, ConfigError};
 pub use counter::CounterOffer;
 pub use description::{AudioCodec, StreamDescription, VideoCodec};

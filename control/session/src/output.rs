@@ -94,6 +94,8 @@ pub enum Cause {
     Lost,
     /// Nothing has come of a push for too long.
     Silent,
+    /// The answer to an offer of ours cannot be used.
+    Answer,
 }
 
 impl Cause {
@@ -118,6 +120,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::Lost => "lost",
             Self::Silent => "silent",
+            Self::Answer => "answer",
         }
     }
 }
@@ -153,6 +156,8 @@ pub struct Counters {
     pub stun_rejected: u64,
     /// Not STUN, or not a binding request.
     pub stun_malformed: u64,
+    /// Answers to checks of ours, of peers that we have called.
+    pub stun_heard: u64,
     /// Checks for nobody here, or with a wrong integrity.
     pub stun_unverified: u64,
     /// DTLS datagrams of sessions.
@@ -185,6 +190,7 @@ impl fmt::Debug for Output {
                     Command::RemovePublisher(_) => "RemovePublisher",
                     Command::AskKeyframe(..) => "AskKeyframe",
                     Command::ChooseLayer(..) => "ChooseLayer",
+                    Command::Consent(_) => "Consent",
                     Command::CloseStream(_) => "CloseStream",
                 };
                 write!(f, "Command({core:?}, {name})")

@@ -6,7 +6,7 @@
 use crate::dtls::{Dtls, Progress};
 use crate::ice::Check;
 use crate::output::Output;
-use crate::sessions::Sessions;
+use crate::sessions::{Route, Sessions};
 use link::ids::{self, CoreId};
 use wire::demux::{self, Class};
 use wire::peer::{Ip, Peer};
@@ -30,20 +30,23 @@ impl Sessions {
     }
 
     fn check(&mut self, now: Time, core: CoreId, peer: Peer, local: Ip, bytes: &[u8]) {
-        let Some(message) = Message::parse(bytes)
-            .ok()
-            .filter(Message::is_binding_request)
-        else {
-            self.counters.stun_malformed += 1;
-            return;
+        let message = match Message::parse(bytes) {
+            Ok(message) if message.is_binding_request() => message,
+            Ok(message) => return self.on_answer(now, (core, peer, local), &message),
+            Err(_) => {
+                self.counters.stun_malformed += 1;
+                return;
+            }
         };
         let Some((index, password)) = self.authenticate(&message) else {
             self.counters.stun_unverified += 1;
             return;
         };
+        let calls = self.table.get(index).is_some_and(|s| s.agent.is_some());
+        let verdict = verdict(&message, calls);
         let mut answer = [0; ANSWER_BYTES_MAX];
         let transaction = message.transaction();
-        let written = match verdict(&message) {
+        let written = match verdict {
             Ok(()) => {
                 self.counters.stun_answered += 1;
                 stun::write_success(&transaction, peer, &password, &mut answer)
@@ -60,8 +63,10 @@ impl Sessions {
             local,
             bytes,
         });
-        if verdict(&message).is_ok() {
-            let priority = message.priority().unwrap_or(0);
+        let priority = message.priority().unwrap_or(0);
+        if verdict.is_ok() && calls {
+            self.on_check_of_called(now, index, peer, priority);
+        } else if verdict.is_ok() {
             let nominated = message.use_candidate();
             self.on_check(
                 now,
@@ -88,7 +93,8 @@ impl Sessions {
             .then(|| (index, password.to_vec()))
     }
 
-    fn on_check(&mut self, now: Time, index: u32, check: &Check) {
+    /// A pair is valid: the peer has proved that it is there.
+    pub(crate) fn on_check(&mut self, now: Time, index: u32, check: &Check) {
         let Some(session) = self.table.get_mut(index) else {
             return;
         };
@@ -108,29 +114,48 @@ impl Sessions {
 
     /// RFC 8842 and WebRTC practice: a valid pair is enough, browsers do not wait for nomination.
     fn dtls(&mut self, now: Time, core: CoreId, peer: Peer, local: Ip, bytes: &[u8]) {
-        let index = self.table.by_peer(peer);
-        let Some((index, session)) = index.and_then(|i| Some((i, self.table.get_mut(i)?))) else {
+        let all = self.table.by_peer(peer);
+        if all.is_empty() {
             self.counters.dtls_unverified += 1;
             return;
-        };
+        }
         self.counters.dtls_received += 1;
+        // Of several sessions of one socket the one that shakes hands: there is one at a time.
+        let shakes_hands = |index: &&u32| {
+            let session = self.table.get(**index);
+            session.is_some_and(|session| session.placed.is_none())
+        };
+        let one = all.iter().rev().find(shakes_hands).copied();
+        let all = one.map_or_else(|| all.to_vec(), |one| vec![one]);
+        // Else it is a goodbye, which those ignore whose keys do not open it.
+        for index in all {
+            self.dtls_of(now, index, (core, peer, local), bytes);
+        }
+    }
+
+    fn dtls_of(&mut self, now: Time, index: u32, route: Route, bytes: &[u8]) {
+        let Some(session) = self.table.get_mut(index) else {
+            return;
+        };
         let mut datagrams = Vec::new();
         let progress = match &mut session.dtls {
             Some(dtls) => dtls.handle(&self.dtls, now, bytes, &mut datagrams),
             None => Progress::Going,
         };
-        let route = Some((core, peer, local));
-        self.transmit(route, datagrams);
-        self.on_dtls(now, index, route, progress);
+        self.transmit(Some(route), datagrams);
+        self.on_dtls(now, index, Some(route), progress);
     }
 }
 
-/// RFC 8445 section 7.3 for the lite side, which is always controlled; the check is authentic.
-fn verdict(message: &Message<'_>) -> Verdict {
+/// RFC 8445 section 7.3 for the lite side, which is always controlled, and where we have made the
+/// offer (`calls`) for the controlling one; the check is authentic.
+fn verdict(message: &Message<'_>, calls: bool) -> Verdict {
     if let Some(kind) = message.unknown_required() {
         return Err(Fault::UnknownAttribute(kind));
     }
     match message.role() {
+        Some(Role::Controlled(_)) if calls => Ok(()),
+        Some(Role::Controlling(_)) if calls => Err(Fault::RoleConflict),
         Some(Role::Controlling(_)) => Ok(()),
         //= https://www.rfc-editor.org/rfc/rfc8445#section-6.1.1
         //# The full agent MUST take the controlling role, and the lite agent MUST

@@ -296,7 +296,7 @@ impl Sessions {
         let is_pushed = others.any(|push| {
             push.add.stream.index != stream.index && push.peers().any(|other| other == peer)
         });
-        match is_pushed || self.table.by_peer(peer).is_some() {
+        match is_pushed || !self.table.by_peer(peer).is_empty() {
             true => Err(source_taken(source)),
             false => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! Owns one session, from its POST to its end: what joins ICE, DTLS and what a worker has of it.
 
+use crate::agent::Agent;
 use crate::counter::Awaited;
 use crate::description::StreamDescription;
 use crate::dtls::fingerprint::Fingerprint;
@@ -64,6 +65,8 @@ pub(crate) struct Session {
     pub(crate) video_section: Option<usize>,
     /// A viewer was made an offer and has not answered it.
     pub(crate) awaited: Option<Awaited>,
+    /// We have made the offer, to a server that we have called.
+    pub(crate) agent: Option<Box<Agent>>,
     /// Which layers a viewer wants.
     pub(crate) pin: Pin,
     pub(crate) placed: Option<Placed>,
@@ -138,7 +141,13 @@ impl Session {
             None => Some(self.expires),
             Some(placed) => placed.deadline(),
         };
-        [handshake, own].into_iter().flatten().min()
+        let checks = self.agent.as_ref().and_then(|agent| agent.deadline());
+        [handshake, own, checks].into_iter().flatten().min()
+    }
+
+    /// True until the answer to an offer of ours has come.
+    pub(crate) fn is_unanswered_call(&self) -> bool {
+        self.agent.is_some() && self.ice.is_unanswered()
     }
 
     /// The commands that make a worker serve this peer, in their order; none before there are keys.
@@ -156,6 +165,9 @@ impl Session {
             });
             (placed.core, add)
         });
+        // The pair was checked before there were keys.
+        let calls = self.placed.as_ref().filter(|_| self.agent.is_some());
+        let consent = calls.map(|placed| (placed.core, Command::Consent(self.viewer)));
         let restart = self
             .placed
             .as_ref()
@@ -190,7 +202,8 @@ impl Session {
             let choice = Command::ChooseLayer(self.viewer, self.pin);
             (placed.core, choice)
         });
-        [add, restart, publish, choice].into_iter().flatten()
+        let all = [add, consent, restart, publish, choice];
+        all.into_iter().flatten()
     }
 
     /// Everything is to be sent again by a worker that has forgotten it: from the leases on, so

@@ -127,6 +127,10 @@ impl Sessions {
         if session.placed.as_ref().is_some_and(|p| p.is_hopeless(now)) {
             return self.close(now, index, Cause::Refused, true);
         }
+        if session.agent.as_ref().is_some_and(|a| a.is_lost(now)) {
+            return self.close(now, index, Cause::Consent, true);
+        }
+        let checks = session.checks_due(now, &mut self.random);
         let mut datagrams = Vec::new();
         let progress = match &mut session.dtls {
             Some(dtls) => dtls.handle_timeout(now, &mut datagrams),
@@ -138,6 +142,9 @@ impl Sessions {
             .is_some_and(|placed| placed.resend_due(now));
         let route = session.route();
         self.transmit(route, datagrams);
+        for (route, check) in checks {
+            self.transmit(Some(route), vec![check]);
+        }
         if resend {
             self.counters.viewer_resent += 1;
             self.send_commands(index);

@@ -1,6 +1,7 @@
 //! Owns what WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep-03) have in common: the making of a
 //! session, PATCH, DELETE.
 
+use crate::agent::Agent;
 use crate::config::Config;
 use crate::dtls::Dtls;
 use crate::ice::Ice;
@@ -50,6 +51,8 @@ pub(crate) struct Newcomer {
     pub(crate) video_section: Option<usize>,
     pub(crate) tracks: [TrackOut; TRACKS_MAX],
     pub(crate) publishing: Option<Publishing>,
+    /// We make the offer, and send the checks.
+    pub(crate) agent: Option<Box<Agent>>,
 }
 
 /// What a PATCH brings.
@@ -96,6 +99,9 @@ impl Sessions {
             return Err(unpatchable());
         }
         let index = self.table.by_id(id).ok_or_else(unknown_session)?;
+        if self.table.get(index).is_some_and(|s| s.agent.is_some()) {
+            return Err(unknown_session());
+        }
         let text = match body {
             PatchBody::TrickleIce(text) => text,
             PatchBody::Answer(answer) => return self.take_answer(now, index, answer),
@@ -172,12 +178,14 @@ impl Sessions {
             fingerprint: self.dtls.fingerprint(),
             candidates: &self.config.candidates,
             session_number: self.random.session_number(),
+            is_full: newcomer.agent.is_some(),
         };
         let answer = write(&local, &self.config);
         let Terms {
             dtls_client,
             remote_ice,
             fingerprints,
+            candidates: _,
         } = newcomer.terms;
         let (dtls, dtls_client) = match dtls_client {
             true => (None, Some(fingerprints)),
@@ -197,6 +205,7 @@ impl Sessions {
             section: newcomer.section,
             video_section: newcomer.video_section,
             awaited: None,
+            agent: newcomer.agent,
             pin: Pin::NONE,
             placed: None,
         });

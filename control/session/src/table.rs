@@ -10,6 +10,9 @@ use wire::time::{Span, Time};
 /// out its removal when another gets it: both write into the same viewer cell.
 const REST: Span = Span::secs(2);
 
+/// Sessions of one socket of a peer. A node that relays has one for all of them.
+const SHARERS_MAX: usize = 64;
+
 /// All sessions, and the ways to find one.
 #[derive(Default)]
 pub(crate) struct Table {
@@ -19,9 +22,12 @@ pub(crate) struct Table {
     slots_max: u32,
     len: u32,
     by_id: HashMap<SessionId, u32>,
-    /// Where a valid check has come from. A peer's socket belongs to one session.
-    by_peer: HashMap<Peer, u32>,
+    /// Where a valid check has come from. A browser's socket belongs to one session; a node has one
+    /// for all that it relays. The newest is last.
+    by_peer: HashMap<Peer, Vec<u32>>,
     timers: BTreeSet<(Time, u32)>,
+    /// Those in which we have called the peer.
+    calls: BTreeSet<u32>,
 }
 
 #[derive(Default)]
@@ -82,6 +88,9 @@ impl Table {
     pub(crate) fn insert(&mut self, session: Session) {
         let index = session.viewer.index;
         self.by_id.insert(session.id.clone(), index);
+        if session.agent.is_some() {
+            self.calls.insert(index);
+        }
         if let Some(slot) = self.slots.get_mut(usize_of(index)) {
             slot.session = Some(Box::new(session));
             self.len += 1;
@@ -93,10 +102,9 @@ impl Table {
         self.set_timer(index, None);
         let session = self.slots.get_mut(usize_of(index))?.session.take()?;
         self.by_id.remove(&session.id);
+        self.calls.remove(&index);
         for pair in session.ice.pairs() {
-            if self.by_peer.get(&pair.peer) == Some(&index) {
-                self.by_peer.remove(&pair.peer);
-            }
+            self.unbind(pair.peer, index);
         }
         self.free.push_back((now + REST, index));
         self.len -= 1;
@@ -120,20 +128,33 @@ impl Table {
         self.by_id.get(id).copied()
     }
 
-    pub(crate) fn by_peer(&self, peer: Peer) -> Option<u32> {
-        self.by_peer.get(&peer).copied()
+    /// The sessions of a peer's socket, the newest last.
+    pub(crate) fn by_peer(&self, peer: Peer) -> &[u32] {
+        self.by_peer.get(&peer).map_or(&[], Vec::as_slice)
     }
 
     /// A valid check from `peer` was for `index`; `forgotten` is a peer that it gave up for it.
     pub(crate) fn bind(&mut self, peer: Peer, index: u32, forgotten: Option<Peer>) {
-        if let Some(old) = forgotten.filter(|old| self.by_peer.get(old) == Some(&index)) {
-            self.by_peer.remove(&old);
+        if let Some(old) = forgotten {
+            self.unbind(old, index);
         }
-        let before = self.by_peer.insert(peer, index);
-        if let Some(other) = before.filter(|other| *other != index)
-            && let Some(session) = self.get_mut(other)
-        {
-            session.ice.forget(peer);
+        let all = self.by_peer.entry(peer).or_default();
+        all.retain(|other| *other != index);
+        all.push(index);
+        if all.len() > SHARERS_MAX {
+            let oldest = all.remove(0);
+            if let Some(session) = self.get_mut(oldest) {
+                session.ice.forget(peer);
+            }
+        }
+    }
+
+    fn unbind(&mut self, peer: Peer, index: u32) {
+        if let Some(all) = self.by_peer.get_mut(&peer) {
+            all.retain(|other| *other != index);
+            if all.is_empty() {
+                self.by_peer.remove(&peer);
+            }
         }
     }
 
@@ -171,6 +192,12 @@ impl Table {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.slots.iter().filter_map(|slot| slot.session.as_deref())
+    }
+
+    /// The sessions in which we have called the peer: few, so that what comes of strangers costs
+    /// little.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &Session> {
+        self.calls.iter().filter_map(|index| self.get(*index))
     }
 
     /// Indexes of the sessions that `wanted` picks.

@@ -91,7 +91,9 @@ impl SessionState {
 impl Sessions {
     /// All sessions, in the order of their viewer indexes.
     pub fn session_views(&self) -> impl Iterator<Item = SessionView> {
-        self.table.iter().map(|session| self.view(session))
+        // What has only been offered is nobody's yet.
+        let all = self.table.iter().filter(|s| !s.is_unanswered_call());
+        all.map(|session| self.view(session))
     }
 
     /// One session.

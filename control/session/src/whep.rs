@@ -45,6 +45,7 @@ impl Sessions {
             video_section: plan.tracks[VIDEO].map(|track| track.section),
             tracks,
             publishing: None,
+            agent: None,
         };
         let created = self.create(now, newcomer, |local, config| {
             plan.write(

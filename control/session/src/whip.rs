@@ -71,6 +71,7 @@ impl Sessions {
             video_section: None,
             tracks: [TrackOut::default(); TRACKS_MAX],
             publishing: Some(publishing(&plan, self.config.publisher_bitrate_max_bps)),
+            agent: None,
         };
         let created = self.create(now, newcomer, |local, _| plan.write(local));
         if let Some(stream) = self.streams.by_id_mut(stream) {
@@ -84,7 +85,7 @@ impl Sessions {
     }
 }
 
-fn publishing(plan: &PublishPlan<'_>, bitrate_max_bps: u64) -> Publishing {
+pub(crate) fn publishing(plan: &PublishPlan<'_>, bitrate_max_bps: u64) -> Publishing {
     let mut lanes = [TrackIn::default(); LANES_MAX];
     let mut listens_to_remb = false;
     for (index, lane) in lanes.iter_mut().take(TRACKS_MAX).enumerate() {

@@ -308,6 +308,11 @@ pub enum Command {
     AskKeyframe(StreamId, Lanes),
     /// Let this viewer have one layer, or choose for it.
     ChooseLayer(ViewerId, Pin),
+    /// The peer of this viewer has answered a check of ours: it consents for another 30 s
+    /// (RFC 7675 section 5.1). From the first of them on we are the controlling agent of the
+    /// session (RFC 8445 section 6.1.1): the peer's own checks are answered as those of a
+    /// controlled agent, and neither renew consent nor move the viewer.
+    Consent(ViewerId),
     /// The log of this stream is about to be reused: forget its viewers, publisher and readers.
     CloseStream(StreamId),
 }
@@ -330,6 +335,7 @@ impl Zeroize for Command {
             | Self::RemovePublisher(_)
             | Self::AskKeyframe(..)
             | Self::ChooseLayer(..)
+            | Self::Consent(_)
             | Self::CloseStream(_) => {}
         }
     }

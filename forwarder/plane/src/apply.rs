@@ -37,6 +37,7 @@ impl Plane {
             }
             Command::AskKeyframe(stream, lanes) => self.ask_keyframe(*stream, *lanes),
             Command::ChooseLayer(viewer, pin) => self.choose_layer(*viewer, *pin),
+            Command::Consent(viewer) => self.consent(*viewer),
             Command::CloseStream(stream) => self.close_stream(*stream),
         }
     }
@@ -86,6 +87,12 @@ impl Plane {
         }
         viewer.cell.set_owner(Some(self.core));
         let to = viewer.to;
+        // The one before goes on beside it: nodes have one port for all that they relay.
+        if let Some(Target::Viewer(before)) = self.flows.target(&to)
+            && before != slot
+        {
+            self.shared.add(to, before);
+        }
         if !self.flows.insert(self.now, to, Target::Viewer(slot)) {
             self.let_go(slot, None);
             return None;
@@ -153,6 +160,18 @@ impl Plane {
             spatial: pin.spatial_max,
             temporal: pin.temporal_max,
         };
+    }
+
+    /// The peer has answered a check of ours.
+    fn consent(&mut self, viewer: ViewerId) {
+        let slot = self.tables.viewers.slot_of(viewer);
+        let Some(viewer) = slot.and_then(|slot| self.tables.viewers.at_mut(slot)) else {
+            self.outlets.stats.add(Counter::CommandStale, 1);
+            return;
+        };
+        viewer.cold.is_controlling = true;
+        viewer.cold.checked_at = self.now;
+        viewer.cold.selected_at = self.now;
     }
 
     fn update_viewer(&mut self, slot: u32, add: &AddViewer) {
@@ -266,8 +285,14 @@ impl Plane {
             return;
         };
         let (id, index) = (viewer.id, viewer.stream);
+        self.shared.forget(slot);
         for path in viewer.cold.paths.iter().flatten() {
             self.flows.remove(path, Target::Viewer(slot));
+            if self.flows.target(path).is_none()
+                && let Some(before) = self.shared.take(path)
+            {
+                self.flows.insert(self.now, *path, Target::Viewer(before));
+            }
         }
         if viewer.cell.owner() == Some(self.core) {
             viewer.cell.set_owner(None);

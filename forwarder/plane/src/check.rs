@@ -1,4 +1,5 @@
 //! Owns connectivity checks of viewers (ICE lite): consent, nomination, moves to another address.
+//! Where we are the controlling agent control sends checks of ours; the peer's are answered here.
 
 use link::event::Event;
 use link::ids::ufrag_index;
@@ -102,17 +103,21 @@ impl Plane {
             Some(next) if is_restart => next.pwd,
             _ => viewer.cold.ice.pwd,
         };
+        let is_controlling = viewer.cold.is_controlling;
         let fault = match (message.unknown_required(), message.role()) {
             (Some(kind), _) => Some(Fault::UnknownAttribute(kind)),
-            // We are always controlled, being lite.
-            (None, Some(Role::Controlled(_))) => Some(Fault::RoleConflict),
+            // We are controlled, being lite, but where we have made the offer.
+            (None, Some(Role::Controlled(_))) if !is_controlling => Some(Fault::RoleConflict),
+            (None, Some(Role::Controlling(_))) if is_controlling => Some(Fault::RoleConflict),
             _ => None,
         };
         let replied = self.outbox.push(meta, |out| match fault {
             Some(fault) => write_error(&transaction, fault, Some(&pwd), out),
             None => write_success(&transaction, meta.peer, &pwd, out),
         });
-        if fault.is_none() {
+        // Consent to send is given by answers to our checks alone (RFC 7675 section 5.1), and
+        // where to send is for the controlling agent to say.
+        if fault.is_none() && !is_controlling {
             let change = accept(
                 self.now,
                 &mut self.flows,

@@ -16,6 +16,9 @@ use crate::verdict::Verdict;
 /// Media that comes so soon after a goodbye was sent before it.
 const BYE_CROSSING: Span = Span::millis(200);
 
+/// Longest datagram that is tried on several viewers: what a path without fragments carries.
+const DATAGRAM_BYTES: usize = 1500;
+
 const _: () = assert!(TRACKS_MAX == 2, "track masks and lists are written for two");
 
 impl RxSink for Plane {
@@ -64,7 +67,7 @@ impl Plane {
                     self.flows.touch(self.now, &meta);
                     self.hand_off(core, meta, bytes)
                 }
-                target => self.media(target, bytes),
+                target => self.media(meta, target, bytes),
             },
             Class::Unknown => Verdict::Malformed,
         }
@@ -76,17 +79,19 @@ impl Plane {
             Class::Stun => self.on_stun(meta, bytes, false),
             Class::Rtp | Class::Rtcp => {
                 let target = self.flow(&meta);
-                self.media(target, bytes)
+                self.media(meta, target, bytes)
             }
             Class::Dtls | Class::Unknown => Verdict::Malformed,
         }
     }
 
-    fn media(&mut self, target: Option<Target>, bytes: &mut [u8]) -> Verdict {
+    fn media(&mut self, meta: RxMeta, target: Option<Target>, bytes: &mut [u8]) -> Verdict {
         let is_rtcp = classify(bytes) == Class::Rtcp;
         match target {
-            Some(Target::Viewer(slot)) if is_rtcp => self.on_viewer_rtcp(slot, bytes),
-            Some(Target::Viewer(slot)) => self.on_viewer_rtp(slot, bytes),
+            Some(Target::Viewer(slot)) if !self.shared.is_empty() => {
+                self.on_shared(&meta, slot, is_rtcp, bytes)
+            }
+            Some(Target::Viewer(slot)) => self.on_viewer(slot, is_rtcp, bytes),
             Some(Target::Publisher { stream, way }) if is_rtcp => {
                 self.publishers.on_rtcp(self.wall, stream, way, bytes)
             }
@@ -96,6 +101,34 @@ impl Plane {
             }
             Some(Target::Remote(_)) | None => Verdict::Unknown,
         }
+    }
+
+    #[inline]
+    fn on_viewer(&mut self, slot: u32, is_rtcp: bool, bytes: &mut [u8]) -> Verdict {
+        match is_rtcp {
+            true => self.on_viewer_rtcp(slot, bytes),
+            false => self.on_viewer_rtp(slot, bytes),
+        }
+    }
+
+    /// On a flow that several viewers may have in common, the newest of which is in `slot`.
+    fn on_shared(&mut self, meta: &RxMeta, slot: u32, is_rtcp: bool, bytes: &mut [u8]) -> Verdict {
+        let (others, count) = self.shared.of(meta);
+        let mut whole = [0; DATAGRAM_BYTES];
+        let (Some(whole), true) = (whole.get_mut(..bytes.len()), count > 0) else {
+            return self.on_viewer(slot, is_rtcp, bytes);
+        };
+        // What cannot be opened is spoilt by the attempt.
+        whole.copy_from_slice(bytes);
+        let mut verdict = self.on_viewer(slot, is_rtcp, bytes);
+        for slot in others.into_iter().take(count) {
+            if !verdict.is_of_another() {
+                break;
+            }
+            bytes.copy_from_slice(whole);
+            verdict = self.on_viewer(slot, is_rtcp, bytes);
+        }
+        verdict
     }
 
     /// Media on the flow of a viewer, if it is the way of a publisher.

@@ -41,6 +41,7 @@ mod repair;
 mod report;
 mod rewrite;
 mod send;
+mod shared;
 mod stream;
 mod tick;
 mod timeline;
@@ -70,6 +71,7 @@ use publisher::Publisher;
 use publishers::Publishers;
 use random::Random;
 use report::Wall;
+use shared::Shared;
 use stream::Stream;
 use viewer::{PATHS_MAX, Viewer};
 
@@ -119,6 +121,7 @@ pub struct Plane {
     tables: Tables,
     publishers: Publishers,
     passed: Passed,
+    shared: Shared,
     adaptations: Adaptations,
     outbox: Outbox,
     handoffs: Handoffs,
@@ -142,6 +145,7 @@ impl Plane {
             tables: Tables::new(limits),
             publishers: Publishers::new(limits.streams_max),
             passed: Passed::new(limits.streams_max),
+            shared: Shared::new(),
             adaptations: Adaptations::new(limits.viewers_max),
             outbox: Outbox::new(),
             handoffs: Handoffs::new(core, limits.cores),

@@ -100,6 +100,20 @@ impl Verdict {
         )
     }
 
+    /// True if it may be somebody else's who sends from the same port. What came before is told
+    /// before whose it is.
+    pub const fn is_of_another(self) -> bool {
+        matches!(
+            self,
+            Self::Unknown
+                | Self::RtpUnknownSsrc
+                | Self::SrtpAuth
+                | Self::SrtpReplay
+                | Self::SrtcpAuth
+                | Self::SrtcpReplay
+        )
+    }
+
     /// The verdict on SRTP that `seal` refused.
     pub const fn of_rtp(refusal: Refusal) -> Self {
         match refusal {

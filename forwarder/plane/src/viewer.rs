@@ -129,6 +129,8 @@ pub struct Cold {
     pub bye_at: Time,
     /// Pairs on which valid checks came.
     pub paths: [Option<RxMeta>; PATHS_MAX],
+    /// We send the checks and nominate: the peer is a server that we have called.
+    pub is_controlling: bool,
     /// The checks that came last: one that was overheard and is repeated must not move it.
     pub checks: Checks,
     /// What repairs may cost now.
@@ -203,6 +205,7 @@ impl Viewer {
                 ice_next: None,
                 checked_at: now,
                 selected_at: now,
+                is_controlling: false,
                 heard_at: now,
                 bye_at: Time::ZERO,
                 paths,

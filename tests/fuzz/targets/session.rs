@@ -48,6 +48,7 @@ pub fn offer(data: &[u8]) {
         fingerprint: "AA:BB",
         candidates: &candidates,
         session_number: 1,
+        is_full: false,
     };
     if let Ok(plan) = publish::plan(&offer) {
         well_formed(&plan.write(&local));

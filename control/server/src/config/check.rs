@@ -2,7 +2,7 @@
 
 use super::{
     Accept, Backend, Bframes, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat, Media,
-    Secret, Srt, StreamRule, Streams, Takeover, addresses, redirect,
+    Secret, Srt, StreamRule, Streams, Takeover, addresses, redirect, relays,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config) -> Result<(), Bad> {
     for (index, rule) in config.stream.iter().enumerate() {
         check_rule(rule, &format!("stream[{index}]"))?;
     }
-    Ok(())
+    relays::check(config)
 }
 
 fn check_numbers(config: &Config) -> Result<(), Bad> {
@@ -246,7 +246,7 @@ fn check_passphrase(key: &str, passphrase: &Secret) -> Result<(), Bad> {
     ))
 }
 
-fn check_token(key: &str, token: &Secret) -> Result<(), Bad> {
+pub(super) fn check_token(key: &str, token: &Secret) -> Result<(), Bad> {
     let text = token.expose();
     let visible = text
         .bytes()
@@ -273,7 +273,7 @@ fn within(key: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), Bad> 
     ))
 }
 
-fn bad(key: &str, what: String, remedy: String) -> Bad {
+pub(super) fn bad(key: &str, what: String, remedy: String) -> Bad {
     Bad {
         key: key.into(),
         what,

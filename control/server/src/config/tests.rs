@@ -67,6 +67,22 @@ fn the_example_of_a_stream_is_right_and_complete() {
 }
 
 #[test]
+fn the_examples_of_relays_are_right() {
+    let examples: String = DEFAULT_TOML
+        .lines()
+        .skip_while(|line| *line != "# [[pull]]")
+        .take_while(|line| *line != "[auth]")
+        .filter(|line| line.contains(" = ") || line.contains("[["))
+        .map(|line| line.trim_start_matches("# ").to_string() + "\n")
+        .collect();
+    let config = from_text(&examples).unwrap();
+    let (pull, push) = (&config.pull[0], &config.push[0]);
+    assert!(pull.token.is_some() && push.token.is_some() && push.is_pattern());
+    let url = push.url_for(&name("live/x"));
+    assert_eq!(url, "https://edge.example/whip/live/x");
+}
+
+#[test]
 fn every_key_can_be_set_by_the_environment() {
     for (key, default) in keys() {
         let text = match (&key[..], &default) {
@@ -120,7 +136,38 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
 }
 
 /// Text, line of the error, cause, remedy.
-const WRONG: [(&str, usize, &str, &str); 15] = [
+const WRONG: [(&str, usize, &str, &str); 20] = [
+    (
+        "[[pull]]\nstream = \"a*\"\nurl = \"http://x/y\"",
+        2,
+        "is a pattern",
+        "of its own",
+    ),
+    (
+        "[[pull]]\nstream = \"a\"\nurl = \"x\"",
+        3,
+        "pull[0].url: \"x\" is no http",
+        "endpoint",
+    ),
+    (
+        "[[pull]]\nstream = \"a\"\nurl = \"http://x/\"\n\
+         [[pull]]\nstream = \"a\"\nurl = \"http://y/\"",
+        5,
+        "another [[pull]]",
+        "remove",
+    ),
+    (
+        "[[push]]\nstream = \"a*\"\nurl = \"http://x/y\"",
+        3,
+        "has no {stream}",
+        "{stream}",
+    ),
+    (
+        "[[push]]\nstream = \"a\"\nurl = \"http://x/y\"\ntoken = \"x\"",
+        4,
+        "token of 1 bytes",
+        "openssl",
+    ),
     (
         "[http]\nlistn = \"x\"",
         2,

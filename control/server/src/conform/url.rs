@@ -13,18 +13,30 @@ pub fn endpoint(text: &str) -> Result<Uri, String> {
     match (url.scheme_str(), url.host()) {
         (Some("http"), Some(_)) => Ok(url),
         (Some("https"), _) => Err(format!(
-            "{text}: this build speaks no TLS, so https is not checked.\n  \
+            "{text}: this command speaks no TLS, so https is not checked.\n  \
              remedy: give the http address of the server behind the proxy that speaks TLS"
         )),
         _ => Err(format!("{text}: give a whole URL, http://HOST[:PORT]/PATH")),
     }
 }
 
-/// The URL that `reference` means in an answer from `base`.
+/// The URL that `reference` means in an answer from `base`, without TLS.
 ///
 /// # Errors
 /// Says why it means none that could be asked.
 pub fn resolve(base: &Uri, reference: &str) -> Result<Uri, String> {
+    let url = resolve_any(base, reference)?;
+    match url.scheme_str() {
+        Some("https") => Err("it is https, which this command does not speak".into()),
+        _ => Ok(url),
+    }
+}
+
+/// The URL that `reference` means in an answer from `base`, with TLS or without.
+///
+/// # Errors
+/// Says why it means none that could be asked.
+pub fn resolve_any(base: &Uri, reference: &str) -> Result<Uri, String> {
     let reference = reference.trim();
     if reference.is_empty() {
         return Err("it is empty".into());
@@ -56,8 +68,7 @@ pub fn resolve(base: &Uri, reference: &str) -> Result<Uri, String> {
     let absolute = absolute.split('#').next().unwrap_or_default();
     let url: Uri = absolute.parse().map_err(|_| "it is no URL".to_owned())?;
     match (url.scheme_str(), url.host()) {
-        (Some("http"), Some(_)) => Ok(url),
-        (Some("https"), Some(_)) => Err("it is https, which this build does not speak".into()),
+        (Some("http" | "https"), Some(_)) => Ok(url),
         _ => Err("it is no http URL".into()),
     }
 }

@@ -59,6 +59,8 @@ pub enum PublisherKind {
     Whip,
     /// Plain RTP or SRTP of another server.
     Push,
+    /// Fetched from another server by a relay.
+    Pull,
     /// The built-in clip.
     Demo,
 }

@@ -26,6 +26,7 @@ impl Driver {
                 let answer = self.whip_post(&stream, &offer);
                 give(reply, answer);
             }
+            Request::Relay(request) => self.relay(request),
             Request::Push(post, reply) => give(reply, self.push_post(&post)),
             Request::Patch {
                 id,
@@ -118,7 +119,7 @@ impl Driver {
 }
 
 /// The asker may have gone away meanwhile; that is its right.
-fn give<T>(reply: Reply<T>, answer: Result<T, Problem>) {
+pub(super) fn give<T>(reply: Reply<T>, answer: Result<T, Problem>) {
     let _ = reply.send(answer);
 }
 

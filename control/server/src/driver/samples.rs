@@ -8,7 +8,7 @@ use session::srt::Counters as Srt;
 /// Name, help, value.
 type Line<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const OF_SESSIONS: [Line<Sessions>; 20] = [
+const OF_SESSIONS: [Line<Sessions>; 21] = [
     ("session_created", "Sessions created", |c| c.session_created),
     ("session_established", "Sessions that got keys", |c| {
         c.session_established
@@ -54,6 +54,7 @@ const OF_SESSIONS: [Line<Sessions>; 20] = [
         "Valid checks answered with an error",
         |c| c.stun_rejected,
     ),
+    ("check_heard", "Answers to checks of ours", |c| c.stun_heard),
     ("check_malformed", "Checks dropped: malformed", |c| {
         c.stun_malformed
     }),

@@ -128,6 +128,7 @@ impl Driver {
             | Cause::PeerClosed
             | Cause::Bye
             | Cause::Silent
+            | Cause::Answer
             | Cause::TakenOver => false,
         };
         self.events.end(stream, session.as_str(), comes_again);

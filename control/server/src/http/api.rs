@@ -176,6 +176,7 @@ pub(super) async fn node(
 pub(super) async fn metrics(State(site): State<Site>) -> Result<Response, Problem> {
     let mut snapshot = site.control.metrics().await?;
     snapshot.control.extend(site.counters.samples());
+    snapshot.control.extend(site.relays.samples());
     let kind = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
     Ok((kind, metrics::render(snapshot)).into_response())
 }

@@ -1,6 +1,6 @@
 //! Owns the description of the API, made from the handlers themselves.
 
-use super::{api, extensions, push, signalling, whep, whip};
+use super::{api, extensions, push, relays, signalling, whep, whip};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -36,6 +36,10 @@ use utoipa::OpenApi;
         api::sessions,
         api::session,
         api::close_session,
+        relays::list,
+        relays::post,
+        relays::look,
+        relays::delete,
         api::node,
         api::metrics,
         api::livez,
@@ -46,6 +50,7 @@ use utoipa::OpenApi;
         (name = "whep", description = "Watch: draft-ietf-wish-whep-03, and its extensions"),
         (name = "streams", description = "What is on air"),
         (name = "sessions", description = "Who publishes and who watches"),
+        (name = "relays", description = "Streams fetched from other servers, and sent to them"),
         (name = "node", description = "This server"),
     )
 )]

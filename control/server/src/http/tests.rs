@@ -3,6 +3,7 @@
 mod api;
 mod extensions;
 mod push;
+mod relays;
 mod sockets;
 
 use super::*;
@@ -148,6 +149,7 @@ fn answer(request: Request) {
         } => {
             let _ = reply.send(watch(stream.as_str(), &offer));
         }
+        Request::Relay(request) => relays::answer(request),
         Request::Push(post, reply) => push::answer(&post, reply),
         Request::Patch {
             id,
@@ -165,12 +167,8 @@ fn answer(request: Request) {
             let _ = reply.send(Ok(vec![stream_view("demo")]));
         }
         Request::Stream(name, reply) => {
-            let demo = name.as_str() == "demo";
-            let _ = reply.send(if demo {
-                Ok(stream_view("demo"))
-            } else {
-                Err(unknown())
-            });
+            let demo = (name.as_str() == "demo").then(|| stream_view("demo"));
+            let _ = reply.send(demo.ok_or_else(unknown));
         }
         Request::Sessions(page, reply) => {
             let next = page.stream.map(|s| format!("{s}+{}", page.limit));

@@ -1,7 +1,7 @@
 //! Owns the endpoint of WHEP: RFC 9725 as draft-ietf-wish-whep-03 turns it round.
 
 use super::signalling::{self, ACCEPT_PATCH, ACCEPT_POST, stream_name};
-use super::{Site, extensions, guard};
+use super::{Site, extensions, guard, relays};
 use crate::control::{CounterOffer, Posted, StreamName};
 use crate::media_type::SDP;
 use crate::problem::Problem;
@@ -35,6 +35,8 @@ const PATCHES: &str = "application/sdp, application/trickle-ice-sdpfrag";
         (status = 415, description = "Not application/sdp", body = Problem),
         (status = 422, description = "An offer that cannot be served", body = Problem),
         (status = 503, description = "Full: see Retry-After", body = Problem),
+        (status = 508, description = "A relay of this node asks for its own stream",
+         body = Problem),
     )
 )]
 pub(super) async fn post(
@@ -46,6 +48,7 @@ pub(super) async fn post(
     if let Some(there) = signalling::elsewhere(&site, "whep", &stream)? {
         return Ok(there);
     }
+    relays::no_loop(&site, request.headers(), &stream)?;
     may_play(&site, &stream, request.headers())?;
     let offer = signalling::offer(&site, request).await?;
     match site.control.whep_post(stream, offer).await? {

@@ -1,7 +1,7 @@
 //! Owns the endpoint of WHIP (RFC 9725).
 
 use super::signalling::{self, ACCEPT_POST, stream_name};
-use super::{Remote, Site, guard};
+use super::{Remote, Site, guard, relays};
 use crate::config::{Caller, Denied};
 use crate::control::StreamName;
 use crate::media_type::SDP;
@@ -30,6 +30,7 @@ use axum::response::{IntoResponse, Response};
         (status = 415, description = "Not application/sdp", body = Problem),
         (status = 422, description = "An offer that cannot be served", body = Problem),
         (status = 503, description = "Full: see Retry-After", body = Problem),
+        (status = 508, description = "A relay of this node pushes its own stream", body = Problem),
     )
 )]
 pub(super) async fn post(
@@ -42,6 +43,7 @@ pub(super) async fn post(
     if let Some(there) = signalling::elsewhere(&site, "whip", &stream)? {
         return Ok(there);
     }
+    relays::no_loop(&site, request.headers(), &stream)?;
     let remote = remote.map(|Extension(remote)| remote);
     may_publish(&site, &stream, request.headers(), remote)?;
     let offer = signalling::offer(&site, request).await?;

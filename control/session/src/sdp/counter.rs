@@ -1,5 +1,6 @@
-//! Owns the text of the offer that we make to a viewer whose own offer cannot be answered. What it
-//! answers is read as if it were an offer: it says as much, of fewer codecs.
+//! Owns the text of the offer that we make to a viewer whose own offer cannot be answered, or to a
+//! server that takes the stream from us. What it answers is read as if it were an offer: it says as
+//! much, of fewer codecs.
 
 use super::answer::{MSID, Sending, name_source};
 use super::codec::OfferedCodec;
@@ -55,7 +56,7 @@ pub fn write(description: &StreamDescription, local: &Local<'_>, sending: &Sendi
                 .collect(),
         ),
         medias,
-        ice_lite: true,
+        ice_lite: !local.is_full,
     };
     let mut out = String::with_capacity(4096);
     text::head(&mut out, &offer, |_| true, local);
@@ -67,7 +68,7 @@ pub fn write(description: &StreamDescription, local: &Local<'_>, sending: &Sendi
         let types: Vec<u8> = types.flatten().collect();
         text::accept(&mut out, media, &types, "sendonly", local);
         // Who opens the handshake is the answerer's choice (RFC 8842 section 5.2).
-        text::ice_and_dtls(&mut out, media, "actpass", local);
+        text::ice_and_dtls(&mut out, true, "actpass", local);
         // For offers alone (RFC 8858 section 3).
         line(&mut out, format_args!("a=rtcp-mux-only"));
         let adapts = sending.layered && *track == VIDEO;

@@ -1,6 +1,7 @@
 //! Owns the session descriptions: reading offers, writing answers, fragments of trickle ICE.
 
 pub mod answer;
+pub mod candidate;
 pub mod codec;
 pub mod counter;
 pub mod crypto;
@@ -10,6 +11,7 @@ pub mod offer;
 pub mod plan;
 pub mod publish;
 pub mod publish_answer;
+pub mod pull;
 pub mod push;
 pub mod push_answer;
 pub mod source;

@@ -1,5 +1,6 @@
 //! Owns the reading of an offer: from text to what the answer needs to know, limits included.
 
+use super::candidate::{Candidate, candidates};
 use super::codec::OfferedCodec;
 use super::crypto::Cryptos;
 use super::source::{Source, source};
@@ -96,6 +97,8 @@ pub struct Transport {
     pub setup: Option<String>,
     /// `a=fingerprint` values, as offered.
     pub fingerprints: Vec<String>,
+    /// Where the peer says that it is, best first: for those who send checks.
+    pub candidates: Vec<Candidate>,
 }
 
 const MIXED: &str = "extmap-allow-mixed";
@@ -313,6 +316,9 @@ fn transport(attributes: &[Attribute], inherited: &Transport) -> Result<Transpor
     }
     if let Some(setup) = values(attributes, "setup").next() {
         transport.setup = Some(setup.to_owned());
+    }
+    if has(attributes, "candidate") {
+        transport.candidates = candidates(attributes);
     }
     if has(attributes, "fingerprint") {
         transport.fingerprints = values(attributes, "fingerprint")

@@ -4,7 +4,7 @@ use super::codec::{OfferedCodec, match_audio, match_rtx, match_video};
 use super::elements::{Agreed, agree, redundant};
 use super::offer::{Direction, Extension, Offer, OfferedMedia};
 use super::publish::TRANSPORT_CC_URI;
-use super::terms::Terms;
+use super::terms::{Reader, Terms};
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
 use crate::refusal::SignalError;
 use link::command::{AUDIO, TRACKS_MAX, VIDEO};
@@ -52,6 +52,25 @@ pub fn plan<'a>(
     offer: &'a Offer,
     description: &StreamDescription,
 ) -> Result<Plan<'a>, SignalError> {
+    plan_with(offer, description, Terms::read)
+}
+
+/// Decides what is sent to whom has answered an offer of ours.
+///
+/// # Errors
+/// As of [`plan`], of an answer.
+pub fn plan_answer<'a>(
+    answer: &'a Offer,
+    description: &StreamDescription,
+) -> Result<Plan<'a>, SignalError> {
+    plan_with(answer, description, Terms::of_answer)
+}
+
+fn plan_with<'a>(
+    offer: &'a Offer,
+    description: &StreamDescription,
+    read: Reader,
+) -> Result<Plan<'a>, SignalError> {
     let mut tracks = [None; TRACKS_MAX];
     let mut secure_rtp_seen = false;
     let mut receiving_seen = false;
@@ -76,7 +95,7 @@ pub fn plan<'a>(
     };
     Ok(Plan {
         tracks,
-        terms: Terms::read(offer, first)?,
+        terms: read(offer, first)?,
         offer,
     })
 }

@@ -5,7 +5,7 @@
 use super::codec::{OfferedCodec, audio_of, match_rtx, video_of};
 use super::elements::{self, Agreed, redundant};
 use super::offer::{Direction, Extension, Offer, OfferedMedia};
-use super::terms::Terms;
+use super::terms::{Reader, Terms};
 use crate::description::StreamDescription;
 use crate::refusal::SignalError;
 use link::command::{AUDIO, Rid, TRACKS_MAX, VIDEO};
@@ -99,6 +99,19 @@ pub struct Feedback {
 /// 406 if a section has no codec that can be passed on, 422 if the offer asks for what we cannot
 /// do. An offer is taken as a whole or not at all (RFC 9725 section 4.4 discourages the rest).
 pub fn plan(offer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
+    plan_with(offer, Terms::read)
+}
+
+/// Decides what is taken of the answer to an offer of ours: what it sends, in the first codec of
+/// each section.
+///
+/// # Errors
+/// As of [`plan`], of an answer.
+pub fn plan_answer(answer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
+    plan_with(answer, Terms::of_answer)
+}
+
+fn plan_with(offer: &Offer, read: Reader) -> Result<PublishPlan<'_>, SignalError> {
     let sections = sending_sections(offer)?;
     let of = |track: usize| Some((sections[track]?, offer.medias.get(sections[track]?)?));
     let (mut video, mut audio) = (None, None);
@@ -125,7 +138,7 @@ pub fn plan(offer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
         description,
         transport_cc,
         simulcast,
-        terms: Terms::read(offer, first)?,
+        terms: read(offer, first)?,
         offer,
     })
 }

@@ -1,5 +1,6 @@
 //! Owns what both sides of an offer and its answer agree on below the media: ICE and DTLS.
 
+use super::candidate::Candidate;
 use super::offer::{Offer, Transport};
 use crate::dtls::fingerprint::Fingerprint;
 use crate::refusal::SignalError;
@@ -13,7 +14,12 @@ pub struct Terms {
     pub remote_ice: (String, String),
     /// One of these certificates is the peer's.
     pub fingerprints: Vec<Fingerprint>,
+    /// Where it says that it is.
+    pub candidates: Vec<Candidate>,
 }
+
+/// How the transport of an offer is read, or that of an answer to an offer of ours.
+pub(super) type Reader = fn(&Offer, usize) -> Result<Terms, SignalError>;
 
 impl Terms {
     /// Of a peer that has not said anything yet: nobody's certificate fits.
@@ -22,6 +28,25 @@ impl Terms {
             dtls_client: false,
             remote_ice: <(String, String)>::default(),
             fingerprints: Vec::new(),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Reads the transport of a section of an answer to an offer of ours, which we check: the peer
+    /// may be lite.
+    ///
+    /// # Errors
+    /// 422 for what we cannot do, or what would not be safe.
+    pub(super) fn of_answer(answer: &Offer, section: usize) -> Result<Self, SignalError> {
+        let terms = Self::of(answer, section)?;
+        let setup = answer.medias.get(section);
+        let setup = setup.and_then(|media| media.transport.setup.as_deref());
+        //= https://www.rfc-editor.org/rfc/rfc5763#section-5
+        //# The answerer MUST use either a
+        //# setup attribute value of setup:active or setup:passive.
+        match setup {
+            Some("actpass") => Err(setup_unusable()),
+            _ => Ok(terms),
         }
     }
 
@@ -30,9 +55,6 @@ impl Terms {
     /// # Errors
     /// 422 for what we cannot do, or what would not be safe.
     pub(super) fn read(offer: &Offer, section: usize) -> Result<Self, SignalError> {
-        let Some(media) = offer.medias.get(section) else {
-            return Err(SignalError::malformed("The offer has no media."));
-        };
         if offer.ice_lite {
             return Err(SignalError::unacceptable(
                 "ice-lite-both",
@@ -40,6 +62,13 @@ impl Terms {
                 "Offer with a full ICE agent.",
             ));
         }
+        Self::of(offer, section)
+    }
+
+    fn of(offer: &Offer, section: usize) -> Result<Self, SignalError> {
+        let Some(media) = offer.medias.get(section) else {
+            return Err(SignalError::malformed("The offer has no media."));
+        };
         if !media.rtcp_mux {
             return Err(SignalError::unacceptable(
                 "rtcp-mux-missing",
@@ -49,18 +78,23 @@ impl Terms {
         }
         let setup = media.transport.setup.as_deref();
         if !matches!(setup, None | Some("actpass" | "active" | "passive")) {
-            return Err(SignalError::unacceptable(
-                "setup-unusable",
-                "a=setup is none of actpass, active, passive.",
-                "Offer a=setup:actpass.",
-            ));
+            return Err(setup_unusable());
         }
         Ok(Self {
             dtls_client: setup == Some("passive"),
             remote_ice: remote_ice(&media.transport)?,
             fingerprints: fingerprints(&media.transport)?,
+            candidates: media.transport.candidates.clone(),
         })
     }
+}
+
+fn setup_unusable() -> SignalError {
+    SignalError::unacceptable(
+        "setup-unusable",
+        "a=setup is none of actpass, active, passive, or no answer.",
+        "Offer a=setup:actpass, or answer with active or passive.",
+    )
 }
 
 fn remote_ice(transport: &Transport) -> Result<(String, String), SignalError> {

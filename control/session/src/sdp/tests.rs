@@ -47,6 +47,7 @@ fn local(candidates: &[SocketAddr]) -> Local<'_> {
         fingerprint: "AA:BB",
         candidates,
         session_number: 7,
+        is_full: false,
     }
 }
 

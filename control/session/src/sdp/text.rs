@@ -19,6 +19,8 @@ pub struct Local<'a> {
     pub candidates: &'a [SocketAddr],
     /// Identifier of the description, below 2^63.
     pub session_number: u64,
+    /// We are a full agent, which sends checks: the peer is a server that we call.
+    pub is_full: bool,
 }
 
 /// The session level of an answer that takes the sections that `accepts` picks.
@@ -28,18 +30,25 @@ pub(super) fn head(
     accepts: impl Fn(usize) -> bool,
     local: &Local<'_>,
 ) {
+    let sections = offer.medias.iter().enumerate();
+    let bundled = sections.filter(|(section, _)| accepts(*section) && offer.bundles(*section));
+    let mids: Vec<_> = bundled.filter_map(|(_, m)| m.mid.as_deref()).collect();
+    session(out, &mids, local);
+}
+
+/// The session level of a description with these sections in one group.
+pub(super) fn session(out: &mut String, mids: &[&str], local: &Local<'_>) {
     let number = local.session_number;
     line(out, format_args!("v=0"));
     line(out, format_args!("o=- {number} 1 IN IP4 127.0.0.1"));
     line(out, format_args!("s=-"));
     line(out, format_args!("t=0 0"));
-    let sections = offer.medias.iter().enumerate();
-    let bundled = sections.filter(|(section, _)| accepts(*section) && offer.bundles(*section));
-    let mids: Vec<_> = bundled.filter_map(|(_, m)| m.mid.as_deref()).collect();
     if !mids.is_empty() {
         line(out, format_args!("a=group:BUNDLE {}", mids.join(" ")));
     }
-    line(out, format_args!("a=ice-lite"));
+    if !local.is_full {
+        line(out, format_args!("a=ice-lite"));
+    }
     line(out, format_args!("a=ice-options:trickle ice2"));
 }
 
@@ -51,15 +60,20 @@ pub(super) fn accept(
     direction: &str,
     local: &Local<'_>,
 ) {
-    let port = local.candidates.first().map_or(9, SocketAddr::port);
-    let formats: Vec<String> = formats.iter().map(u8::to_string).collect();
-    let (kind, proto, formats) = (&media.kind, &media.proto, formats.join(" "));
-    line(out, format_args!("m={kind} {port} {proto} {formats}"));
-    address(out, local);
+    begin(out, &media.kind, &media.proto, formats, local);
     if let Some(mid) = &media.mid {
         line(out, format_args!("a=mid:{mid}"));
     }
     line(out, format_args!("a={direction}"));
+}
+
+/// What a section that is used begins with.
+pub(super) fn begin(out: &mut String, kind: &str, proto: &str, formats: &[u8], local: &Local<'_>) {
+    let port = local.candidates.first().map_or(9, SocketAddr::port);
+    let formats: Vec<String> = formats.iter().map(u8::to_string).collect();
+    let formats = formats.join(" ");
+    line(out, format_args!("m={kind} {port} {proto} {formats}"));
+    address(out, local);
 }
 
 /// ICE and DTLS of a section of an answer.
@@ -68,18 +82,18 @@ pub(super) fn transport(out: &mut String, media: &OfferedMedia, terms: &Terms, l
         true => "active",
         false => "passive",
     };
-    ice_and_dtls(out, media, setup, local);
+    ice_and_dtls(out, media.rtcp_rsize, setup, local);
 }
 
 /// ICE and DTLS of a section, with our role in the handshake.
-pub(super) fn ice_and_dtls(out: &mut String, media: &OfferedMedia, setup: &str, local: &Local<'_>) {
+pub(super) fn ice_and_dtls(out: &mut String, rtcp_rsize: bool, setup: &str, local: &Local<'_>) {
     let (ufrag, pwd, fingerprint) = (local.ufrag, local.pwd, local.fingerprint);
     line(out, format_args!("a=ice-ufrag:{ufrag}"));
     line(out, format_args!("a=ice-pwd:{pwd}"));
     line(out, format_args!("a=fingerprint:sha-256 {fingerprint}"));
     line(out, format_args!("a=setup:{setup}"));
     line(out, format_args!("a=rtcp-mux"));
-    if media.rtcp_rsize {
+    if rtcp_rsize {
         line(out, format_args!("a=rtcp-rsize"));
     }
     for (position, candidate) in local.candidates.iter().enumerate() {

@@ -203,6 +203,7 @@ fn our_own_offer_could_be_answered_by_ourselves() {
         fingerprint: "AA:BB",
         candidates: &candidates,
         session_number: 7,
+        is_full: false,
     };
     let sending = Sending {
         cname: "freshet",

@@ -33,6 +33,7 @@ const CLOSE_STREAM: u32 = 6;
 const ASK_KEYFRAME: u32 = 7;
 const CHOOSE_LAYER: u32 = 8;
 const PASS_PUBLISHER: u32 = 9;
+const CONSENT: u32 = 10;
 
 /// Largest id of a one-byte header extension (RFC 8285 section 4.2).
 const EXT_ID_MAX: u8 = 14;
@@ -73,6 +74,7 @@ impl Command {
                 put.u8(pin.lane.unwrap_or(NO_LANE));
                 put.u8(pin.spatial_max).u8(pin.temporal_max);
             }
+            Self::Consent(viewer) => put_id(put.u32(CONSENT), *viewer),
         }
     }
 
@@ -97,6 +99,7 @@ impl Command {
             CLOSE_STREAM => Self::CloseStream(take_stream(&mut take)?),
             ASK_KEYFRAME => Self::AskKeyframe(take_stream(&mut take)?, take_lanes(&mut take)?),
             CHOOSE_LAYER => Self::ChooseLayer(take_id(&mut take)?, take_pin(&mut take)?),
+            CONSENT => Self::Consent(take_id(&mut take)?),
             _ => return None,
         })
     }

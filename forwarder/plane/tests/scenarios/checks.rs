@@ -3,7 +3,7 @@
 use link::command::{Command, VIDEO};
 use link::event::{Event, Gone};
 use link::stats::Counter;
-use wire::stun::{Class, Message};
+use wire::stun::{Class, Message, Role};
 
 use crate::viewer::address;
 use crate::world::{DELTA, KEY, World};
@@ -207,7 +207,7 @@ fn the_answer_to_a_role_conflict_is_an_error_and_renews_nothing() {
         local_ufrag: b"peer",
         key: &ice.pwd,
         priority: 1,
-        role: wire::stun::Role::Controlled(1),
+        role: Role::Controlled(1),
         use_candidate: false,
     };
     let mut out = [0; 200];
@@ -244,6 +244,87 @@ fn what_is_for_control_is_punted_and_a_full_ring_does_no_harm() {
     source.video(world.now, false, &DELTA);
     world.run(20, 10);
     assert_eq!(world.viewers[0].got[VIDEO].len(), 12);
+}
+
+#[test]
+fn where_we_control_consent_comes_from_our_own_checks_alone() {
+    let (mut world, _) = watching();
+    let (ice, at, id) = {
+        let viewer = &world.viewers[0];
+        (viewer.add.ice, viewer.at, viewer.id())
+    };
+    let consent = Command::Consent(id);
+    let now = world.now;
+    world.plane().apply(now, &consent);
+    // A full agent checks as well, as the controlled one, and from elsewhere it moves nothing.
+    for (nth, from) in [at, address(9, 9)].into_iter().enumerate() {
+        let check = world.viewers[0].check_as(&ice, Role::Controlled(3), false);
+        world.send(0, from, &check);
+        assert_eq!(world.count(Counter::StunAnswered), 1 + nth as u64);
+    }
+    world.turn(1);
+    let answer = world.viewers[0].stun.last().unwrap();
+    assert_eq!(Message::parse(answer).unwrap().class(), Class::Success);
+    // Whoever thinks that it controls is told that it does not.
+    let check = world.viewers[0].check(&ice, true);
+    world.send(0, at, &check);
+    world.turn(1);
+    let answer = world.viewers[0].stun.last().unwrap();
+    assert_eq!(Message::parse(answer).unwrap().error_code(), Some(487));
+    // What answers our checks is for control.
+    let mut answer = [0; 128];
+    let used = wire::stun::write_success(&[7; 12], at.peer, b"remote", &mut answer);
+    world.send(0, at, &answer[..used]);
+    assert_eq!(world.punted(), [answer[..used].to_vec()]);
+    world.run(25_000, 10);
+    let now = world.now;
+    world.plane().apply(now, &consent);
+    world.run(25_000, 10);
+    assert!(world.events().is_empty());
+    let check = world.viewers[0].check_as(&ice, Role::Controlled(3), false);
+    world.send(0, at, &check);
+    world.run(6000, 10);
+    assert_eq!(world.events(), [Event::ViewerGone(id, Gone::Consent)]);
+    // Too late.
+    let now = world.now;
+    world.plane().apply(now, &consent);
+    assert_eq!(world.count(Counter::CommandStale), 1);
+}
+
+#[test]
+fn sessions_of_one_port_are_told_apart_by_their_keys() {
+    let (mut world, source) = watching();
+    let at = world.viewers[0].at;
+    // Another node has one port for all that it relays.
+    for _ in 0..3 {
+        let mut viewer = world.viewer(source.id);
+        viewer.at = at;
+        (viewer.add.peer, viewer.add.local) = (at.peer, at.local);
+        world.add(viewer);
+    }
+    let mut heard = world.count(Counter::ReportReceived);
+    let mut all_are_heard = |world: &mut World, those: &[usize]| {
+        for nth in those {
+            world.feedback(*nth, |out| wire::rtcp_feedback::write_pli(1, 2, out));
+            heard += 1;
+            assert_eq!(world.count(Counter::ReportReceived), heard, "viewer {nth}");
+        }
+        assert_eq!(world.count(Counter::SrtcpRefusedAuth), 0);
+    };
+    all_are_heard(&mut world, &[0, 1, 2, 3]);
+    // Whoever was the newest goes, and one in the midst.
+    for gone in [3, 1] {
+        let (id, now) = (world.viewers[gone].id(), world.now);
+        world.plane().apply(now, &Command::RemoveViewer(id));
+    }
+    all_are_heard(&mut world, &[0, 2]);
+    for gone in [0, 2] {
+        let (id, now) = (world.viewers[gone].id(), world.now);
+        world.plane().apply(now, &Command::RemoveViewer(id));
+    }
+    let before = world.count(Counter::DatagramUnknownDropped);
+    world.feedback(0, |out| wire::rtcp_feedback::write_pli(1, 2, out));
+    assert_eq!(world.count(Counter::DatagramUnknownDropped), before + 1);
 }
 
 #[test]

@@ -253,6 +253,11 @@ impl TestViewer {
 
     /// A connectivity check with these credentials.
     pub fn check(&mut self, ice: &IceCredentials, nominates: bool) -> Vec<u8> {
+        self.check_as(ice, Role::Controlling(9), nominates)
+    }
+
+    /// The same in this role.
+    pub fn check_as(&mut self, ice: &IceCredentials, role: Role, nominates: bool) -> Vec<u8> {
         self.checks += 1;
         let mut transaction = [0; 12];
         transaction[..8].copy_from_slice(&self.checks.rotate_left(32).to_be_bytes());
@@ -262,7 +267,7 @@ impl TestViewer {
             local_ufrag: b"peer",
             key: &ice.pwd,
             priority: 100,
-            role: Role::Controlling(9),
+            role,
             use_candidate: nominates,
         };
         let mut out = [0; 256];

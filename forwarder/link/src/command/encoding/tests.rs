@@ -268,6 +268,8 @@ fn wishes_arrive() {
     ] {
         let chosen = through(Command::ChooseLayer(viewer, pin));
         assert!(matches!(chosen, Command::ChooseLayer(v, p) if v == viewer && p == pin));
+        let consent = through(Command::Consent(viewer));
+        assert!(matches!(consent, Command::Consent(v) if v == viewer));
     }
 }
 

@@ -1,0 +1,17 @@
+//! Owns the relays: streams that this node fetches from others by WHEP, or sends to others by WHIP,
+//! again and again until somebody wants it no more.
+
+mod failure;
+mod http;
+mod one;
+mod roots;
+mod runner;
+mod status;
+mod table;
+mod url;
+
+pub use http::RELAY_HEADER;
+pub use one::NewRelay;
+pub use status::{Direction, RelayView};
+pub use table::{Refusal, Relays};
+pub use url::check as check_url;

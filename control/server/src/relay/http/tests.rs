@@ -1,0 +1,199 @@
+//! The client against servers that the test plays.
+
+use super::*;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// Answers each connection with the next of these texts, in which `{me}` is its address, and notes
+/// what was asked.
+async fn server(answers: &[&str]) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let texts = answers
+        .iter()
+        .map(|text| text.replace("{me}", &at.to_string()));
+    let mut answers: VecDeque<String> = texts.collect();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let notes = asked.clone();
+    tokio::spawn(async move {
+        while let (Ok((mut stream, _)), Some(answer)) =
+            (listener.accept().await, answers.pop_front())
+        {
+            let mut bytes = vec![0; 65_536];
+            let read = stream.read(&mut bytes).await.unwrap_or(0);
+            let text = String::from_utf8_lossy(&bytes[..read]).into_owned();
+            notes.lock().unwrap().push(text);
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (at, asked)
+}
+
+fn reply(head: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+async fn post(direction: Direction, url: &str, token: Option<&str>) -> Result<Answer, Failure> {
+    let client = Client::new(String::new(), "node".into());
+    let url: Uri = url.parse().unwrap();
+    let endpoint = Endpoint {
+        direction,
+        url: &url,
+        token,
+        stream: "live/a",
+    };
+    client.post(&endpoint, "v=0\r\n").await
+}
+
+#[tokio::test]
+async fn a_session_is_made_where_redirects_lead() {
+    let there = reply(
+        "307 Temporary Redirect\r\nLocation: http://{me}/other/x?y=1",
+        "",
+    );
+    let again = reply("308 Permanent Redirect\r\nLocation: /third", "");
+    let made = reply(
+        "201 Created\r\nContent-Type: application/sdp;charset=utf-8\r\nLocation: session/7",
+        "v=0 answer",
+    );
+    let (at, asked) = server(&[&there, &again, &made]).await;
+    let url = format!("http://{at}/whep/live/a");
+    let answer = post(Direction::Pull, &url, Some("secret-token"))
+        .await
+        .unwrap();
+    assert_eq!(answer.sdp, "v=0 answer");
+    let resource = answer.resource.unwrap().to_string();
+    assert_eq!(resource, format!("http://{at}/session/7"));
+    let asked = asked.lock().unwrap();
+    let lines: Vec<_> = asked
+        .iter()
+        .map(|text| text.lines().next().unwrap())
+        .collect();
+    let expected = ["/whep/live/a", "/other/x?y=1", "/third"];
+    assert_eq!(lines, expected.map(|path| format!("POST {path} HTTP/1.1")));
+    for text in asked.iter() {
+        let lower = text.to_ascii_lowercase();
+        assert!(
+            lower.contains("authorization: bearer secret-token"),
+            "{text}"
+        );
+        assert!(lower.contains("content-type: application/sdp"), "{text}");
+        assert!(lower.contains("freshet-relay: node live/a"), "{text}");
+        assert!(text.ends_with("v=0\r\n"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    let problem = "{\"title\": \"No\", \"detail\": \"not\\nhere\"}";
+    for (head, direction, reason) in [
+        ("401 Unauthorized", Direction::Pull, Reason::Denied),
+        ("403 Forbidden", Direction::Push, Reason::Denied),
+        ("404 Not Found", Direction::Pull, Reason::NotLive),
+        (
+            "409 Conflict\r\nRetry-After: 1",
+            Direction::Pull,
+            Reason::NotLive,
+        ),
+        ("409 Conflict", Direction::Push, Reason::Busy),
+        (
+            "503 Service Unavailable\r\nRetry-After: 7",
+            Direction::Pull,
+            Reason::Busy,
+        ),
+        ("406 Not Acceptable", Direction::Push, Reason::Refused),
+        (
+            "500 Internal Server Error",
+            Direction::Push,
+            Reason::ServerError,
+        ),
+        ("508 Loop Detected", Direction::Pull, Reason::Loop),
+        ("200 OK", Direction::Pull, Reason::BadAnswer),
+        (
+            "201 Created\r\nContent-Type: text/html",
+            Direction::Pull,
+            Reason::BadAnswer,
+        ),
+        (
+            "302 Found\r\nLocation: /x",
+            Direction::Pull,
+            Reason::BadAnswer,
+        ),
+        ("307 Temporary Redirect", Direction::Pull, Reason::BadAnswer),
+    ] {
+        let (at, _) = server(&[&reply(head, problem)]).await;
+        let failure = post(direction, &format!("http://{at}/x"), None)
+            .await
+            .unwrap_err();
+        assert_eq!(failure.reason, reason, "{head}: {failure}");
+        let retries = head.starts_with("503").then_some(Duration::from_secs(7));
+        assert_eq!(failure.retry_after, retries, "{head}");
+        assert!(!failure.detail.contains('\n'), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_ends() {
+    let round = reply("307 Temporary Redirect\r\nLocation: http://{me}/x", "");
+    let (at, asked) = server(&[round.as_str(); 10]).await;
+    let failure = post(Direction::Pull, &format!("http://{at}/x"), None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.reason, Reason::BadAnswer);
+    assert_eq!(asked.lock().unwrap().len(), REDIRECTS_MAX + 1);
+}
+
+#[tokio::test]
+async fn what_speaks_no_http_or_no_tls_is_said() {
+    let (at, _) = server(&["hello\r\n\r\n"]).await;
+    let failure = post(Direction::Pull, &format!("http://{at}/x"), None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.reason, Reason::Unreachable);
+    let (at, _) = server(&["hello\r\n\r\n"]).await;
+    let failure = post(Direction::Pull, &format!("https://{at}/x"), None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.reason, Reason::Tls);
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let failure = post(Direction::Pull, &format!("http://{nobody}/x"), None)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.reason, Reason::Unreachable);
+}
+
+#[tokio::test]
+async fn a_session_that_has_gone_is_deleted() {
+    let client = Client::new(String::new(), "node".into());
+    for (head, is_fine) in [("200 OK", true), ("404 Not Found", true), ("500 No", false)] {
+        let (at, asked) = server(&[&reply(head, "")]).await;
+        let url: Uri = format!("http://{at}/session/1").parse().unwrap();
+        let endpoint = Endpoint {
+            direction: Direction::Pull,
+            url: &url,
+            token: None,
+            stream: "a",
+        };
+        assert_eq!(client.delete(&endpoint).await.is_ok(), is_fine, "{head}");
+        assert!(asked.lock().unwrap()[0].starts_with("DELETE /session/1 "));
+    }
+}
+
+#[test]
+fn a_time_to_come_again_is_seconds_or_a_date() {
+    assert_eq!(retry_after(" 30 "), Some(Duration::from_secs(30)));
+    assert_eq!(
+        retry_after("Fri, 31 Dec 1999 23:59:59 GMT"),
+        Some(Duration::ZERO)
+    );
+    assert_eq!(retry_after("soon"), None);
+}
