@@ -21,18 +21,23 @@ fn ready() -> bool {
     have(&["chromium", "chromedriver"])
 }
 
-/// Waits until the picture that is shown has this height; gives the time that it took.
-fn wait_height(browser: &mut Chromium, height: u64) -> Duration {
+/// Waits until the picture that is shown has such a height; gives the time that it took.
+fn wait_height(browser: &mut Chromium, what: &str, is_it: impl Fn(u64) -> bool) -> Duration {
     let began = Instant::now();
-    wait_for(&format!("{height} lines"), PATIENCE, || {
-        let shown = browser.run("return document.querySelector('video').videoHeight", &[]);
-        if shown.as_u64() == Some(height) {
+    wait_for(what, PATIENCE, || {
+        let shown = height(browser);
+        if is_it(shown) {
             Ok(())
         } else {
-            Err(format!("{shown}"))
+            Err(format!("{shown} lines"))
         }
     });
     began.elapsed()
+}
+
+fn height(browser: &mut Chromium) -> u64 {
+    let shown = browser.run("return document.querySelector('video').videoHeight", &[]);
+    shown.as_u64().unwrap_or(0)
 }
 
 /// A server that is reached through a relay alone.
@@ -47,17 +52,19 @@ fn behind_a_relay(seed: u64) -> (Server, Relay) {
     (Server::start(setup), relay)
 }
 
-fn narrow_way(codec: &str) {
+/// `freeze_ms`: how long a picture may stand.
+fn narrow_way(codec: &str, layers: &str, freeze_ms: f64) {
     let _turn = alone();
     if !ready() {
         return;
     }
     let (server, relay) = behind_a_relay(7);
     let mut publisher = Chromium::start();
-    publisher.go_live(&server, "live/layers", codec, "simulcast");
-    wait_for("three sizes to be sent", PATIENCE, || {
+    publisher.go_live(&server, "live/layers", codec, layers);
+    wait_for("all sizes to be sent", PATIENCE, || {
         let stats = publisher.run("return window.freshetPublish.stats", &[]);
-        if stats["layers"] == 3 && stats["height"] == 720 {
+        let is_all = stats["layers"] == 3 || stats["scalability"] == layers;
+        if is_all && stats["height"] == 720 {
             Ok(())
         } else {
             Err(format!("{stats}"))
@@ -65,9 +72,12 @@ fn narrow_way(codec: &str) {
     });
     let mut viewer = Chromium::start();
     viewer.watch(&server, "live/layers");
-    let climbed = wait_height(&mut viewer, 720);
+    let climbed = wait_height(&mut viewer, "720 lines", |height| height == 720);
     viewer.must_show_a_moving_picture();
-    sleep(Duration::from_secs(3));
+    let age = viewer.glass_to_glass_ms(90);
+    if layers != "simulcast" {
+        must_tell_of_nine_layers(&server);
+    }
     // The way to whoever is behind the relay carries 600 kbit/s; what publishers hear is less.
     viewer.run(WATCH_FRAMES, &[]);
     let narrow = Impairment {
@@ -75,36 +85,66 @@ fn narrow_way(codec: &str) {
         ..Impairment::default()
     };
     relay.set(Impairment::default(), narrow);
-    let fell = wait_height(&mut viewer, 180);
+    let fell = wait_height(&mut viewer, "a smaller picture", |height| height < 720);
     sleep(Duration::from_secs(12));
     let shown = viewer.run(LONGEST_FREEZE, &[]);
-    let settled = viewer.run("return document.querySelector('video').videoHeight", &[]);
+    let settled = height(&mut viewer);
+    let sent = sent_to_the_viewer(&server);
     viewer.run(WATCH_FRAMES, &[]);
     relay.set(Impairment::default(), Impairment::default());
-    let back = wait_height(&mut viewer, 720);
+    let back = wait_height(&mut viewer, "720 lines again", |height| height == 720);
     let freed = viewer.run(LONGEST_FREEZE, &[]);
     println!(
-        "{codec}: 720 lines {climbed:.1?} after the join, 180 {fell:.1?} after the limit ({shown}), \
-         back {back:.1?} after its end ({freed})"
+        "{codec} {layers}: glass to glass {age:.0} ms, 720 lines {climbed:.1?} after the join, fewer \
+         {fell:.1?} after the limit ({shown}), then {settled} ({sent}), back {back:.1?} after its \
+         end ({freed})"
     );
     viewer.must_show_a_moving_picture();
     server.must_be_unharmed();
-    assert_eq!(settled, 180);
+    assert!(age < 500.0, "{age} ms");
+    assert!(settled < 720, "{settled}");
     assert!(fell <= Duration::from_secs(5), "{fell:?}");
     assert!(back <= Duration::from_secs(15), "{back:?}");
     for seen in [shown, freed] {
-        assert!(seen["longest"].as_f64().unwrap() <= 300.0, "{seen}");
+        assert!(seen["longest"].as_f64().unwrap() <= freeze_ms, "{seen}");
     }
+}
+
+/// What the server says that its viewer is sent.
+fn sent_to_the_viewer(server: &Server) -> String {
+    let sessions = server.get("/v1/sessions").json();
+    let sessions = sessions["sessions"].as_array().unwrap();
+    let viewer = sessions.iter().find(|one| one["kind"] == "viewer").unwrap();
+    let sent = ["layer_sent", "spatial_layer_sent", "temporal_layer_sent"];
+    sent.map(|name| viewer[name].to_string()).join("/")
+}
+
+fn must_tell_of_nine_layers(server: &Server) {
+    let stream = server.stream("live/layers");
+    let layers = &stream["video"]["layers"][0]["layers"];
+    let told = layers.as_array().map_or(0, Vec::len);
+    assert_eq!(told, 9, "{stream}");
+    assert_eq!(
+        (&layers[0]["spatial"], &layers[0]["temporal"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(
+        (&layers[8]["spatial"], &layers[8]["height"]),
+        (&2.into(), &720.into())
+    );
+    let rates = [0, 4, 8].map(|nth| layers[nth]["bitrate_bps"].as_u64().unwrap());
+    assert!(rates[0] > 0 && rates.is_sorted(), "{stream}");
+    assert_eq!(sent_to_the_viewer(server), "\"0\"/2/2");
 }
 
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_a_smaller_vp8() {
-    narrow_way("vp8");
+    narrow_way("vp8", "simulcast", 300.0);
 }
 
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_a_smaller_h264() {
-    narrow_way("h264");
+    narrow_way("h264", "simulcast", 300.0);
 }
 
 fn passes_through(codec: &str, layers: &str) {
@@ -139,8 +179,10 @@ fn passes_through(codec: &str, layers: &str) {
 }
 
 #[test]
-fn vp9_in_spatial_and_temporal_layers_is_passed_through() {
-    passes_through("vp9", "L3T3");
+fn a_viewer_behind_a_narrow_way_gets_fewer_layers_of_vp9() {
+    // What the full queue has lost of the upper layers holds the browser up until a keyframe is
+    // through: 0.8 s on a machine that compiled meanwhile.
+    narrow_way("vp9", "L3T3", 1_500.0);
 }
 
 #[test]

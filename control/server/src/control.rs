@@ -7,7 +7,7 @@ mod relay;
 mod views;
 
 pub use events::{Event, EventKind, EventKinds};
-pub use layers::{LayerInfo, LayerWish};
+pub use layers::{InnerLayerInfo, LayerInfo, LayerWish};
 pub use name::{BadName, StreamName};
 pub use relay::{RelayAnswer, RelayOffer, RelayRequest, RelayStep};
 pub use session::{Given, Origins, Patched};

@@ -231,7 +231,7 @@ impl Driver {
             self.sessions.audit(now, |viewer| self.lines.holder(viewer));
             self.release_orphans(now);
             self.streams.reap(now, &mut self.sessions);
-            self.streams.measure(now);
+            self.streams.measure(now, &mut self.sessions);
             self.hear_pushes();
             self.hear_calls();
             self.tell_news(now);
@@ -351,6 +351,8 @@ fn newcomer(kind: PublisherKind) -> Active {
         since: clock::now(),
         progress: Progress::default(),
         encodings: Vec::new(),
+        layers: Default::default(),
+        layer_sizes: Default::default(),
         taken_before: Intake::default(),
         measured: None,
         srt: None,

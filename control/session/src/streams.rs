@@ -12,6 +12,8 @@ pub(crate) struct Stream {
     pub(crate) viewers: u32,
     /// The publisher's session, if it is one of ours.
     pub(crate) publisher: Option<ViewerId>,
+    /// Whether there are layers within an encoding of its video; `None`: not known yet.
+    pub(crate) has_layers: Option<bool>,
 }
 
 /// All streams, by name. Their number is bounded by who opens them, with one log for each.
@@ -32,6 +34,7 @@ impl Streams {
             description: StreamDescription::default(),
             viewers: 0,
             publisher: None,
+            has_layers: None,
         };
         if let Some(old) = self.by_name.insert(name.to_owned(), stream) {
             self.names.remove(&old.id.index);

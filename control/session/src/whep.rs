@@ -1,5 +1,6 @@
 //! Owns the POST of WHEP (draft-ietf-wish-whep-03): a session that watches.
 
+use crate::description::VideoCodec;
 use crate::refusal::SignalError;
 use crate::sdp::answer::Sending;
 use crate::sdp::elements::{Passed, ids};
@@ -63,15 +64,35 @@ impl Sessions {
         Ok(created)
     }
 
-    /// Whether the publisher of a stream sends several encodings.
+    /// Whether the publisher of a stream sends layers: several encodings, or one that has some. As
+    /// long as that is not known, one whose codec has a place for them may: its description never
+    /// says, and what a viewer negotiates cannot be changed later.
     pub(crate) fn is_layered(&self, stream: StreamId) -> bool {
         let publishing = self
             .publisher_of(stream)
             .and_then(|session| session.publishing.as_ref());
         publishing.is_some_and(|publishing| {
             let is_there = |lane: &usize| publishing.lanes[*lane].clock_hz != 0;
-            LAYERS.iter().filter(|lane| is_there(lane)).count() > 1
+            let has_many = LAYERS.iter().filter(|lane| is_there(lane)).count() > 1;
+            has_many || self.may_have_layers(stream)
         })
+    }
+
+    fn may_have_layers(&self, stream: StreamId) -> bool {
+        let Some(stream) = self.streams.by_id(stream) else {
+            return false;
+        };
+        stream.has_layers.unwrap_or(matches!(
+            stream.description.video,
+            Some(VideoCodec::Vp9 { .. } | VideoCodec::Av1 { .. })
+        ))
+    }
+
+    /// Says whether an encoding of this stream's video has layers, as it was measured.
+    pub fn stream_has_layers(&mut self, stream: StreamId, has_layers: bool) {
+        if let Some(stream) = self.streams.by_id_mut(stream) {
+            stream.has_layers = Some(has_layers);
+        }
     }
 
     /// What of the packets of a stream's publisher viewers may be passed beside the media.

@@ -13,6 +13,13 @@ pub const LAYERS_MAX: usize = 3;
 #[cfg(loom)]
 pub const LAYERS_MAX: usize = 1;
 
+/// Spatial layers within one encoding that are told apart; what is above counts as the highest.
+/// Browsers send three at the most (W3C WebRTC-SVC names modes up to L3T3).
+pub const SPATIAL_MAX: usize = 3;
+
+/// Temporal layers within one encoding that are told apart, likewise.
+pub const TEMPORAL_MAX: usize = 3;
+
 /// Lanes of a log: audio, and the layers of video.
 pub const LANES_MAX: usize = LAYERS_MAX + 1;
 

@@ -68,6 +68,10 @@ pub struct ViewerCounters {
     pub lane: u32,
     /// The lane that was chosen for it; another one than `lane` while its keyframe is waited for.
     pub lane_chosen: u32,
+    /// The highest spatial layer of the lane that it is sent; 0: the lane has one.
+    pub spatial: u32,
+    /// The highest temporal layer of the lane that it is sent; 0: the lane has one.
+    pub temporal: u32,
 }
 
 /// One viewer in shared memory; each line has one writer.
@@ -83,8 +87,8 @@ pub(crate) struct ViewerCell {
     leases: [AtomicU64; LEASES],
     /// The fields of [`ViewerCounters`] in their order. The worker.
     wide: [AtomicU64; 8],
-    narrow: [AtomicU32; 6],
-    spare: [u64; 5],
+    narrow: [AtomicU32; 8],
+    spare: [u64; 4],
     keepsake: Text<KEEPSAKE_WORDS>,
 }
 
@@ -203,6 +207,8 @@ impl Viewer {
             estimate_bps: wide(7),
             lane: narrow(4),
             lane_chosen: narrow(5),
+            spatial: narrow(6),
+            temporal: narrow(7),
         }
     }
 
@@ -231,6 +237,8 @@ impl Viewer {
             now.rtt_us,
             now.lane,
             now.lane_chosen,
+            now.spatial,
+            now.temporal,
         ];
         for (word, value) in self.cell.narrow.iter().zip(narrow) {
             word.store(value, Ordering::Relaxed);

@@ -156,10 +156,16 @@ impl Plane {
             return;
         };
         viewer.cold.pin = pin;
-        viewer.next_cap = Cap {
-            spatial: pin.spatial_max,
-            temporal: pin.temporal_max,
+        let cap = Cap::of(&pin);
+        // What it may not have any more is left out at once.
+        viewer.next_cap = if self.adaptations.choose_anew(viewer) {
+            viewer.next_cap.within(cap)
+        } else {
+            cap
         };
+        if let Some(slot) = slot {
+            self.adapt(slot);
+        }
     }
 
     /// The peer has answered a check of ours.
@@ -297,7 +303,7 @@ impl Plane {
         if viewer.cell.owner() == Some(self.core) {
             viewer.cell.set_owner(None);
         }
-        viewer.tell_counters(self.adaptations.bps_of(viewer));
+        viewer.tell_counters(self.adaptations.bps_of(viewer), Cap::default());
         if viewer.is_publisher {
             self.publishers.leave(index, id, &mut self.flows);
         }

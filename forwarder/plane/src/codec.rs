@@ -2,6 +2,7 @@
 
 use link::command::Codec;
 use link::elements::DESCRIPTOR;
+use link::lanes::SPATIAL_MAX;
 use link::log::Flags;
 use wire::payload::av1::{AggregationHeader, Structure};
 use wire::payload::nal::units;
@@ -46,6 +47,8 @@ pub struct Place<'a> {
     pub temporal: u8,
     /// Width and height, if it says so.
     pub size: Option<Size>,
+    /// Width and height of each spatial layer, if it says so; 0: not.
+    pub layer_sizes: [Size; SPATIAL_MAX],
     /// Another byte in the place of what is left out at the front.
     pub front: Option<[u8; 1]>,
     /// The payload without it.
@@ -118,6 +121,7 @@ fn place_vp8(payload: &[u8], marker: bool) -> Option<Place<'_>> {
         spatial: 0,
         temporal: layer.temporal,
         size: read.size,
+        layer_sizes: Default::default(),
         front: Some([first & !VP8_EXTENDED]),
         rest,
     })
@@ -151,6 +155,15 @@ fn place_vp9<'a>(
         spatial: layer.spatial,
         temporal: layer.temporal,
         size: top,
+        layer_sizes: read
+            .structure
+            .as_ref()
+            .map_or_else(Default::default, |structure| {
+                core::array::from_fn(|spatial| {
+                    let spatial = u8::try_from(spatial).unwrap_or(u8::MAX);
+                    structure.size(spatial).unwrap_or_default()
+                })
+            }),
         front,
         rest,
     })

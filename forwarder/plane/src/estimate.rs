@@ -36,7 +36,7 @@ use narrow::Narrow;
 use probe::Probing;
 use sent::{News, SentLog, Told, micros};
 
-pub use choice::{Choice, LAYERS_MAX, LayerRate};
+pub use choice::{Choice, LayerRate, POINTS_MAX};
 pub use delay::Usage;
 
 /// Least estimate: below the least layer that is worth a picture.

@@ -13,10 +13,10 @@ use link::log::Pinned;
 use wire::datagram::Egress;
 use wire::time::{Span, Time};
 
+use crate::asked::Repairs;
 use crate::burst::Burst;
 use crate::keyframe::rejoin;
 use crate::layers::Adaptations;
-use crate::nack::Repairs;
 use crate::send::send_run;
 use crate::stream::{Stream, Streams};
 use crate::viewer::{Phase, Viewer};
@@ -86,7 +86,7 @@ impl Tables {
             viewers: Viewers::new(limits.viewers_max),
             streams: Streams::new(limits.streams_max),
             lists: Lists::new(limits.viewers_max),
-            repairs: Repairs::new(),
+            repairs: Repairs::new(limits.streams_max),
             turns: 0,
         }
     }
@@ -198,7 +198,7 @@ fn live_stream<E: Egress>(
         if burst.is_empty() {
             break;
         }
-        stream.hearing.note(turn.now, burst.payload_bytes());
+        stream.hearing.note(turn.now, burst);
         from = burst.range.end;
         let mut slot = stream.first_viewer;
         for _ in 0..stream.viewers {

@@ -10,9 +10,10 @@ use wire::rtcp_report::{Bye, ReportBlock, XrBlock};
 use wire::time::Span;
 
 use crate::Plane;
+use crate::asked::Repair;
 use crate::fanout::Tables;
 use crate::keyframe::{Replay, replay};
-use crate::nack::{LOST_MAX, Repair, resend_after};
+use crate::nack::{LOST_MAX, resend_after};
 use crate::repair::refill;
 use crate::report::{Echo, Wall};
 use crate::verdict::Verdict;
@@ -217,7 +218,8 @@ impl Tables {
             heard.lost += 1;
             viewer.cold.quality.nacks += 1;
             // Before anything is looked up, and before it counts as sent again just now.
-            if !self.repairs.has_room() {
+            let line = &mut viewer.cold.repairs_line;
+            if !self.repairs.has_room(viewer.stream, viewer.id, *line) {
                 heard.unqueued += 1;
                 continue;
             }
@@ -230,11 +232,11 @@ impl Tables {
                 continue;
             }
             let repair = Repair {
-                viewer: viewer.id,
                 track: number,
                 index,
             };
-            if !self.repairs.push(repair) {
+            let line = &mut viewer.cold.repairs_line;
+            if !self.repairs.push(viewer.stream, viewer.id, line, repair) {
                 heard.unqueued += 1;
             }
         }

@@ -8,9 +8,12 @@ use wire::time::{Span, Time};
 
 use crate::burst::Burst;
 use crate::fanout::{Outcome, Tables, Turn};
+use crate::hearing::LAYER_SILENT;
+use crate::layers::{NONE as NO_ADAPTATION, START_BPS};
 use crate::pace::{CATCH_UP_BURST_BYTES, CATCH_UP_BYTES_PER_S, CATCH_UP_SPEED};
+use crate::rewrite::Cap;
 use crate::send::send_run;
-use crate::stream::{LAYER_SILENT, Stream};
+use crate::stream::Stream;
 use crate::viewer::{Phase, Viewer};
 
 /// Audio that came longer ago than this is not sent to a viewer that joins: it would only be
@@ -87,9 +90,11 @@ const STALE_AFTER: Span = Span::secs(2);
 /// the lane that a keyframe is to be asked for.
 pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
     let seen = stream.seen;
+    let ladder = *stream.ladder(now);
     let log = stream.reader.pin();
     viewer.cursor = audio_start(now, &log).map_or(seen, |position| position.min(seen));
     viewer.next_lane = first_layer(now, &log, stream.hearing.ranked());
+    viewer.next_cap = ladder.start(viewer.next_lane, START_BPS);
     start_from_key(now, viewer, &log)
 }
 
@@ -115,11 +120,11 @@ fn first_layer(now: Time, log: &Pinned<'_>, ranked: [usize; LAYERS_MAX]) -> u8 {
 
 fn start_from_key(now: Time, viewer: &mut Viewer, log: &Pinned<'_>) -> Lanes {
     let missing = replay_from_key(viewer, log, 0);
-    let is_stale = viewer.phase == Phase::CatchUp
-        && log
-            .record(viewer.replay)
-            .is_some_and(|key| now.since(key.arrival) > STALE_AFTER);
-    if is_stale { viewer.video() } else { missing }
+    if viewer.phase == Phase::CatchUp && is_stale(now, log, viewer.replay) {
+        viewer.video()
+    } else {
+        missing
+    }
 }
 
 /// What a call for a keyframe has led to.
@@ -141,12 +146,24 @@ pub fn replay(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Replay {
         // Browsers call for a keyframe after 3 s without a frame, lost or not. A replay would show
         // the past again, and a returning publisher begins with a keyframe anyway.
         Some(key) if key >= viewer.cursor || is_silent(now, viewer, &log) => Replay::Unneeded,
+        // The path of one whose layers are chosen may not carry the past besides the present. One
+        // with less of an encoding has come there without a keyframe, so the last one is old.
+        Some(key) if has_less(viewer) && is_stale(now, &log, key) => Replay::Missing,
         Some(key) => {
             viewer.phase = Phase::CatchUp;
             viewer.replay = key;
             Replay::Begun
         }
     }
+}
+
+fn has_less(viewer: &Viewer) -> bool {
+    viewer.adaptation != NO_ADAPTATION && viewer.next_cap != Cap::NONE
+}
+
+fn is_stale(now: Time, log: &Pinned<'_>, key: u64) -> bool {
+    let key = log.record(key);
+    key.is_none_or(|key| now.since(key.arrival) > STALE_AFTER)
 }
 
 /// Moves a viewer that is too far behind to `position`, and its video to a keyframe that it has

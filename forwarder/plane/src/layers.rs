@@ -1,10 +1,10 @@
 //! Owns which layer of a stream each viewer is sent, and the probes that find out whether a better
 //! one would fit.
 //!
-//! The layers of a stream are ranked by what they cost, as publishers name them in any order.
+//! What there is to choose from is the stream's `ladder`: encodings, and what of their layers. Less
+//! of the same encoding is sent at once, without a keyframe; a larger picture begins at one.
 
 use link::command::VIDEO;
-use link::lanes::LAYERS_MAX;
 use link::stats::Counter;
 use wire::datagram::Egress;
 use wire::rtcp::Item;
@@ -12,8 +12,9 @@ use wire::rtcp_feedback::{Message, TransportCc};
 use wire::time::{Span, Time};
 
 use crate::Plane;
-use crate::estimate::{Choice, Estimator, LayerRate};
+use crate::estimate::{Choice, Estimator};
 use crate::fanout::{Tables, Turn};
+use crate::ladder::{Ladder, Point};
 use crate::repair::resend_newest;
 use crate::stream::Stream;
 use crate::viewer::{Phase, Viewer};
@@ -45,6 +46,8 @@ pub struct Adaptation {
     /// When the layer that is waited for was asked for last.
     asked_at: Time,
     is_probing: bool,
+    /// Its pin has changed: what it is sent is chosen as if it had just come.
+    is_anew: bool,
 }
 
 /// The adaptations of a core. Memory is touched only as far as there have been so many at once.
@@ -89,6 +92,7 @@ impl Adaptations {
             wanted_bps: None,
             asked_at: Time::ZERO,
             is_probing: false,
+            is_anew: false,
         };
         viewer.adaptation = match self.free.pop() {
             Some(place) => {
@@ -110,6 +114,15 @@ impl Adaptations {
             viewer.adaptation = NONE;
             self.probing.retain(|&other| other != slot);
         }
+    }
+
+    /// The pin of a viewer has changed. True: its choice follows.
+    pub fn choose_anew(&mut self, viewer: &Viewer) -> bool {
+        let known = self.of(viewer);
+        known.is_some_and(|known| {
+            known.is_anew = true;
+            true
+        })
     }
 
     /// True while something is to be sent every now and then.
@@ -156,49 +169,8 @@ impl Adaptations {
     }
 }
 
-/// The layers of a stream that its publisher sends, the cheapest first.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ladder {
-    lanes: [u8; LAYERS_MAX],
-    rates: [LayerRate; LAYERS_MAX],
-    used: usize,
-}
-
-impl Ladder {
-    /// Those of a stream.
-    pub fn of(now: Time, stream: &Stream) -> Self {
-        let mut ladder = Self::default();
-        let live = stream.hearing.layers(now);
-        for lane in stream.hearing.ranked() {
-            if live.has(lane) {
-                let lane = u8::try_from(lane).unwrap_or_default();
-                let bits = stream.hearing.bytes_per_s(lane).saturating_mul(8);
-                ladder.lanes[ladder.used] = lane;
-                ladder.rates[ladder.used] = LayerRate {
-                    bps: u32::try_from(with_headers(bits)).unwrap_or(u32::MAX),
-                    is_live: true,
-                };
-                ladder.used += 1;
-            }
-        }
-        ladder
-    }
-
-    fn rates(&self) -> &[LayerRate] {
-        &self.rates[..self.used]
-    }
-
-    fn rung(&self, lane: u8) -> Option<usize> {
-        self.lanes[..self.used].iter().position(|one| *one == lane)
-    }
-}
-
-/// Headers, extensions and tags are a twentieth of what is sent.
-const fn with_headers(bits: u64) -> u64 {
-    bits.saturating_add(bits / 20)
-}
-
-/// Puts a viewer at a keyframe of its next lane that has just come, so that those who choose it
+/// Puts a viewer at a keyframe of its next lane, which may be its own, that has just come, so that
+/// those who choose it
 /// shortly after each other need one keyframe. False: there is none.
 fn begin_at_fresh(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> bool {
     let log = stream.reader.pin();
@@ -228,67 +200,159 @@ impl Plane {
         if !viewer.takes_video || viewer.is_publisher || !stream.hearing.is_settled(now) {
             return;
         }
-        let ladder = Ladder::of(now, stream);
-        if ladder.used == 0 {
-            return;
-        }
-        if ladder.used > 1 && viewer.adaptation == NONE {
+        let whole = *stream.ladder(now);
+        if whole.points().len() > 1 && viewer.adaptation == NONE {
             adaptations.begin(now, viewer);
         }
-        let pinned = viewer.cold.pin.lane.and_then(|lane| ladder.rung(lane));
-        let current = ladder.rung(viewer.next_lane).unwrap_or(ladder.used);
-        let rung = match (pinned, adaptations.of(viewer)) {
-            (Some(rung), known) => {
-                if let Some(known) = known {
-                    known.wanted_bps = None;
-                }
-                rung
-            }
-            (None, Some(known)) => {
-                let outlook = known.estimator.outlook(now);
-                let rates = ladder.rates();
-                let rung = known.choice.choose(now, outlook, rates, current, None);
-                known.wanted_bps = known.choice.wanted(now, outlook, rates, rung, None);
-                rung
-            }
-            (None, None) => current,
+        let pin = viewer.cold.pin;
+        let ladder = whole.within(now, &stream.hearing, &pin);
+        let Some(last) = ladder.points().len().checked_sub(1) else {
+            return;
         };
-        let rung = rung.min(ladder.used - 1);
-        let lane = ladder.lanes[rung];
-        let is_new = lane != viewer.next_lane;
-        let falls = is_new && rung < current;
-        if is_new {
-            viewer.next_lane = lane;
+        let before = viewer.next_point();
+        let current = ladder.rung(before).unwrap_or(last + 1);
+        let is_held = pin.lane == Some(ladder.points()[0].lane);
+        let rung = choose(now, viewer, adaptations, &ladder, current, is_held).min(last);
+        let point = ladder.points()[rung];
+        if rung != current {
+            (viewer.next_lane, viewer.next_cap) = (point.lane, point.cap);
             self.outlets.stats.add(Counter::LayerChosen, 1);
         }
-        if viewer.phase == Phase::Waiting {
-            // Nothing would be cut short.
-            viewer.lane = lane;
-        } else if is_new && viewer.phase == Phase::Live {
-            if begin_at_fresh(now, viewer, stream) {
-                self.tables.lists.join(slot, viewer);
-            } else if falls && pinned.is_none() {
-                // The path is full: what is sent of the old layer until the keyframe comes would
-                // only stand in its way.
-                viewer.lane = lane;
-                viewer.phase = Phase::Waiting;
-                stream.wants_key = stream.wants_key.with(usize::from(lane));
-            }
+        let change = Change {
+            lane: viewer.next_lane != before.lane,
+            spatial: rung != current && lacks(viewer, &ladder).spatial,
+            falls: rung < current && current <= last && !is_held,
+            shrinks: ladder.effective(point).spatial < ladder.effective(before).spatial,
+        };
+        if begin_change(now, viewer, stream, change) {
+            self.tables.lists.join(slot, viewer);
         }
+        ask(now, viewer, stream, adaptations, &ladder, change);
         if let Some(known) = adaptations.of(viewer) {
-            let asks = is_new || now.since(known.asked_at) >= ASK_AGAIN;
-            if asks && viewer.lane != lane {
-                known.asked_at = now;
-                stream.wants_key = stream.wants_key.with(usize::from(lane));
-            }
             let is_due = now >= known.estimator.probe_at() && !known.is_probing;
             if is_due && viewer.phase == Phase::Live && known.wanted_bps.is_some() {
                 known.is_probing = true;
                 adaptations.probing.push(slot);
             }
-        } else if is_new && viewer.lane != lane {
-            stream.wants_key = stream.wants_key.with(usize::from(lane));
         }
+    }
+}
+
+/// What a choice has changed.
+#[derive(Clone, Copy)]
+struct Change {
+    /// Another lane was chosen.
+    lane: bool,
+    /// A larger picture of the same lane was.
+    spatial: bool,
+    /// The path carries less than what was sent.
+    falls: bool,
+    /// A smaller picture of the same lane was chosen, if the lane is the same.
+    shrinks: bool,
+}
+
+/// The rung that a viewer is to be on.
+fn choose(
+    now: Time,
+    viewer: &Viewer,
+    adaptations: &mut Adaptations,
+    ladder: &Ladder,
+    current: usize,
+    is_held: bool,
+) -> usize {
+    let Some(known) = adaptations.of(viewer) else {
+        return if is_held { 0 } else { current };
+    };
+    let is_anew = core::mem::take(&mut known.is_anew);
+    if is_held {
+        known.wanted_bps = None;
+        return 0;
+    }
+    let outlook = known.estimator.outlook(now);
+    let rates = ladder.rates();
+    // One that is nowhere goes where its path allows.
+    let current = if is_anew { rates.len() } else { current };
+    let rung = known.choice.choose(now, outlook, rates, current, None);
+    known.wanted_bps = known.choice.wanted(now, outlook, rates, rung, None);
+    rung
+}
+
+/// What of the layers of its lane a viewer is to be sent, but is not yet.
+#[derive(Clone, Copy)]
+struct Lacks {
+    spatial: bool,
+    temporal: bool,
+}
+
+fn lacks(viewer: &Viewer, ladder: &Ladder) -> Lacks {
+    let lane = viewer.lane;
+    let is_there = viewer.lane == viewer.next_lane && viewer.phase == Phase::Live;
+    let of = |cap| ladder.effective(Point { lane, cap });
+    let (has, wants) = (of(viewer.tracks[VIDEO].cap), of(viewer.next_cap));
+    Lacks {
+        spatial: is_there && has.spatial < wants.spatial,
+        temporal: is_there && has.temporal < wants.temporal,
+    }
+}
+
+/// Begins to send what was chosen, if that can be at once. True: the viewer catches up.
+fn begin_change(now: Time, viewer: &mut Viewer, stream: &mut Stream, change: Change) -> bool {
+    if viewer.phase == Phase::Waiting {
+        // Nothing would be cut short.
+        viewer.lane = viewer.next_lane;
+        return false;
+    }
+    let is_smaller = change.falls && (change.lane || change.shrinks);
+    if viewer.phase != Phase::Live || !(change.lane || change.spatial || is_smaller) {
+        return false;
+    }
+    if begin_at_fresh(now, viewer, stream) {
+        return true;
+    }
+    if is_smaller {
+        // The path is full: what is sent of the old layer until the keyframe comes would only
+        // stand in its way. Of the same encoding less could be sent at once, but a browser shows a
+        // picture once all of its layers are there: what the full path has lost of the upper ones
+        // would hold it up until it called for a keyframe itself.
+        viewer.lane = viewer.next_lane;
+        viewer.phase = Phase::Waiting;
+        stream.wants_key = stream.wants_key.or(viewer.video());
+    }
+    false
+}
+
+/// Asks for the keyframe that a viewer waits for: of another lane, or of a larger picture. One more
+/// temporal layer opens by itself, mostly; a keyframe opens it where the publisher never says so.
+fn ask(
+    now: Time,
+    viewer: &Viewer,
+    stream: &mut Stream,
+    adaptations: &mut Adaptations,
+    ladder: &Ladder,
+    change: Change,
+) {
+    let lacks = lacks(viewer, ladder);
+    let is_new = change.lane || change.spatial;
+    let has_other_lane = viewer.lane != viewer.next_lane;
+    let lane = usize::from(viewer.next_lane);
+    let asks = match adaptations.of(viewer) {
+        Some(known) => {
+            let is_waiting = viewer.phase == Phase::Waiting;
+            if !lacks.spatial && !lacks.temporal && !has_other_lane && !is_waiting {
+                // From when it lacks something on.
+                known.asked_at = now;
+                return;
+            }
+            let asks = is_new || now.since(known.asked_at) >= ASK_AGAIN;
+            if asks {
+                known.asked_at = now;
+            }
+            asks
+        }
+        None => is_new && (has_other_lane || lacks.spatial),
+    };
+    if asks {
+        stream.wants_key = stream.wants_key.with(lane);
     }
 }
 

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod asked;
 mod burst;
 mod check;
 mod codec;
@@ -23,9 +24,11 @@ mod fanout;
 mod feedback;
 mod flow;
 mod handoff;
+mod hearing;
 mod history;
 mod ingest;
 mod keyframe;
+mod ladder;
 mod lane;
 mod layers;
 mod nack;
@@ -61,6 +64,7 @@ use link::stats::{Counter, Stats};
 use wire::datagram::Egress;
 use wire::time::Time;
 
+use asked::Repairs;
 use fanout::{Done, Tables, Turn};
 use flow::Flows;
 use handoff::Handoffs;
@@ -160,8 +164,11 @@ impl Plane {
     pub fn memory_bytes(limits: &Limits) -> u64 {
         let viewers = u64::from(limits.viewers_max)
             * (size_of::<Option<Viewer>>() + Adaptations::MEMORY_BYTES + 32) as u64;
-        let stream_bytes =
-            size_of::<Stream>() + Publisher::MEMORY_BYTES + Passed::MEMORY_BYTES + 64;
+        let stream_bytes = size_of::<Stream>()
+            + Publisher::MEMORY_BYTES
+            + Passed::MEMORY_BYTES
+            + Repairs::STREAM_BYTES
+            + 64;
         let streams = u64::from(limits.streams_max) * stream_bytes as u64;
         let flows = Flows::memory_bytes(flows_max(limits)) as u64;
         viewers + streams + flows + FIXED_BYTES

@@ -1,10 +1,6 @@
-//! Owns what viewers have asked to be sent again: the queue, and what was sent again just now.
+//! Owns how viewers' requests to send something again are bounded, and what was sent just now.
 
-use link::ids::ViewerId;
 use wire::time::{Span, Time};
-
-/// Repairs that wait at once on a core. A full queue drops: the viewer asks again.
-const REPAIRS_MAX: usize = 4096;
 
 /// Packets looked at in one NACK. More than this lost at once is repaired by a keyframe.
 pub const LOST_MAX: usize = 256;
@@ -19,69 +15,6 @@ pub const RESEND_AFTER_MAX: Span = Span::millis(100);
 
 /// How many resent packets a viewer's memory tells apart.
 const RESENT_SLOTS: usize = 64;
-
-/// One packet to be sent again.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Repair {
-    /// To whom.
-    pub viewer: ViewerId,
-    /// Its track.
-    pub track: u8,
-    /// The SRTP index under which it left.
-    pub index: u64,
-}
-
-/// A queue of repairs.
-pub struct Repairs {
-    ring: Box<[Repair]>,
-    first: usize,
-    waiting: usize,
-}
-
-impl Repairs {
-    /// An empty queue. All allocation is here.
-    pub fn new() -> Self {
-        Self {
-            ring: vec![Repair::default(); REPAIRS_MAX].into_boxed_slice(),
-            first: 0,
-            waiting: 0,
-        }
-    }
-
-    /// Queues a repair. False: no room.
-    pub fn push(&mut self, repair: Repair) -> bool {
-        if !self.has_room() {
-            return false;
-        }
-        let at = (self.first + self.waiting) % self.ring.len();
-        self.ring[at] = repair;
-        self.waiting += 1;
-        true
-    }
-
-    /// True if another repair may be queued.
-    pub fn has_room(&self) -> bool {
-        self.waiting < self.ring.len()
-    }
-
-    /// The repair after the `nth` oldest.
-    pub fn peek(&self, nth: usize) -> Option<Repair> {
-        (nth < self.waiting).then(|| self.ring[(self.first + nth) % self.ring.len()])
-    }
-
-    /// Takes the oldest repair off.
-    pub fn pop(&mut self) {
-        if self.waiting > 0 {
-            self.first = (self.first + 1) % self.ring.len();
-            self.waiting -= 1;
-        }
-    }
-
-    /// True if nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting == 0
-    }
-}
 
 /// Which packets a viewer was sent again a moment ago.
 #[derive(Clone, Copy)]
@@ -141,22 +74,5 @@ mod tests {
         assert!(resent.may(start + Span::millis(10), Span::millis(20), 1, 77));
         assert!(resent.may(start + Span::millis(30), Span::millis(20), 0, 77));
         assert!(resent.may(start + Span::millis(30), Span::millis(20), 0, 78));
-    }
-
-    #[test]
-    fn a_full_queue_refuses_and_keeps_its_order() {
-        let mut repairs = Repairs::new();
-        let pushed = (0..5000_u64).filter(|&index| {
-            repairs.push(Repair {
-                index,
-                ..Repair::default()
-            })
-        });
-        assert_eq!(pushed.count(), REPAIRS_MAX);
-        for index in 0..REPAIRS_MAX as u64 {
-            assert_eq!(repairs.peek(0).unwrap().index, index);
-            repairs.pop();
-        }
-        assert!(repairs.is_empty() && repairs.peek(0).is_none());
     }
 }

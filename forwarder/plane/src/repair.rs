@@ -7,9 +7,9 @@ use link::limits::PAYLOAD_MAX;
 use wire::datagram::{Egress, RunMeta};
 use wire::time::Time;
 
+use crate::asked::{Due, Repairs};
 use crate::burst::Piece;
 use crate::fanout::{Outcome, Tables, Turn};
-use crate::nack::{Repair, Repairs};
 use crate::pace::{REPAIR_BURST_BYTES, REPAIR_BYTES_PER_S, REPAIR_SHARE};
 use crate::send::seal_varied;
 use crate::stream::Stream;
@@ -47,19 +47,21 @@ struct Group<'a> {
 }
 
 impl Tables {
-    /// Sends what was asked for again, in the order of asking, as far as a turn goes.
+    /// Sends what was asked for again, a run of each viewer in turn, as far as a turn of the core
+    /// goes.
     pub fn repair<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
         let runs_max = RUNS_PER_TURN + turn.done.runs / RUNS_SHARE;
         for _ in 0..runs_max {
-            let Some(first) = self.repairs.peek(0) else {
+            let Some(due) = self.repairs.due() else {
                 return;
             };
-            let slot = self.viewers.slot_of(first.viewer);
-            let mut looked = 1;
+            let slot = self.viewers.slot_of(due.viewer);
+            // Of one who has left nothing is sent any more.
+            let mut looked = u32::MAX;
             if let Some(viewer) = slot.and_then(|slot| self.viewers.at_mut(slot))
                 && let Some(stream) = self.streams.at_mut(viewer.stream)
             {
-                match send_again(turn, viewer, stream, &self.repairs, &first) {
+                match send_again(turn, viewer, stream, &self.repairs, &due) {
                     Some(done) => looked = done,
                     None => {
                         turn.done.fulls += 1;
@@ -67,9 +69,7 @@ impl Tables {
                     }
                 }
             }
-            for _ in 0..looked {
-                self.repairs.pop();
-            }
+            self.repairs.pass(looked);
         }
     }
 }
@@ -81,16 +81,16 @@ pub fn refill(now: Time, viewer: &mut Viewer, stream: &Stream) {
     viewer.cold.repair.refill(now, budget, REPAIR_BURST_BYTES);
 }
 
-/// Sends the repairs at the head of the queue that go together with `first`; says how many are
-/// done with, at least one. `None`: the egress is full.
+/// Sends of what the viewer who is due has asked for as much as goes together with the first; says
+/// how many are done with, at least one. `None`: the egress is full.
 fn send_again<E: Egress>(
     turn: &mut Turn<'_, E>,
     viewer: &mut Viewer,
     stream: &mut Stream,
     repairs: &Repairs,
-    first: &Repair,
-) -> Option<usize> {
-    let track = usize::from(first.track);
+    due: &Due,
+) -> Option<u32> {
+    let track = usize::from(due.first.track);
     refill(turn.now, viewer, stream);
     let log = stream.reader.pin();
     let packets_max = GROUP_MAX.min(usize::from(turn.segments_max));
@@ -99,18 +99,19 @@ fn send_again<E: Egress>(
         Piece::read(&log, log.locate(lane, seq)?)
     };
     let tokens = usize::try_from(viewer.cold.repair.tokens()).unwrap_or(usize::MAX);
+    let asked = repairs.of(due);
     let nth = |nth| {
-        let repair = repairs.peek(nth);
-        let goes_on = repair.filter(|r| (r.viewer, r.track) == (first.viewer, first.track));
+        let goes_on = asked(nth).filter(|repair| repair.track == due.first.track);
         Some(goes_on?.index)
     };
     let group = gather((viewer, track), nth, packets_max, tokens, find);
+    let looked = u32::try_from(group.looked).unwrap_or(u32::MAX);
     let sent = match send_group(turn, viewer, track, &group) {
         Ok(sent) => sent,
         Err(Outcome::Full) => return None,
         Err(_) => {
             viewer.is_worn = true;
-            return Some(group.looked);
+            return Some(looked);
         }
     };
     viewer.cold.repair.take(sent as u64);
@@ -118,7 +119,7 @@ fn send_again<E: Egress>(
     turn.done.resent += group.used as u64;
     turn.done.too_old += group.too_old;
     turn.done.over_budget += group.over_budget;
-    Some(group.looked)
+    Some(looked)
 }
 
 /// Sends about so many bytes of what a viewer's video was sent last once more, by its stream of

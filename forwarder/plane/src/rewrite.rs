@@ -1,7 +1,7 @@
 //! Owns one track as one viewer gets it: numbers that run on for ever, whatever happens to the
 //! stream, and the header made of them. Hot.
 
-use link::command::{EXT_BYTES_MAX, TrackOut};
+use link::command::{EXT_BYTES_MAX, Pin, TrackOut};
 use link::log::Flags;
 use wire::rtp::{HEADER_BYTES, Header};
 use wire::seq::newer32;
@@ -25,7 +25,7 @@ const SWITCHED_FRAMES: u32 = 1 << 20;
 const NO_SEQ: u64 = u64::MAX;
 
 /// What of a frame's layers a viewer is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cap {
     /// No spatial layer above this.
     pub spatial: u8,
@@ -39,6 +39,22 @@ impl Cap {
         spatial: u8::MAX,
         temporal: u8::MAX,
     };
+
+    /// What a pin allows.
+    pub const fn of(pin: &Pin) -> Self {
+        Self {
+            spatial: pin.spatial_max,
+            temporal: pin.temporal_max,
+        }
+    }
+
+    /// The lower of both.
+    pub fn within(self, other: Self) -> Self {
+        Self {
+            spatial: self.spatial.min(other.spatial),
+            temporal: self.temporal.min(other.temporal),
+        }
+    }
 
     /// What holds from this packet on, if `wanted` is to hold as soon as it can.
     pub const fn next(self, wanted: Self, piece: &Piece<'_>) -> Self {

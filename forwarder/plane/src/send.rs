@@ -25,7 +25,7 @@ pub fn send_run<E: Egress>(
     lanes: Lanes,
 ) -> Outcome {
     let cap = viewer.tracks[VIDEO].cap;
-    if burst.is_layered && (cap != Cap::NONE || viewer.next_cap != cap) {
+    if cap != Cap::NONE || viewer.wanted_cap() != cap {
         return send_part(turn, viewer, burst, run, lanes);
     }
     let Some(meta) = measure(viewer, burst, run, lanes) else {
@@ -64,14 +64,15 @@ fn send_part<E: Egress>(
     lanes: Lanes,
 ) -> Outcome {
     let mut cap = viewer.tracks[VIDEO].cap;
+    let wanted = viewer.wanted_cap();
     let mut taken = ArrayVec::<(&Piece<'_>, Cap), PIECES_MAX>::new();
     let mut packets = [0; TRACKS_MAX];
     let mut bytes = 0;
     let tag = viewer.sealer.rtp_overhead();
     for piece in burst.pieces(run) {
         let track = track_of(piece.lane());
-        if track == VIDEO {
-            cap = cap.next(viewer.next_cap, piece);
+        if track == VIDEO && lanes.has(piece.lane()) {
+            cap = cap.next(wanted, piece);
         }
         if lanes.has(piece.lane()) && (track == AUDIO || cap.takes(piece)) {
             packets[track] += 1;

@@ -1,106 +1,17 @@
 //! Owns what a core knows of a stream that it has viewers of or a publisher for.
 
-use link::command::AUDIO;
 use link::ids::StreamId;
-use link::lanes::{LANES_MAX, LAYERS, LAYERS_MAX, Lanes};
+use link::lanes::Lanes;
 use link::log::LogReader;
 use link::stats::StreamStats;
 use wire::time::{Span, Time};
 
-use crate::pace::Rate;
+use crate::hearing::Hearing;
+use crate::ladder::Ladder;
 use crate::viewers::NONE;
 
-/// A layer of which nothing came for so long is off. The lowest frame rates of browsers' layers are
-/// some 5 a second.
-pub const LAYER_SILENT: Span = Span::millis(750);
-
-/// See [`Hearing::rank`].
-const RANK_MARGIN: u64 = 2;
-
-/// What comes of each lane of a stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Hearing {
-    rates: [Rate; LANES_MAX],
-    /// When something was cut last.
-    heard_at: [Time; LANES_MAX],
-    /// Since when this has been going on without a break.
-    began_at: Time,
-    /// The layers by their rates, the lowest first.
-    ranked: [usize; LAYERS_MAX],
-}
-
-impl Default for Hearing {
-    /// Nothing yet: ranked as browsers name their encodings.
-    fn default() -> Self {
-        Self {
-            rates: [Rate::default(); LANES_MAX],
-            heard_at: [Time::ZERO; LANES_MAX],
-            began_at: Time::ZERO,
-            ranked: LAYERS,
-        }
-    }
-}
-
-impl Hearing {
-    /// Notes payload bytes by lane.
-    pub fn note(&mut self, now: Time, bytes: [u64; LANES_MAX]) {
-        if self.layers(now).is_empty() {
-            self.began_at = now;
-        }
-        for (lane, bytes) in bytes.into_iter().enumerate() {
-            if bytes > 0 {
-                self.rates[lane].add(now, bytes);
-                self.heard_at[lane] = now;
-            }
-        }
-        self.rank();
-    }
-
-    /// True once it has been going on for so long that no layer that is sent is missing.
-    pub fn is_settled(&self, now: Time) -> bool {
-        self.began_at != Time::ZERO && now.since(self.began_at) >= LAYER_SILENT
-    }
-
-    /// Neighbours change places when one is clearly above the other: rates move by a part of
-    /// themselves all the time, and layers are apart by a factor.
-    fn rank(&mut self) {
-        for at in 1..LAYERS_MAX {
-            let [below, above] = [self.ranked[at - 1], self.ranked[at]];
-            let rate = self.lane_bytes_per_s(above);
-            if rate > 0 && self.lane_bytes_per_s(below) > rate * RANK_MARGIN {
-                self.ranked.swap(at - 1, at);
-            }
-        }
-    }
-
-    /// The lanes of layers by their rates, the lowest first.
-    pub const fn ranked(&self) -> [usize; LAYERS_MAX] {
-        self.ranked
-    }
-
-    /// Bytes a second of one lane.
-    pub fn lane_bytes_per_s(&self, lane: usize) -> u64 {
-        self.rates.get(lane).map_or(0, Rate::bytes_per_s)
-    }
-
-    /// Bytes a second of what a viewer gets that watches this lane.
-    pub fn bytes_per_s(&self, lane: u8) -> u64 {
-        self.lane_bytes_per_s(usize::from(lane)) + self.rates[AUDIO].bytes_per_s()
-    }
-
-    /// The layers that the publisher sends now. One that is silent while others are not has been
-    /// switched off, as browsers do when their uplink is too narrow.
-    pub fn layers(&self, now: Time) -> Lanes {
-        let mut layers = Lanes::default();
-        for lane in LAYERS {
-            let heard_at = self.heard_at[lane];
-            if heard_at != Time::ZERO && now.since(heard_at) < LAYER_SILENT {
-                layers = layers.with(lane);
-            }
-        }
-        layers
-    }
-}
+/// The rates of a ladder move by half a second; every viewer asks for it ten times a second.
+const LADDER_HOLDS: Span = Span::millis(20);
 
 /// One stream on one core.
 pub struct Stream {
@@ -116,6 +27,8 @@ pub struct Stream {
     pub viewers: u32,
     /// What comes of each lane.
     pub hearing: Hearing,
+    /// What its viewers may be sent, and since when that is known.
+    ladder: (Time, Ladder),
     /// Viewers wait for keyframes of these lanes that the log does not have.
     pub wants_key: Lanes,
     /// When a keyframe was last asked for.
@@ -131,6 +44,15 @@ impl Stream {
     /// A viewer of this stream on this core.
     pub fn any_viewer(&self) -> Option<u32> {
         (self.first_viewer != NONE).then_some(self.first_viewer)
+    }
+
+    /// What its viewers may be sent now, made anew every now and then.
+    pub fn ladder(&mut self, now: Time) -> &Ladder {
+        let (made_at, ladder) = &mut self.ladder;
+        if *made_at == Time::ZERO || now.since(*made_at) >= LADDER_HOLDS {
+            (*made_at, *ladder) = (now, Ladder::of(now, &self.hearing));
+        }
+        ladder
     }
 
     /// Lets everything that is in the log be past.
@@ -196,6 +118,7 @@ impl Streams {
                 first_viewer: NONE,
                 viewers: 0,
                 hearing: Hearing::default(),
+                ladder: (Time::ZERO, Ladder::default()),
                 wants_key: Lanes::default(),
                 key_wanted_at: Time::ZERO,
                 stats,

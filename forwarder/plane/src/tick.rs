@@ -1,5 +1,6 @@
 //! Owns what happens by the clock: consent, reports, counters, keyframes asked for.
 
+use link::command::VIDEO;
 use link::event::{Event, Gone};
 use link::lanes::Lanes;
 use link::stats::Counter;
@@ -7,8 +8,10 @@ use link::viewer::ViewerCounters;
 use wire::time::{Span, Time};
 
 use crate::Plane;
+use crate::ladder::Point;
 use crate::layers::PROBE_PACE;
 use crate::report::REPORT_INTERVAL;
+use crate::rewrite::Cap;
 use crate::viewer::Viewer;
 
 /// Every viewer is looked at once in this time.
@@ -140,7 +143,14 @@ impl Plane {
         } else {
             now + REPORT_INTERVAL
         };
-        viewer.tell_counters(self.adaptations.bps_of(viewer));
+        let sent = Point {
+            lane: viewer.lane,
+            cap: viewer.tracks[VIDEO].cap,
+        };
+        let stream = self.tables.streams.at_mut(viewer.stream);
+        let layers = stream.map(|stream| stream.ladder(now).effective(sent));
+        let estimate_bps = self.adaptations.bps_of(viewer);
+        viewer.tell_counters(estimate_bps, layers.unwrap_or_default());
         // Reports to publishers have a time of their own.
         let is_reported = !viewer.is_publisher;
         if is_reported && self.tables.report(self.wall, slot, &mut self.outbox) {
@@ -177,7 +187,7 @@ impl Plane {
 
 impl Viewer {
     /// Writes the viewer's counters to its cell.
-    pub(crate) fn tell_counters(&self, estimate_bps: u64) {
+    pub(crate) fn tell_counters(&self, estimate_bps: u64, layers: Cap) {
         let cold = &self.cold;
         let quality = &cold.quality;
         self.cell.set_counters(&ViewerCounters {
@@ -196,6 +206,8 @@ impl Viewer {
             estimate_bps,
             lane: u32::from(self.lane),
             lane_chosen: u32::from(self.next_lane),
+            spatial: u32::from(layers.spatial),
+            temporal: u32::from(layers.temporal),
         });
     }
 }

@@ -12,6 +12,7 @@ use wire::time::{Span, Time};
 use crate::check::Checks;
 use crate::feedback::Quality;
 use crate::keyframe::Pleas;
+use crate::ladder::Point;
 use crate::nack::Resent;
 use crate::pace::{Bucket, CATCH_UP_BURST_BYTES, REPAIR_BURST_BYTES};
 use crate::random::Random;
@@ -137,6 +138,8 @@ pub struct Cold {
     pub repair: Bucket,
     /// What was sent again just now.
     pub resent: Resent,
+    /// Where its repairs wait.
+    pub repairs_line: u32,
     /// Its calls for keyframes.
     pub pleas: Pleas,
     /// When the next report is due.
@@ -212,6 +215,7 @@ impl Viewer {
                 checks: Checks::default(),
                 repair: Bucket::holding(REPAIR_BURST_BYTES, now),
                 resent: Resent::new(),
+                repairs_line: crate::asked::NONE,
                 pleas: Pleas::default(),
                 // The first one soon: without it the peer cannot align audio and video. After
                 // that the random start spreads the reports of all viewers over the second.
@@ -238,6 +242,25 @@ impl Viewer {
             lanes = lanes.with(usize::from(self.lane));
         }
         lanes
+    }
+
+    /// What was chosen for it.
+    pub fn next_point(&self) -> Point {
+        Point {
+            lane: self.next_lane,
+            cap: self.next_cap,
+        }
+    }
+
+    /// What of layered frames is to be sent from now on, as soon as that can be: what was chosen
+    /// together with another lane waits for that.
+    #[inline]
+    pub fn wanted_cap(&self) -> Cap {
+        if self.lane == self.next_lane {
+            self.next_cap
+        } else {
+            self.tracks[VIDEO].cap
+        }
     }
 
     /// The lane of its video alone.

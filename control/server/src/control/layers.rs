@@ -42,4 +42,22 @@ pub struct LayerInfo {
     pub height: Option<u32>,
     /// Bits a second, over the last second.
     pub bitrate_bps: u64,
+    /// What of it a viewer may be sent, the smallest picture first; none if it has one layer.
+    pub layers: Vec<InnerLayerInfo>,
+}
+
+/// The layers of one encoding up to a spatial and a temporal one: a viewer of them is sent all
+/// those below as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct InnerLayerInfo {
+    /// The spatial layer, from 0.
+    pub spatial: u8,
+    /// The temporal layer, from 0.
+    pub temporal: u8,
+    /// Width in pixels, where the packets tell.
+    pub width: Option<u32>,
+    /// Height in pixels, where the packets tell.
+    pub height: Option<u32>,
+    /// Bits a second of it and of all below, over the last second.
+    pub bitrate_bps: u64,
 }

@@ -112,7 +112,8 @@ pub struct VideoView {
     pub bitrate_bps: Option<u64>,
     /// Time between the last two keyframes.
     pub gop_ms: Option<u32>,
-    /// The encodings that the publisher sends, the lowest first; none if there is one.
+    /// The encodings that the publisher sends, the lowest first; none if there is one without
+    /// layers inside.
     pub layers: Vec<LayerInfo>,
 }
 
@@ -231,6 +232,10 @@ pub struct SessionView {
     pub layer: Option<String>,
     /// The video layer that it is sent, by its name; none: the stream has one.
     pub layer_sent: Option<String>,
+    /// The highest spatial layer of it that it is sent, from 0; none: it has no layers inside.
+    pub spatial_layer_sent: Option<u8>,
+    /// The highest temporal layer of it that it is sent, from 0; none: it has no layers inside.
+    pub temporal_layer_sent: Option<u8>,
     /// What its path is thought to carry, in bits a second; none: the stream has one layer, and
     /// nobody needs to know.
     pub estimate_bps: Option<u64>,

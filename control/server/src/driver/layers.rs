@@ -1,10 +1,11 @@
 //! Owns the layers of a stream's video: what viewers are told of them, and which they may choose.
 
 use super::source::video;
-use super::stream::Stream;
-use crate::control::{LayerInfo, LayerWish};
+use super::stream::{Active, Layers, Stream};
+use crate::control::{InnerLayerInfo, LayerInfo, LayerWish};
 use crate::problem::Problem;
 use link::command::VIDEO;
+use link::lanes::{SPATIAL_MAX, TEMPORAL_MAX};
 use serde::Serialize;
 use session::Pin;
 
@@ -26,6 +27,13 @@ pub(super) struct LayerView {
     pub width: Option<u32>,
     /// Height in pixels, if it is known.
     pub height: Option<u32>,
+    /// What of its spatial and temporal layers a viewer may have; none if it has one.
+    pub inner: Vec<InnerLayerInfo>,
+}
+
+/// The name of the one layer of a stream that has no other.
+pub(super) fn only() -> String {
+    ONLY.to_owned()
 }
 
 /// The layers of a stream's video, the lowest first; none if it has no video.
@@ -36,35 +44,88 @@ pub(super) fn layers_of(stream: &Stream, is_live: bool) -> Vec<LayerView> {
     }
     let progress = stream.active.as_ref().map(|active| active.progress);
     let only = video(stream, &progress.unwrap_or_default()).map(|video| LayerView {
-        encoding_id: ONLY.to_owned(),
+        encoding_id: only(),
         lane: u8::try_from(VIDEO).unwrap_or(0),
         bitrate_bps: video.bitrate_bps.unwrap_or(0),
         is_live,
         width: video.width,
         height: video.height,
+        inner: Vec::new(),
     });
     only.into_iter().collect()
 }
 
-/// The encodings of a publisher that sends several, the lowest first.
+/// The encodings of a publisher that sends several, the lowest first; or the only one, if it has
+/// layers inside.
 pub(super) fn encodings_of(stream: &Stream, is_live: bool) -> Vec<LayerView> {
-    let encodings = stream.active.as_ref().map(|active| &active.encodings[..]);
-    let known = |pixels: u16| (pixels > 0).then_some(u32::from(pixels));
-    let layers = encodings.unwrap_or_default().iter().map(|one| LayerView {
+    let Some(active) = &stream.active else {
+        return Vec::new();
+    };
+    let layers = active.encodings.iter().map(|one| LayerView {
         encoding_id: one.name.clone(),
         lane: u8::try_from(one.lane).unwrap_or(0),
         bitrate_bps: one.bitrate_bps,
         is_live: is_live && one.bitrate_bps > 0,
         width: known(one.size.0),
         height: known(one.size.1),
+        inner: inner_of(active, one.lane),
     });
     let mut layers: Vec<_> = layers.collect();
+    let inner = inner_of(active, VIDEO);
+    if let (true, Some(top)) = (layers.is_empty(), inner.last()) {
+        layers.push(LayerView {
+            encoding_id: only(),
+            lane: u8::try_from(VIDEO).unwrap_or(0),
+            bitrate_bps: top.bitrate_bps,
+            is_live,
+            width: top.width,
+            height: top.height,
+            inner,
+        });
+    }
     // Those that are off keep the order in which they were offered.
     layers.sort_by_key(|layer| match layer.is_live {
         true => layer.bitrate_bps,
         false => u64::MAX,
     });
     layers
+}
+
+/// The highest spatial and temporal layer that comes in of an encoding.
+pub(super) fn tops(layers: &Layers) -> (usize, usize) {
+    let comes = |spatial: usize, temporal: usize| layers[spatial][temporal] > 0;
+    let all = (0..SPATIAL_MAX).flat_map(|spatial| (0..TEMPORAL_MAX).map(move |t| (spatial, t)));
+    let there = all.filter(|(spatial, temporal)| comes(*spatial, *temporal));
+    there.fold((0, 0), |top, one| (top.0.max(one.0), top.1.max(one.1)))
+}
+
+/// What of the layers inside an encoding a viewer may have, the smallest picture first; none if
+/// there is one layer.
+pub(super) fn inner_of(active: &Active, lane: usize) -> Vec<InnerLayerInfo> {
+    let (Some(layers), Some(sizes)) = (active.layers.get(lane), active.layer_sizes.get(lane))
+    else {
+        return Vec::new();
+    };
+    let (spatial_top, temporal_top) = tops(layers);
+    if (spatial_top, temporal_top) == (0, 0) {
+        return Vec::new();
+    }
+    let all = (0..=spatial_top).flat_map(|s| (0..=temporal_top).map(move |t| (s, t)));
+    let told = all.map(|(spatial, temporal)| InnerLayerInfo {
+        spatial: u8::try_from(spatial).unwrap_or(u8::MAX),
+        temporal: u8::try_from(temporal).unwrap_or(u8::MAX),
+        width: known(sizes[spatial].0),
+        height: known(sizes[spatial].1),
+        bitrate_bps: layers[..=spatial]
+            .iter()
+            .flat_map(|row| &row[..=temporal])
+            .sum(),
+    });
+    told.collect()
+}
+
+fn known(pixels: u16) -> Option<u32> {
+    (pixels > 0).then_some(u32::from(pixels))
 }
 
 impl From<LayerView> for LayerInfo {
@@ -75,6 +136,7 @@ impl From<LayerView> for LayerInfo {
             width: layer.width,
             height: layer.height,
             bitrate_bps: layer.bitrate_bps,
+            layers: layer.inner,
         }
     }
 }
@@ -88,10 +150,19 @@ pub(super) fn data(section: usize, layers: &[LayerView]) -> String {
         let those = layers.iter().filter(move |layer| layer.is_live == is_live);
         those.map(Told::of).collect::<Vec<_>>()
     };
+    // One by one: encodings, or what of them there is to choose.
+    let each = layers
+        .iter()
+        .filter(|layer| layer.is_live)
+        .flat_map(|layer| {
+            let inner = layer.inner.iter().map(|inner| Told::inner(layer, inner));
+            let whole = layer.inner.is_empty().then(|| Told::of(layer));
+            inner.chain(whole)
+        });
     let media = Media {
         active: told(true),
         inactive: told(false),
-        layers: told(true),
+        layers: each.collect(),
     };
     // Strings and numbers only: serialising them cannot fail.
     let media = serde_json::to_string(&media).unwrap_or_default();
@@ -102,8 +173,15 @@ pub(super) fn data(section: usize, layers: &[LayerView]) -> String {
 pub(super) fn have_changed(before: &[LayerView], after: &[LayerView]) -> bool {
     let shape = |layer: &LayerView| LayerView {
         bitrate_bps: u64::from(layer.bitrate_bps > 0),
+        inner: layer.inner.iter().map(|inner| told_once(inner)).collect(),
         ..layer.clone()
     };
+    fn told_once(inner: &InnerLayerInfo) -> InnerLayerInfo {
+        InnerLayerInfo {
+            bitrate_bps: 0,
+            ..inner.clone()
+        }
+    }
     !before.iter().map(shape).eq(after.iter().map(shape))
 }
 
@@ -189,18 +267,40 @@ struct Told<'a> {
     encoding_id: &'a str,
     rid: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    spatial_layer_id: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temporal_layer_id: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     bitrate: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     width: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     height: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<Told<'a>>,
 }
 
 impl<'a> Told<'a> {
+    /// What of an encoding may be had by the numbers of its layers.
+    fn inner(layer: &'a LayerView, inner: &InnerLayerInfo) -> Self {
+        Self {
+            encoding_id: &layer.encoding_id,
+            rid: &layer.encoding_id,
+            spatial_layer_id: Some(inner.spatial),
+            temporal_layer_id: Some(inner.temporal),
+            bitrate: Some(inner.bitrate_bps).filter(|bps| *bps > 0),
+            width: inner.width,
+            height: inner.height,
+            layers: Vec::new(),
+        }
+    }
+
     fn of(layer: &'a LayerView) -> Self {
         Self {
             encoding_id: &layer.encoding_id,
             rid: &layer.encoding_id,
+            spatial_layer_id: None,
+            temporal_layer_id: None,
             // Of an inactive layer it is 0; of one that has just begun it is not known.
             bitrate: match layer.is_live {
                 true => Some(layer.bitrate_bps).filter(|bps| *bps > 0),
@@ -208,6 +308,11 @@ impl<'a> Told<'a> {
             },
             width: layer.width,
             height: layer.height,
+            layers: layer
+                .inner
+                .iter()
+                .map(|inner| Self::inner(layer, inner))
+                .collect(),
         }
     }
 }
@@ -244,7 +349,45 @@ mod tests {
             is_live,
             width: Some(width),
             height: Some(width / 2),
+            inner: Vec::new(),
         }
+    }
+
+    fn inner(spatial: u8, temporal: u8) -> InnerLayerInfo {
+        InnerLayerInfo {
+            spatial,
+            temporal,
+            width: Some(320 << spatial),
+            height: None,
+            bitrate_bps: 1000,
+        }
+    }
+
+    #[test]
+    fn layers_inside_an_encoding_are_told_with_their_numbers() {
+        let mut layers = vec![layer("0", 0, 640, true)];
+        layers[0].inner = vec![inner(0, 0), inner(0, 1), inner(1, 0), inner(1, 1)];
+        let told: serde_json::Value = serde_json::from_str(&data(0, &layers)).unwrap();
+        let all = &told["0"]["layers"];
+        assert_eq!(all.as_array().unwrap().len(), 4);
+        let one = serde_json::json!({
+            "encodingId": "0", "rid": "0", "spatialLayerId": 1, "temporalLayerId": 0,
+            "bitrate": 1000, "width": 640,
+        });
+        assert_eq!(all[2], one);
+        assert_eq!(told["0"]["active"][0]["layers"], *all);
+        let mut after = layers.clone();
+        after[0].inner[0].bitrate_bps += 1;
+        assert!(!have_changed(&layers, &after), "a rate is no change");
+        after[0].inner.pop();
+        assert!(have_changed(&layers, &after));
+    }
+
+    #[test]
+    fn the_highest_layers_are_those_that_come_in() {
+        assert_eq!(tops(&[[0; 3]; 3]), (0, 0));
+        assert_eq!(tops(&[[5, 0, 0], [0; 3], [0; 3]]), (0, 0));
+        assert_eq!(tops(&[[5, 4, 0], [3, 0, 0], [0; 3]]), (1, 1));
     }
 
     fn three() -> Vec<LayerView> {

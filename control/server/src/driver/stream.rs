@@ -5,6 +5,7 @@ use crate::control::{NoticeView, PublisherKind, Severity, StreamName};
 use crate::publisher::{Progress, Remains, Source};
 use link::command::{AUDIO, VIDEO};
 use link::ids::StreamId;
+use link::lanes::{LANES_MAX, SPATIAL_MAX, TEMPORAL_MAX};
 use link::log::LogWriter;
 use link::stats::Intake;
 use media::{Continuation, Description, Mark};
@@ -40,6 +41,10 @@ pub struct Active {
     pub progress: Progress,
     /// The encodings of its video, if it sends several.
     pub encodings: Vec<Encoding>,
+    /// Bits a second of each spatial and temporal layer by lane, as measured last.
+    pub layers: [Layers; LANES_MAX],
+    /// Width and height of each spatial layer by lane; 0: not known.
+    pub layer_sizes: [[(u16, u16); SPATIAL_MAX]; LANES_MAX],
     /// What workers had taken in of the stream before it came.
     pub taken_before: Intake,
     /// What its worker had taken in when that was measured.
@@ -49,6 +54,9 @@ pub struct Active {
     /// The latency that both ends agreed on.
     pub latency: Option<Span>,
 }
+
+/// Something of each layer of an encoding: spatial ones outside, temporal ones inside.
+pub type Layers = [[u64; TEMPORAL_MAX]; SPATIAL_MAX];
 
 /// One of several encodings of a publisher's video, as it was measured last.
 pub struct Encoding {

@@ -130,6 +130,7 @@ impl Driver {
                 SessionState::Connected
             }
         };
+        let is_layered = self.has_inner_layers(view.stream, counters.lane);
         let reported = counters.rtt_us > 0 || counters.fraction_lost > 0;
         SessionView {
             id: view.id.as_str().to_owned(),
@@ -163,6 +164,8 @@ impl Driver {
             srtp_profile: view.profile.map(|profile| profile_name(profile).to_owned()),
             layer: self.layer_of(view),
             layer_sent: self.layer_in(view.stream, counters.lane),
+            spatial_layer_sent: u8::try_from(counters.spatial).ok().filter(|_| is_layered),
+            temporal_layer_sent: u8::try_from(counters.temporal).ok().filter(|_| is_layered),
             estimate_bps: (counters.estimate_bps > 0).then_some(counters.estimate_bps),
         }
     }

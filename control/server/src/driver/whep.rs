@@ -2,7 +2,7 @@
 
 use super::Driver;
 use super::events::News;
-use super::layers::{layers_of, resolve};
+use super::layers::{inner_of, layers_of, only, resolve};
 use super::requests::problem;
 use super::stream::Stream;
 use super::views::state_of;
@@ -107,8 +107,20 @@ impl Driver {
         let mut streams = self.streams.iter().map(|(_, stream)| stream);
         let active = streams.find(|one| one.id == stream)?.active.as_ref()?;
         let mut encodings = active.encodings.iter();
-        let found = encodings.find(|one| u32::try_from(one.lane) == Ok(lane))?;
-        Some(found.name.clone())
+        match encodings.find(|one| u32::try_from(one.lane) == Ok(lane)) {
+            Some(found) => Some(found.name.clone()),
+            None => (!inner_of(active, usize::try_from(lane).ok()?).is_empty()).then(only),
+        }
+    }
+
+    /// True if the layer in this lane has spatial or temporal layers inside.
+    pub(super) fn has_inner_layers(&self, stream: StreamId, lane: u32) -> bool {
+        let mut streams = self.streams.iter().map(|(_, stream)| stream);
+        let active = streams
+            .find(|one| one.id == stream)
+            .and_then(|one| one.active.as_ref());
+        let lane = usize::try_from(lane).unwrap_or(usize::MAX);
+        active.is_some_and(|active| !inner_of(active, lane).is_empty())
     }
 
     /// A viewer's session is over: its event stream ends, with the advice to open another session

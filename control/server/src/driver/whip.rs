@@ -6,7 +6,8 @@
 
 use super::Driver;
 use super::describe;
-use super::stream::{Active, Encoding};
+use super::layers::tops;
+use super::stream::{Active, Encoding, Layers};
 use super::streams::{InTheWay, Refusal, Streams, in_the_way};
 use crate::clock;
 use crate::config::Config;
@@ -22,6 +23,9 @@ use wire::time::{Span, Time};
 
 /// How often the rates of a publisher are measured.
 const MEASURE_INTERVAL: Span = Span::secs(1);
+
+/// A publisher that has sent one layer for so long sends no other.
+const LAYERS_KNOWN_AFTER: Span = Span::secs(5);
 
 /// A stream whose last packet is older than this is not live.
 const SILENT_AFTER: Span = Span::secs(2);
@@ -152,7 +156,7 @@ impl Streams {
     }
 
     /// Measures the rates of what comes in by WebRTC.
-    pub(super) fn measure(&mut self, now: Time) {
+    pub(super) fn measure(&mut self, now: Time, sessions: &mut Sessions) {
         for stream in self.table.values_mut() {
             let by_session = |active: &&mut Active| active.session.is_some();
             let Some(active) = stream.active.as_mut().filter(by_session) else {
@@ -163,6 +167,11 @@ impl Streams {
             if now.since(at) >= MEASURE_INTERVAL {
                 rates(active, now.since(at), before, intake);
                 active.measured = Some((now, intake));
+                // Encoders begin with the smallest picture: that it is the only one is sure later.
+                let has_layers = has_layers(active);
+                if has_layers || now.since(active.since) >= LAYERS_KNOWN_AFTER {
+                    sessions.stream_has_layers(stream.id, has_layers);
+                }
             }
         }
     }
@@ -183,6 +192,8 @@ pub(super) fn intake(region: &Region, stream: StreamId) -> Intake {
             packets: both(sum.packets, line.packets),
             bytes: both(sum.bytes, line.bytes),
             sizes: newer.sizes,
+            layer_bytes: inner(sum.layer_bytes, line.layer_bytes, u64::wrapping_add),
+            layer_sizes: newer.layer_sizes,
             frames: both(sum.frames, line.frames),
             keyframes: sum.keyframes + line.keyframes,
             lost: sum.lost + line.lost,
@@ -191,6 +202,25 @@ pub(super) fn intake(region: &Region, stream: StreamId) -> Intake {
             rtt_us: newer.rtt_us,
         }
     })
+}
+
+/// True if an encoding of a publisher has layers inside.
+fn has_layers(active: &Active) -> bool {
+    active.layers.iter().any(|layers| tops(layers) != (0, 0))
+}
+
+/// Puts the bytes of the layers of each lane together.
+fn inner(
+    mut one: [Layers; LANES_MAX],
+    other: [Layers; LANES_MAX],
+    add: impl Fn(u64, u64) -> u64,
+) -> [Layers; LANES_MAX] {
+    let other = other.iter().flatten().flatten();
+    let places = one.iter_mut().flatten().flatten();
+    for (place, other) in places.zip(other) {
+        *place = add(*place, *other);
+    }
+    one
 }
 
 fn both(one: [u64; LANES_MAX], other: [u64; LANES_MAX]) -> [u64; LANES_MAX] {
@@ -216,6 +246,11 @@ fn rates(active: &mut Active, span: Span, before: Intake, now: Intake) {
             .max(frames);
     }
     progress.fps = frames as f64 * 1e9 / ns as f64;
+    active.layers = inner(now.layer_bytes, before.layer_bytes, |now, before| {
+        let bits = now.saturating_sub(before) * 8;
+        bits.saturating_mul(1_000_000_000) / ns
+    });
+    active.layer_sizes = now.layer_sizes;
     for one in &mut active.encodings {
         let bits = now.bytes[one.lane].saturating_sub(before.bytes[one.lane]) * 8;
         let frames = now.frames[one.lane].saturating_sub(before.frames[one.lane]);

@@ -44,6 +44,8 @@ fn stream_view(name: &str) -> StreamView {
 fn session_view() -> SessionView {
     SessionView {
         layer_sent: None,
+        spatial_layer_sent: None,
+        temporal_layer_sent: None,
         estimate_bps: None,
         id: ID.into(),
         state: SessionState::Connected,

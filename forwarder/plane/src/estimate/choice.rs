@@ -4,8 +4,9 @@ use wire::time::{Span, Time};
 
 use super::Outlook;
 
-/// Layers of a stream.
-pub const LAYERS_MAX: usize = 3;
+/// Layers of a stream that are chosen from, whatever they are: three encodings of three spatial
+/// layers each, with all their pictures or half of them, and a quarter of the lowest.
+pub const POINTS_MAX: usize = 19;
 
 /// A layer is left when the estimate falls below this share of its rate.
 const ENOUGH: f32 = 0.95;
@@ -41,7 +42,9 @@ pub struct LayerRate {
 /// Chooses for one viewer.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    rates: [f32; LAYERS_MAX],
+    rates: [f32; POINTS_MAX],
+    /// Layers that there were: with another number they are others.
+    known: usize,
     smoothed_at: Time,
     ample_since: Option<Time>,
     changed_at: Option<Time>,
@@ -61,7 +64,8 @@ impl Choice {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            rates: [0.0; LAYERS_MAX],
+            rates: [0.0; POINTS_MAX],
+            known: 0,
             smoothed_at: Time::ZERO,
             ample_since: None,
             changed_at: None,
@@ -71,7 +75,7 @@ impl Choice {
         }
     }
 
-    /// The layer to send. `layers` ascend in rate; what is beyond [`LAYERS_MAX`] is never chosen.
+    /// The layer to send. `layers` ascend in rate; what is beyond [`POINTS_MAX`] is never chosen.
     /// `current` is what was chosen last, even if its keyframe is still waited for. `cap`: the
     /// highest layer that is wanted. The lowest live layer is always good enough; if none is live,
     /// `current` stays.
@@ -99,12 +103,11 @@ impl Choice {
             self.fall(now);
             return affordable.unwrap_or(lowest);
         }
-        let next = (current + 1..=top).find(|layer| self.is_known(layers, *layer));
-        let is_ample = next.is_some_and(|next| bps >= AMPLE * self.rate(next));
-        if !is_ample {
+        let ample = self.best(layers, top, bps, AMPLE);
+        let Some(ample) = ample.filter(|layer| *layer > current) else {
             self.ample_since = None;
             return current;
-        }
+        };
         let since = *self.ample_since.get_or_insert(now);
         let is_calm = self.changed_at.is_none_or(|at| now.since(at) >= CALM);
         if now.since(since) < AMPLE_FOR || !is_calm || now < self.held_until {
@@ -112,9 +115,7 @@ impl Choice {
         }
         self.change(now);
         self.climbed_at = Some(now);
-        self.best(layers, top, bps, AMPLE)
-            .or(next)
-            .unwrap_or(current)
+        ample
     }
 
     /// What the path would have to carry for the next higher layer, or for the current one with
@@ -160,6 +161,10 @@ impl Choice {
     fn smooth(&mut self, now: Time, layers: &[LayerRate]) {
         let ms = now.since(self.smoothed_at).0 / 1_000_000;
         self.smoothed_at = now;
+        if self.known != layers.len() {
+            self.known = layers.len();
+            self.rates = [0.0; POINTS_MAX];
+        }
         let share = f32::from(u16::try_from(ms).unwrap_or(u16::MAX)) / 1_000.0 / SMOOTHED_OVER_S;
         for (smoothed, layer) in self.rates.iter_mut().zip(layers) {
             let bps = rate(layer.bps.into());
@@ -194,14 +199,14 @@ impl Choice {
 
 /// The lowest live layer and the highest one that may be chosen.
 fn bounds(layers: &[LayerRate], cap: Option<usize>) -> Option<(usize, usize)> {
-    let known = layers.get(..LAYERS_MAX).unwrap_or(layers);
+    let known = layers.get(..POINTS_MAX).unwrap_or(layers);
     let lowest = known.iter().position(|layer| layer.is_live)?;
     let last = known.len() - 1;
     Some((lowest, cap.unwrap_or(last).clamp(lowest, last)))
 }
 
 fn is_live(layers: &[LayerRate], layer: usize) -> bool {
-    layer < LAYERS_MAX && layers.get(layer).is_some_and(|layer| layer.is_live)
+    layer < POINTS_MAX && layers.get(layer).is_some_and(|layer| layer.is_live)
 }
 
 #[expect(

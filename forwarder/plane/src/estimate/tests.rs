@@ -54,7 +54,7 @@ impl World {
 #[test]
 fn its_size_is_known() {
     assert_eq!(size_of::<Estimator>(), 3_088);
-    assert!(size_of::<Choice>() <= 96, "{}", size_of::<Choice>());
+    assert!(size_of::<Choice>() <= 176, "{}", size_of::<Choice>());
 }
 
 #[test]
@@ -466,8 +466,8 @@ proptest! {
             let now = Time::ZERO + Span::secs(nth as u64);
             let outlook = Outlook { bps, is_limited };
             chosen = choice.choose(now, outlook, &layers, chosen, cap.map(usize::from));
-            let is_good = layers.iter().take(LAYERS_MAX).nth(chosen).is_some_and(|one| one.is_live);
-            prop_assert!(is_good || live[..3] == [false; 3]);
+            let is_good = layers.iter().take(POINTS_MAX).nth(chosen).is_some_and(|one| one.is_live);
+            prop_assert!(is_good || live == [false; 4]);
             let _ = choice.wanted(now, outlook, &layers, chosen, None);
         }
     }

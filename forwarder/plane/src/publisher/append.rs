@@ -2,7 +2,7 @@
 //! it is stored. Hot.
 
 use link::command::AUDIO;
-use link::lanes::LAYERS;
+use link::lanes::{LAYERS, SPATIAL_MAX, TEMPORAL_MAX};
 use link::limits::PAYLOAD_MAX;
 use link::log::{AppendError, Flags, Record};
 use wire::payload::red::primary_at;
@@ -70,7 +70,11 @@ impl Publisher {
                 if let Some(size) = place.size {
                     self.intake.sizes[lane] = (size.width, size.height);
                 }
-                self.count(lane, flags, payload.len());
+                if place.layer_sizes[0].width > 0 {
+                    let sizes = place.layer_sizes.map(|size| (size.width, size.height));
+                    self.intake.layer_sizes[lane] = sizes;
+                }
+                self.count(&record, payload.len());
                 Verdict::Ingested
             }
             Err(AppendError::Stalled) => {
@@ -102,10 +106,14 @@ impl Publisher {
         (mapped, capture)
     }
 
-    fn count(&mut self, lane: usize, flags: Flags, bytes: usize) {
+    fn count(&mut self, record: &Record, bytes: usize) {
         let intake = &mut self.intake;
+        let (lane, flags) = (usize::from(record.lane), record.flags);
         intake.packets[lane] += 1;
         intake.bytes[lane] += bytes as u64;
+        let spatial = usize::from(record.spatial).min(SPATIAL_MAX - 1);
+        let temporal = usize::from(record.temporal).min(TEMPORAL_MAX - 1);
+        intake.layer_bytes[lane][spatial][temporal] += bytes as u64;
         if lane == AUDIO || !flags.has(Flags::FIRST) {
             return;
         }

@@ -10,6 +10,7 @@ mod cores;
 mod counting;
 mod join;
 mod layers;
+mod narrow;
 mod peer;
 mod publish;
 mod push;

@@ -354,3 +354,59 @@ fn new_headers_end_what_can_be_sent_again() {
     world.turn(1);
     world.viewers[0].assert_continuous();
 }
+
+#[test]
+fn a_storm_holds_nobody_else_back() {
+    let mut world = World::new();
+    let (mut source, mut other) = (world.source(0), world.source(1));
+    let crowd: Vec<usize> = (0..28).map(|_| world.join(source.id)).collect();
+    let modest = world.join(source.id);
+    let stranger = world.join(other.id);
+    for nth in 0..30 {
+        let now = world.now;
+        source.video(now, nth == 0, if nth == 0 { &KEY } else { &DELTA });
+        other.video(now, nth == 0, if nth == 0 { &KEY } else { &DELTA });
+        world.run(33, 1);
+    }
+    let asks = |world: &mut World, viewer: usize, newest: usize| {
+        let got = world.viewers[viewer].got[VIDEO].iter().rev().take(newest);
+        let mut lost: Vec<u16> = got.map(|got| low(got.index)).collect();
+        lost.reverse();
+        let ssrc = world.viewers[viewer].video_ssrc();
+        world.feedback(viewer, |out| write_nack(1, ssrc, &lost, out));
+    };
+    for &viewer in &crowd {
+        asks(&mut world, viewer, 63);
+    }
+    // Those who have lost one packet ask after all the others: 21 runs for each of 28 viewers are
+    // waiting, nine turns of the core.
+    asks(&mut world, modest, 1);
+    asks(&mut world, stranger, 1);
+    let now = world.now;
+    let sent = world.planes[0].fan_out(now, &mut world.sink);
+    assert!(sent > 64, "{sent}");
+    let at = world.viewers[stranger].at.peer;
+    let place = world.sink.runs.iter().position(|(run, _)| run.peer == at);
+    assert!(
+        place.unwrap() < 2,
+        "another stream's turn is the second at the latest"
+    );
+    world.deliver();
+    for viewer in [modest, stranger] {
+        assert_eq!(world.viewers[viewer].rtx.len(), 1);
+    }
+    for _ in 0..12 {
+        world.turn(0);
+    }
+    let (unsent, refused) = (
+        world.count(Counter::RetransmissionTooOld),
+        world.count(Counter::RetransmissionOverBudget),
+    );
+    let again: usize = crowd
+        .iter()
+        .map(|&viewer| world.viewers[viewer].rtx.len())
+        .sum();
+    println!("{again} sent again, {unsent} too old, {refused} refused");
+    assert_eq!(again as u64 + refused, 28 * 63);
+    assert!(!world.planes[0].ready());
+}

@@ -152,6 +152,12 @@ impl World {
 
     /// A turn of every core after `ms` more milliseconds; what was sent is delivered.
     pub fn turn(&mut self, ms: u64) {
+        self.advance(ms);
+        self.deliver();
+    }
+
+    /// The same, but what was sent is not delivered yet.
+    pub fn advance(&mut self, ms: u64) {
         self.now = self.now + Span::millis(ms);
         for core in 0..self.planes.len() {
             let plane = &mut self.planes[core];
@@ -164,7 +170,6 @@ impl World {
         if self.now.since(self.ticked_at) >= Span::millis(10) {
             self.ticked_at = self.now;
         }
-        self.deliver();
     }
 
     /// Turns of `step` ms for `ms` in all.
