@@ -112,8 +112,7 @@ pub struct VideoView {
     pub bitrate_bps: Option<u64>,
     /// Time between the last two keyframes.
     pub gop_ms: Option<u32>,
-    /// The encodings that the publisher sends, the lowest first; none if there is one without
-    /// layers inside.
+    /// The encodings that come in, the lowest first; none if there is one without layers inside.
     pub layers: Vec<LayerInfo>,
 }
 
@@ -236,8 +235,7 @@ pub struct SessionView {
     pub spatial_layer_sent: Option<u8>,
     /// The highest temporal layer of it that it is sent, from 0; none: it has no layers inside.
     pub temporal_layer_sent: Option<u8>,
-    /// What its path is thought to carry, in bits a second; none: the stream has one layer, and
-    /// nobody needs to know.
+    /// What its path is thought to carry, in bits a second; none: the stream has one layer.
     pub estimate_bps: Option<u64>,
 }
 

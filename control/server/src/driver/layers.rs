@@ -173,7 +173,7 @@ pub(super) fn data(section: usize, layers: &[LayerView]) -> String {
 pub(super) fn have_changed(before: &[LayerView], after: &[LayerView]) -> bool {
     let shape = |layer: &LayerView| LayerView {
         bitrate_bps: u64::from(layer.bitrate_bps > 0),
-        inner: layer.inner.iter().map(|inner| told_once(inner)).collect(),
+        inner: layer.inner.iter().map(told_once).collect(),
         ..layer.clone()
     };
     fn told_once(inner: &InnerLayerInfo) -> InnerLayerInfo {

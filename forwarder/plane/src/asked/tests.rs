@@ -81,10 +81,13 @@ fn everyone_has_a_part_and_nobody_all() {
     assert!(had.iter().all(|one| *one <= OF_VIEWER_MAX));
 }
 
+/// A viewer, and what it has asked for.
+type ModelLine = (u32, VecDeque<u64>);
+
 /// What `Repairs` is to do, with vectors.
 #[derive(Default)]
 struct Model {
-    streams: VecDeque<(u32, VecDeque<(u32, VecDeque<u64>)>)>,
+    streams: VecDeque<(u32, VecDeque<ModelLine>)>,
 }
 
 impl Model {
