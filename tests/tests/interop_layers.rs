@@ -17,6 +17,9 @@ use freshet_tests::webdriver::Chromium;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long a picture stands if nothing freezes, at 30 a second.
+const PICTURE_MS: f64 = 33.4;
+
 fn ready() -> bool {
     have(&["chromium", "chromedriver"])
 }
@@ -106,7 +109,8 @@ fn narrow_way(codec: &str, layers: &str, freeze_ms: f64) {
     assert!(fell <= Duration::from_secs(5), "{fell:?}");
     assert!(back <= Duration::from_secs(15), "{back:?}");
     for seen in [shown, freed] {
-        assert!(seen["longest"].as_f64().unwrap() <= freeze_ms, "{seen}");
+        let frozen = seen["longest"].as_f64().unwrap() - PICTURE_MS;
+        assert!(frozen <= freeze_ms, "{seen}");
     }
 }
 
@@ -180,9 +184,8 @@ fn passes_through(codec: &str, layers: &str) {
 
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_fewer_layers_of_vp9() {
-    // What the full queue has lost of the upper layers holds the browser up until a keyframe is
-    // through: 0.8 s on a machine that compiled meanwhile.
-    narrow_way("vp9", "L3T3", 1_500.0);
+    // Much longer than between encodings: 0.8 to 1.0 s were seen.
+    narrow_way("vp9", "L3T3", 2_500.0);
 }
 
 #[test]

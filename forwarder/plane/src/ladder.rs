@@ -4,7 +4,9 @@
 //! and a temporal one the least, so points ascend by lane, then by spatial layer, then by temporal
 //! one, as in mediasoup's `SvcConsumer`. Of the temporal layers only the highest is ever given up
 //! before a smaller picture is sent: half the pictures a second still look like motion, a quarter
-//! do not. At the smallest picture there is nothing else to give up.
+//! do not. At the smallest picture there is nothing else to give up. Of several encodings those
+//! above the lowest are sent whole: points between them made the fall slower, and Chromium's
+//! picture stood still for 417 ms instead of 200 on a path that became narrow.
 
 use link::command::Pin;
 use link::lanes::LANES_MAX;
@@ -39,13 +41,17 @@ impl Ladder {
     pub fn of(now: Time, hearing: &Hearing) -> Self {
         let mut ladder = Self::default();
         let live = hearing.layers(now);
+        let is_one_of_several = live.count() > 1;
         for lane in hearing.ranked().into_iter().filter(|lane| live.has(*lane)) {
             let (spatial_top, temporal_top) = hearing.tops(now, lane);
             ladder.tops[lane] = (spatial_top, temporal_top);
             for spatial in 0..=spatial_top {
                 let is_lowest = ladder.used == 0;
-                let half = temporal_top.saturating_sub(1);
-                let from = if is_lowest { 0 } else { half };
+                let from = match (is_lowest, is_one_of_several) {
+                    (true, _) => 0,
+                    (false, true) => temporal_top,
+                    (false, false) => temporal_top.saturating_sub(1),
+                };
                 for temporal in from..=temporal_top {
                     let cap = Cap {
                         spatial: unless_top(spatial, spatial_top),
