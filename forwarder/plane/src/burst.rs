@@ -184,39 +184,50 @@ struct Shape {
 }
 
 impl<'a> Burst<'a> {
-    /// Cuts as much of `range` as one burst holds, skipping what is not of `lanes`.
-    pub fn cut(log: &'a Pinned<'_>, range: Range<u64>, lanes: Lanes, segments_max: u8) -> Self {
-        let mut burst = Self {
+    /// A burst of nothing.
+    #[inline]
+    pub fn new() -> Self {
+        Self {
             pieces: ArrayVec::new(),
             runs: ArrayVec::new(),
-            range: range.start..range.start,
+            range: 0..0,
             keys: [None; LANES_MAX],
             lanes: Lanes::default(),
             is_layered: false,
-        };
+        }
+    }
+
+    /// Cuts as much of `range` as one burst holds, skipping what is not of `lanes`. In place of
+    /// what was there: a burst has 8 KB, and moving it costs more than cutting it.
+    pub fn cut(&mut self, log: &'a Pinned<'_>, range: Range<u64>, lanes: Lanes, segments_max: u8) {
+        self.pieces.clear();
+        self.runs.clear();
+        self.range = range.start..range.start;
+        self.keys = [None; LANES_MAX];
+        self.lanes = Lanes::default();
+        self.is_layered = false;
         let segments_max = segments_max.clamp(1, SEGMENTS_MAX);
         let mut shape = None;
         for position in range {
-            if burst.pieces.is_full() {
+            if self.pieces.is_full() {
                 break;
             }
             if let Some(piece) = Piece::read(log, position) {
                 let lane = piece.lane();
-                burst.lanes = burst.lanes.with(lane);
-                burst.is_layered |= piece.spatial | piece.temporal != 0 || piece.opens();
+                self.lanes = self.lanes.with(lane);
+                self.is_layered |= piece.spatial | piece.temporal != 0 || piece.opens();
                 if piece.starts_key() {
-                    burst.keys[lane] = Some(position);
+                    self.keys[lane] = Some(position);
                 }
                 if lanes.has(lane) {
-                    burst.push(&mut shape, piece, segments_max);
+                    self.push(&mut shape, piece, segments_max);
                 }
             }
-            burst.range.end = position + 1;
-            if let Some(run) = burst.runs.last_mut() {
+            self.range.end = position + 1;
+            if let Some(run) = self.runs.last_mut() {
                 run.end = position + 1;
             }
         }
-        burst
     }
 
     /// The runs, in order.

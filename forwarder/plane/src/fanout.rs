@@ -192,8 +192,9 @@ fn live_stream<E: Egress>(
     }
     let mut from = stream.seen.clamp(range.start, range.end);
     let before = turn.done;
+    let mut bursts = Bursts::new();
     for _ in 0..BURSTS_PER_TURN {
-        let bursts = Bursts::cut(&log, from..range.end, turn.segments_max);
+        bursts.cut(&log, from..range.end, turn.segments_max);
         let burst = &bursts.whole;
         if burst.is_empty() {
             break;
@@ -322,7 +323,8 @@ fn catch_up_live<E: Egress>(
             }
         }
         let lanes = viewer.video().with(AUDIO);
-        let burst = Burst::cut(&log, viewer.cursor..until, lanes, turn.segments_max);
+        let mut burst = Burst::new();
+        burst.cut(&log, viewer.cursor..until, lanes, turn.segments_max);
         match send_burst(turn, viewer, &burst) {
             Outcome::Done => {}
             other => return other,
@@ -344,29 +346,45 @@ struct Bursts<'a> {
     whole: Burst<'a>,
     /// With several layers: audio and one of them, by layer. Runs that are cut for all would end
     /// wherever packets of another layer lie between.
-    layers: [Option<Burst<'a>>; LAYERS_MAX],
+    layers: [Burst<'a>; LAYERS_MAX],
+    /// The layers that were cut; the others are of an earlier burst.
+    cut: Lanes,
 }
 
 impl<'a> Bursts<'a> {
-    fn cut(log: &'a Pinned<'_>, range: Range<u64>, segments_max: u8) -> Self {
-        let whole = Burst::cut(log, range, Lanes::ALL, segments_max);
-        let video = whole.lanes.and(Lanes::VIDEO);
-        let has_many = video.count() > 1;
-        let layers = LAYERS.map(|lane| {
-            let lanes = Lanes::only(lane).with(AUDIO);
-            (has_many && video.has(lane))
-                .then(|| Burst::cut(log, whole.range.clone(), lanes, segments_max))
-        });
-        Self { whole, layers }
+    #[inline]
+    fn new() -> Self {
+        Self {
+            whole: Burst::new(),
+            layers: [(); LAYERS_MAX].map(|()| Burst::new()),
+            cut: Lanes::default(),
+        }
+    }
+
+    fn cut(&mut self, log: &'a Pinned<'_>, range: Range<u64>, segments_max: u8) {
+        self.whole.cut(log, range, Lanes::ALL, segments_max);
+        let video = self.whole.lanes.and(Lanes::VIDEO);
+        self.cut = Lanes::default();
+        if video.count() < 2 {
+            return;
+        }
+        for (burst, lane) in self.layers.iter_mut().zip(LAYERS) {
+            if video.has(lane) {
+                let lanes = Lanes::only(lane).with(AUDIO);
+                burst.cut(log, self.whole.range.clone(), lanes, segments_max);
+                self.cut = self.cut.with(lane);
+            }
+        }
     }
 
     /// What this viewer takes its packets from.
     #[inline]
     fn of(&self, viewer: &Viewer) -> &Burst<'a> {
+        let lane = usize::from(viewer.lane);
         let layer = LAYERS
             .iter()
-            .position(|lane| *lane == usize::from(viewer.lane));
-        let layer = layer.and_then(|layer| self.layers[layer].as_ref());
+            .position(|one| *one == lane && self.cut.has(lane));
+        let layer = layer.and_then(|layer| self.layers.get(layer));
         layer.unwrap_or(&self.whole)
     }
 }

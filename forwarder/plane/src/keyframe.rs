@@ -294,7 +294,8 @@ fn catch_up<E: Egress>(
             viewer.phase = Phase::Live;
             break;
         }
-        let burst = Burst::cut(&log, viewer.replay..viewer.cursor, video, segments_max);
+        let mut burst = Burst::new();
+        burst.cut(&log, viewer.replay..viewer.cursor, video, segments_max);
         for run in burst.runs() {
             let bytes = run.payload_bytes.iter().copied().map(u64::from).sum();
             if *runs_left == 0 || viewer.bucket.tokens() < bytes {

@@ -38,7 +38,8 @@ fn cut(packets: &[(usize, usize)], segments_max: u8) -> Vec<Vec<(usize, u64, usi
     let mut runs = Vec::new();
     let mut from = log.range().start;
     while from < log.range().end {
-        let burst = Burst::cut(&log, from..log.range().end, Lanes::ALL, segments_max);
+        let mut burst = Burst::new();
+        burst.cut(&log, from..log.range().end, Lanes::ALL, segments_max);
         assert_eq!(burst.range.start, from);
         let mut at = from;
         for run in burst.runs() {
