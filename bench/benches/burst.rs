@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use freshet_bench::null::Null;
 use freshet_bench::rig::{Audience, Pace, Rig};
 use link::command::AUDIO;
-use seal::Profile;
+use seal::{Cipher, Profile};
 use wire::datagram::SEGMENTS_MAX;
 use wire::peer::Ip;
 
@@ -21,6 +21,7 @@ const BURSTS: [u32; 3] = [1, 9, 64];
 /// One viewer, who takes audio, of a stream that has none.
 fn rig() -> Rig<Null> {
     let audience = Audience {
+        cipher: Cipher::best(),
         viewers: 1,
         first: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 9),
         local: Ip::UNKNOWN,

@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use freshet_bench::null::Null;
 use freshet_bench::rig::{Audience, Pace, Rig};
 use link::command::VIDEO;
-use seal::Profile;
+use seal::{Cipher, Profile};
 use wire::datagram::SEGMENTS_MAX;
 use wire::peer::Ip;
 use wire::rtp::Header;
@@ -57,6 +57,7 @@ fn fan_out(criterion: &mut Criterion) {
     ] {
         for (viewers, burst) in [(100, 1), (100, 9), (1000, 1), (1000, 9)] {
             let audience = Audience {
+                cipher: Cipher::best(),
                 viewers,
                 first: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 9),
                 local: Ip::UNKNOWN,

@@ -14,6 +14,7 @@ use link::keys::{MasterKey, Profile, SrtpKeys};
 use link::limits::Limits;
 use link::log::{Flags, LogWriter, Record};
 use link::stats::{Counter, Stats};
+use seal::Cipher;
 use wire::peer::Ip;
 use wire::time::{Span, Time};
 use worker::{Exchange, Seat, SeatConfig, Turn};
@@ -54,6 +55,8 @@ pub struct Audience {
     pub local: Ip,
     /// The protection of all of them.
     pub profile: Profile,
+    /// What seals for them, if the profile is of AES-GCM.
+    pub cipher: Cipher,
     /// The track that they take: [`VIDEO`], or one that the stream does not have.
     pub track: usize,
     /// How its time goes by.
@@ -95,6 +98,7 @@ impl<P: Port> Rig<P> {
             region: &region,
             core,
             exchange: &Exchange::new(&region),
+            cipher: audience.cipher,
             seed: 1,
         };
         let port = port(bell.expect("a descriptor")).expect("a port");

@@ -10,7 +10,7 @@ use freshet_bench::sink;
 use io::probe::Probe;
 use io::{Mmsg, Port, PortConfig, Socket, SocketConfig, Uring};
 use link::command::VIDEO;
-use seal::Profile;
+use seal::{Cipher, Profile};
 use wire::datagram::SEGMENTS_MAX;
 
 #[global_allocator]
@@ -22,6 +22,7 @@ const BURSTS: [u32; 2] = [40, 360];
 
 fn audience(sink: &sink::Sink, profile: Profile) -> Audience {
     Audience {
+        cipher: Cipher::best(),
         viewers: 30,
         first: sink.first,
         local: IpAddr::V4(sink.local).into(),

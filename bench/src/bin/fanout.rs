@@ -15,7 +15,7 @@ use freshet_bench::{PAYLOAD_BYTES, cpu};
 use io::probe::{Backend, Probe, choose};
 use io::{Mmsg, PortConfig, Socket, SocketConfig, Uring};
 use link::command::VIDEO;
-use seal::Profile;
+use seal::{Cipher, Profile};
 use wire::datagram::SEGMENTS_MAX;
 use wire::peer::Ip;
 
@@ -171,6 +171,7 @@ struct Table {
 impl Table {
     fn new(options: &Options, sink: &Sink) -> Self {
         let audience = Audience {
+            cipher: Cipher::best(),
             viewers: options.viewers,
             first: sink.first,
             local: if options.no_source {

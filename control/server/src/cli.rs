@@ -124,6 +124,9 @@ pub struct Settings {
     /// Packet backend: auto, mmsg or uring.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
+    /// What seals for viewers with AES-GCM: auto, vaes or ring.
+    #[arg(long, value_name = "NAME")]
+    pub cipher: Option<String>,
     /// Log level: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -238,6 +241,7 @@ impl Settings {
             ("srt.listen", "--srt", self.srt.clone()),
             ("media.cores", "--cores", cores),
             ("media.backend", "--backend", self.backend.clone()),
+            ("media.cipher", "--cipher", self.cipher.clone()),
             ("log.level", "--log", self.log.clone()),
         ]
         .into_iter()
@@ -276,7 +280,7 @@ mod tests {
     #[test]
     fn flags_become_keys_that_exist() {
         let line = "serve --http a --media b --advertise c --advertise d --srt e --cores 2 \
-                    --backend f --log g";
+                    --backend f --cipher g --log h";
         let Command::Serve(args) = parse(line).unwrap() else {
             panic!("not serve")
         };

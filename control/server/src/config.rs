@@ -98,6 +98,8 @@ pub struct Media {
     pub cores: u16,
     /// How packets come and go.
     pub backend: Backend,
+    /// What seals for viewers with AES-GCM.
+    pub cipher: Cipher,
     /// What an idle worker does.
     pub idle: Idle,
 }
@@ -113,6 +115,19 @@ pub enum Backend {
     Mmsg,
     /// `io_uring`.
     Uring,
+}
+
+/// What seals for viewers with AES-GCM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cipher {
+    /// The fastest that the processor can run.
+    #[default]
+    Auto,
+    /// Freshet's own, which wants VAES, VPCLMULQDQ and AVX2.
+    Vaes,
+    /// `ring`.
+    Ring,
 }
 
 /// What an idle worker does.

@@ -115,11 +115,12 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn node(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let info = "The version and the backend that runs";
+        let info = "The version, the backend and the cipher that run";
         let mut metric = gauge(encoder, "freshet_build_info", info)?;
         let labels = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("backend", &self.0.backend),
+            ("cipher", &self.0.cipher),
         ];
         value(&mut metric, &labels, 1.0)?;
         let mut metric = gauge(encoder, "freshet_uptime_seconds", "Time since the start")?;
@@ -294,6 +295,7 @@ mod tests {
         MetricsSnapshot {
             uptime_s: 5,
             backend: "mmsg".into(),
+            cipher: "vaes".into(),
             memory_bytes: 1 << 30,
             sessions: [("connected".to_string(), 3)].into(),
             cores: vec![core(0, 7), core(1, 8)],

@@ -182,8 +182,9 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Where to watch, how to publish, and what was chosen.
+/// Where to watch, how to publish, and what was chosen; fails if that cannot run here.
 fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> io::Result<()> {
+    let cipher = workers::cipher(config).map_err(io::Error::other)?;
     if config.log.format == LogFormat::Json {
         return Ok(());
     }
@@ -220,6 +221,7 @@ fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> i
         workers::name(choice.backend),
         choice.why
     )?;
+    writeln!(out, "  cipher     {cipher} for AES-GCM")?;
     writeln!(out, "  cores      {}", limits.cores)?;
     writeln!(
         out,

@@ -107,6 +107,7 @@ fn facts(config: &Config, link: &Path, candidates: &[SocketAddr]) -> Facts {
         backend: BackendView {
             name: workers::name(choice.backend).to_owned(),
             why: choice.why,
+            cipher: workers::cipher(config).map_or_else(|_| String::new(), |c| c.to_string()),
         },
         listen: ListenView {
             http: vec![config.http.listen.resolve().to_string()],

@@ -1,6 +1,6 @@
 //! Owns the forwarder process: its workers, from their sockets to their end.
 
-use crate::config::{Backend, Config, Idle};
+use crate::config::{Backend, Cipher, Config, Idle};
 use link::region::{Region, Role};
 use std::io;
 use std::path::Path;
@@ -32,6 +32,19 @@ pub fn choose(config: &Config) -> probe::Choice {
         Backend::Uring => Some(probe::Backend::Uring),
     };
     probe::choose(&Probe::run(), wanted)
+}
+
+/// What seals for viewers with AES-GCM, as the configuration and the processor decide.
+///
+/// # Errors
+/// The processor can't run what the configuration names.
+pub fn cipher(config: &Config) -> Result<worker::Cipher, String> {
+    worker::Cipher::choose(match config.media.cipher {
+        Cipher::Auto => None,
+        Cipher::Vaes => Some("vaes"),
+        Cipher::Ring => Some("ring"),
+    })
+    .map_err(|error| format!("media.cipher: {error}"))
 }
 
 /// What the probe of the kernel found, for `freshet doctor`.
@@ -115,15 +128,17 @@ pub async fn run(link: &Path, config: &Config) -> io::Result<ExitCode> {
 
 fn start(region: Region, config: &Config) -> io::Result<Workers> {
     let choice = choose(config);
+    let cipher = cipher(config).map_err(io::Error::other)?;
     let cores = usize::from(region.limits().cores);
     let address = config.media.listen.resolve();
     let sockets = Socket::bind_all(address, cores, &SocketConfig::default())
         .map_err(|e| io::Error::other(format!("media port {address}: {e}")))?;
-    tracing::info!(%address, cores, backend = name(choice.backend), "forwarding");
+    tracing::info!(%address, cores, backend = name(choice.backend), %cipher, "forwarding");
     let workers = worker::spawn(worker::Config {
         region,
         sockets,
         backend: choice.backend,
+        cipher,
         port: PortConfig::default(),
         idle: match config.media.idle {
             Idle::Sleep => worker::Idle::Sleep,

@@ -67,7 +67,7 @@ impl Plane {
             return None;
         }
         let cell = self.outlets.region.viewer(add.viewer).ok()?;
-        let viewer = Viewer::new(self.now, add, cell, &mut self.random).ok()?;
+        let viewer = Viewer::new(self.now, add, cell, self.cipher, &mut self.random).ok()?;
         let tables = &mut self.tables;
         let stream = tables.streams.at_mut(add.stream.index)?;
         if stream.viewers == 0 && !viewer.is_publisher {

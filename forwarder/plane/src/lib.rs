@@ -61,6 +61,7 @@ use link::ids::CoreId;
 use link::limits::Limits;
 use link::region::LinkError;
 use link::stats::{Counter, Stats};
+use seal::Cipher;
 use wire::datagram::Egress;
 use wire::time::Time;
 
@@ -131,6 +132,7 @@ pub struct Plane {
     handoffs: Handoffs,
     random: Random,
     outlets: Outlets,
+    cipher: Cipher,
 }
 
 impl Plane {
@@ -155,7 +157,13 @@ impl Plane {
             handoffs: Handoffs::new(core, limits.cores),
             random,
             outlets,
+            cipher: Cipher::best(),
         }
+    }
+
+    /// Seals with `cipher` for viewers to come, instead of the fastest that there is.
+    pub fn seal_with(&mut self, cipher: Cipher) {
+        self.cipher = cipher;
     }
 
     /// Bytes that a plane with these limits allocates, about. Those of viewers' slots are touched

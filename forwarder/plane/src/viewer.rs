@@ -5,7 +5,7 @@ use link::ids::ViewerId;
 use link::keys::{MasterKey, Profile};
 use link::lanes::Lanes;
 use link::viewer::{LEASES, Lease, Viewer as Cell};
-use seal::{KeyError, RtcpOpener, Sealer, Secret};
+use seal::{Cipher, KeyError, RtcpOpener, Sealer, Secret};
 use wire::datagram::RxMeta;
 use wire::time::{Span, Time};
 
@@ -165,6 +165,7 @@ impl Viewer {
         now: Time,
         add: &AddViewer,
         cell: Cell,
+        cipher: Cipher,
         random: &mut Random,
     ) -> Result<Self, KeyError> {
         let to = RxMeta {
@@ -201,7 +202,7 @@ impl Viewer {
             leases: [0; LEASES],
             cell,
             tracks,
-            sealer: Sealer::new(&secret(add.keys.profile, &add.keys.send)?)?,
+            sealer: Sealer::with(&secret(add.keys.profile, &add.keys.send)?, cipher)?,
             cold: Cold {
                 opener: RtcpOpener::new(&secret(add.keys.profile, &add.keys.receive)?),
                 ice: add.ice,

@@ -2,6 +2,7 @@
 
 use wire::srtp::Profile;
 
+use crate::backend::{GCM_TAG_BYTES, RingGcm};
 use crate::cm::{CmRtcp, CmRtp};
 use crate::gcm::{GcmRtcp, GcmRtp};
 use crate::secret::{KeyError, Secret};
@@ -28,7 +29,7 @@ pub(crate) const ENCRYPTED: u32 = 1 << 31;
 )]
 pub(crate) enum RtpCipher {
     Plain,
-    Gcm(GcmRtp),
+    Gcm(GcmRtp<RingGcm>),
     Cm(CmRtp),
 }
 
@@ -44,7 +45,7 @@ impl RtpCipher {
     pub fn tag_bytes(&self) -> usize {
         match self {
             Self::Plain => 0,
-            Self::Gcm(_) => GcmRtp::TAG_BYTES,
+            Self::Gcm(_) => GCM_TAG_BYTES,
             Self::Cm(cm) => cm.tag_bytes(),
         }
     }

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::backend::{GCM_TAG_BYTES, Gcm, RingGcm};
+use crate::backend::{GCM_TAG_BYTES, GcmOpen, GcmSeal, RingGcm};
 use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES};
 use crate::kdf::{Protocol, SessionKeys};
 use crate::secret::{KEY_BYTES_MAX, KeyError, Secret};
@@ -11,14 +11,12 @@ use crate::secret::{KEY_BYTES_MAX, KeyError, Secret};
 const RTCP_TAIL_BYTES: usize = GCM_TAG_BYTES + INDEX_BYTES;
 
 /// The RTP session key, expanded.
-pub(crate) struct GcmRtp {
-    key: RingGcm,
+pub(crate) struct GcmRtp<G> {
+    key: G,
     salt: Salt,
 }
 
-impl GcmRtp {
-    pub const TAG_BYTES: usize = GCM_TAG_BYTES;
-
+impl<G: GcmSeal> GcmRtp<G> {
     pub fn new(secret: &Secret) -> Result<Self, KeyError> {
         Self::from_session(
             &SessionKeys::derive(secret, Protocol::Rtp),
@@ -28,7 +26,7 @@ impl GcmRtp {
 
     fn from_session(keys: &SessionKeys, key_bytes: usize) -> Result<Self, KeyError> {
         Ok(Self {
-            key: RingGcm::new(&keys.cipher[..key_bytes])?,
+            key: G::new(&keys.cipher[..key_bytes])?,
             salt: Salt::new(keys),
         })
     }
@@ -45,15 +43,6 @@ impl GcmRtp {
         self.key.seal(self.nonce(ssrc, index), header, parts, out)
     }
 
-    /// Opens `packet`, `clear` bytes of header and at least a tag, in place; gives its length
-    /// without the tag.
-    pub fn open(&self, ssrc: u32, index: u64, clear: usize, packet: &mut [u8]) -> Option<usize> {
-        let bytes = packet.len().checked_sub(GCM_TAG_BYTES)?;
-        let (header, sealed) = packet.split_at_mut_checked(clear)?;
-        self.key.open(self.nonce(ssrc, index), header, sealed)?;
-        Some(bytes)
-    }
-
     //= https://www.rfc-editor.org/rfc/rfc7714#section-8.1
     //# The 12-octet IV used by AES-GCM SRTP is formed by first concatenating 2 octets of zeroes,
     //# the 4-octet SSRC, the 4-octet rollover counter (ROC), and the 2-octet sequence number
@@ -61,6 +50,17 @@ impl GcmRtp {
     //# 12-octet IV.
     fn nonce(&self, ssrc: u32, index: u64) -> [u8; 12] {
         self.salt.mixed(ssrc, index)
+    }
+}
+
+impl<G: GcmOpen> GcmRtp<G> {
+    /// Opens `packet`, `clear` bytes of header and at least a tag, in place; gives its length
+    /// without the tag.
+    pub fn open(&self, ssrc: u32, index: u64, clear: usize, packet: &mut [u8]) -> Option<usize> {
+        let bytes = packet.len().checked_sub(GCM_TAG_BYTES)?;
+        let (header, sealed) = packet.split_at_mut_checked(clear)?;
+        self.key.open(self.nonce(ssrc, index), header, sealed)?;
+        Some(bytes)
     }
 }
 

@@ -26,6 +26,7 @@ mod secret;
 mod sources;
 mod window;
 
+pub use backend::Cipher;
 pub use opener::{OpenedRtp, Opener, RtpOpener};
 pub use refusal::Refusal;
 pub use rtcp::RtcpOpener;

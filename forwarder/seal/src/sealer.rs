@@ -3,6 +3,9 @@
 use wire::rtp::HEADER_BYTES;
 use wire::srtp::Profile;
 
+#[cfg(target_arch = "x86_64")]
+use crate::backend::VaesGcm;
+use crate::backend::{Cipher, GCM_TAG_BYTES, RingGcm};
 use crate::cipher::{RTCP_CLEAR_BYTES, RTCP_INDEX_MAX, RTP_INDEX_MAX};
 use crate::cipher::{rtcp_ssrc, u32_at};
 use crate::cm::{CmRtcp, CmRtp};
@@ -28,24 +31,38 @@ pub struct Sealer {
 )]
 enum Suite {
     Plain,
-    Gcm(GcmRtp, GcmRtcp),
+    Gcm(GcmRtp<RingGcm>, GcmRtcp),
+    #[cfg(target_arch = "x86_64")]
+    Vaes(GcmRtp<VaesGcm>, GcmRtcp),
     Cm(CmRtp, CmRtcp),
 }
 
 impl Sealer {
-    /// Derives the session keys.
+    /// Derives the session keys, for the fastest cipher that this machine can run.
     ///
     /// # Errors
     /// [`KeyError::Cipher`]: the cipher refused the key.
     pub fn new(secret: &Secret) -> Result<Self, KeyError> {
+        Self::with(secret, Cipher::best())
+    }
+
+    /// [`new`](Self::new) with this cipher for the GCM profiles.
+    ///
+    /// # Errors
+    /// [`KeyError::Cipher`]: the cipher refused the key, or this machine can't run it.
+    pub fn with(secret: &Secret, cipher: Cipher) -> Result<Self, KeyError> {
         let suite = match secret.profile() {
             Profile::Plain => Suite::Plain,
             Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => {
                 Suite::Cm(CmRtp::new(secret), CmRtcp::new(secret))
             }
-            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => {
-                Suite::Gcm(GcmRtp::new(secret)?, GcmRtcp::new(secret))
-            }
+            Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => match cipher {
+                Cipher::Ring => Suite::Gcm(GcmRtp::new(secret)?, GcmRtcp::new(secret)),
+                #[cfg(target_arch = "x86_64")]
+                Cipher::Vaes => Suite::Vaes(GcmRtp::new(secret)?, GcmRtcp::new(secret)),
+                #[cfg(not(target_arch = "x86_64"))]
+                Cipher::Vaes => return Err(KeyError::Cipher),
+            },
         };
         Ok(Self { suite })
     }
@@ -55,7 +72,9 @@ impl Sealer {
     pub fn rtp_overhead(&self) -> usize {
         match &self.suite {
             Suite::Plain => 0,
-            Suite::Gcm(..) => GcmRtp::TAG_BYTES,
+            Suite::Gcm(..) => GCM_TAG_BYTES,
+            #[cfg(target_arch = "x86_64")]
+            Suite::Vaes(..) => GCM_TAG_BYTES,
             Suite::Cm(cm, _) => cm.tag_bytes(),
         }
     }
@@ -66,6 +85,8 @@ impl Sealer {
         match &self.suite {
             Suite::Plain => 0,
             Suite::Gcm(..) => GcmRtcp::OVERHEAD,
+            #[cfg(target_arch = "x86_64")]
+            Suite::Vaes(..) => GcmRtcp::OVERHEAD,
             Suite::Cm(..) => CmRtcp::OVERHEAD,
         }
     }
@@ -110,6 +131,8 @@ impl Sealer {
         let ssrc = u32_at(header, 8);
         match &self.suite {
             Suite::Gcm(gcm, _) => gcm.seal(ssrc, index, header, parts, body)?,
+            #[cfg(target_arch = "x86_64")]
+            Suite::Vaes(gcm, _) => gcm.seal(ssrc, index, header, parts, body)?,
             Suite::Cm(cm, _) => {
                 copy_parts(parts, body);
                 cm.seal(ssrc, index, header.len(), out)?;
@@ -138,6 +161,8 @@ impl Sealer {
         let out = out.get_mut(..bytes)?;
         match &self.suite {
             Suite::Gcm(_, gcm) => gcm.seal(ssrc, index, packet, out)?,
+            #[cfg(target_arch = "x86_64")]
+            Suite::Vaes(_, gcm) => gcm.seal(ssrc, index, packet, out)?,
             Suite::Cm(_, cm) => cm.seal(ssrc, index, packet, out)?,
             Suite::Plain => out.copy_from_slice(packet),
         }

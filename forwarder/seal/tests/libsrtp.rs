@@ -6,9 +6,19 @@ mod common;
 
 use common::{PROFILES, Rng, header, rtcp, secret};
 use freshet_seal::oracle::Session;
-use freshet_seal::{Opener, Sealer};
+use freshet_seal::{Cipher, Opener, Sealer, Secret};
 
 const SSRC: u32 = 0xdead_beef;
+
+/// One by each cipher that this machine can run.
+fn sealers(secret: &Secret) -> Vec<(Cipher, Sealer)> {
+    let ciphers = Cipher::ALL
+        .into_iter()
+        .filter(|cipher| cipher.is_available());
+    ciphers
+        .map(|cipher| (cipher, Sealer::with(secret, cipher).unwrap()))
+        .collect()
+}
 
 /// All lengths of payload, with all shapes of header in turn.
 #[test]
@@ -16,7 +26,7 @@ fn rtp_of_all_lengths() {
     for profile in PROFILES {
         let mut rng = Rng::new(100);
         let secret = secret(profile, &mut rng);
-        let sealer = Sealer::new(&secret).unwrap();
+        let sealers = sealers(&secret);
         let mut opener = Opener::new(&secret).unwrap();
         let [mut theirs, mut receiver] = [(); 2].map(|()| {
             let mut session = Session::new(&secret).unwrap();
@@ -33,13 +43,16 @@ fn rtp_of_all_lengths() {
             let mut expected = [header.as_slice(), &payload].concat();
             let plain = expected.clone();
             assert!(theirs.protect(&mut expected), "{profile:?} {bytes}");
-            let mut out = vec![0; 2000];
-            let sealed = sealer.rtp(index, &header, &payload, &mut out).unwrap();
-            out.truncate(sealed);
-            assert_eq!(
-                out, expected,
-                "{profile:?} {bytes} bytes, {csrcs} CSRCs, {words:?}"
-            );
+            let mut out = Vec::new();
+            for (cipher, sealer) in &sealers {
+                out = vec![0; 2000];
+                let sealed = sealer.rtp(index, &header, &payload, &mut out).unwrap();
+                out.truncate(sealed);
+                assert_eq!(
+                    out, expected,
+                    "{cipher}: {profile:?} {bytes} bytes, {csrcs} CSRCs, {words:?}"
+                );
+            }
             assert!(receiver.unprotect(&mut out), "{profile:?} {bytes}");
             assert_eq!(out, plain);
             let opened = opener.rtp(&mut expected).unwrap();

@@ -8,6 +8,7 @@ use link::Region;
 use link::ids::CoreId;
 use link::wake::{Sleeper, Waker};
 use plane::{Outlets, Plane};
+use seal::Cipher;
 use wire::time::{Span, Time};
 
 /// Time between two ticks of the plane: fine enough for time-outs and reports, and a thousand
@@ -28,6 +29,8 @@ pub struct SeatConfig<'a> {
     pub core: CoreId,
     /// The inboxes of all cores.
     pub exchange: &'a Exchange,
+    /// What seals for viewers with AES-GCM.
+    pub cipher: Cipher,
     /// Random, for hashes and offsets.
     pub seed: u64,
 }
@@ -78,15 +81,13 @@ impl<P: Port> Seat<P> {
             cause,
         };
         let sleeper = region.sleeper(core).map_err(failed)?;
+        let outlets = Outlets::take(region, core).map_err(failed)?;
+        let mut plane = Plane::new(core, region.limits(), outlets, config.seed);
+        plane.seal_with(config.cipher);
         Ok(Self {
             core,
             port,
-            plane: Plane::new(
-                core,
-                region.limits(),
-                Outlets::take(region, core).map_err(failed)?,
-                config.seed,
-            ),
+            plane,
             intake: Intake::new(region, core)?,
             exchange: config.exchange.clone(),
             tally: Tally::new(region, core)?,

@@ -13,6 +13,7 @@ use io::{Mmsg, Port, PortConfig, Socket, Uring};
 use link::Region;
 use link::ids::CoreId;
 use link::wake::Waker;
+use seal::Cipher;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -28,6 +29,8 @@ pub struct Config {
     pub sockets: Vec<Socket>,
     /// How they talk to the kernel: see [`io::probe::choose`].
     pub backend: Backend,
+    /// What seals for viewers with AES-GCM; one that this machine can run.
+    pub cipher: Cipher,
     /// Sizes of each port.
     pub port: PortConfig,
     /// What they do without work.
@@ -72,6 +75,7 @@ pub fn spawn(config: Config) -> Result<Workers, Error> {
             core: CoreId(core),
             socket,
             backend: config.backend,
+            cipher: config.cipher,
             port: config.port,
             idle: config.idle,
             cpu,
@@ -162,6 +166,7 @@ struct Bench {
     core: CoreId,
     socket: Socket,
     backend: Backend,
+    cipher: Cipher,
     port: PortConfig,
     idle: Idle,
     cpu: Option<Cpu>,
@@ -215,6 +220,7 @@ impl Bench {
             region: &self.region,
             core: self.core,
             exchange: &self.exchange,
+            cipher: self.cipher,
             seed: seed().map_err(|cause| Error::Wake { core, cause })?,
         };
         Seat::new(&config, port)

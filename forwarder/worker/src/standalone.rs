@@ -21,6 +21,7 @@ use link::stats::{COUNTERS, Counter};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
+use seal::Cipher;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -103,6 +104,7 @@ impl Forwarder {
             .map(str::parse::<Backend>)
             .transpose()?;
         let choice = choose(&Probe::run(), wanted);
+        let cipher = Cipher::choose(file.cipher.as_deref())?;
         let cores = usize::from(limits.cores);
         let sockets = Socket::bind_all(file.listen, cores, &SocketConfig::default());
         let sockets = sockets.map_err(|e| e.to_string())?;
@@ -111,6 +113,7 @@ impl Forwarder {
             region: region.clone(),
             sockets,
             backend: choice.backend,
+            cipher,
             port: PortConfig::default(),
             idle: match file.spin_us {
                 0 => Idle::Sleep,

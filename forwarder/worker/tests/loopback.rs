@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use freshet_worker::standalone::{File, Forwarder};
-use freshet_worker::{Config, Error, Idle, Pin, spawn};
+use freshet_worker::{Cipher, Config, Error, Idle, Pin, spawn};
 use io::probe::{Backend, Probe, choose};
 use io::{PortConfig, Socket, SocketConfig};
 use link::Region;
@@ -30,6 +30,10 @@ fn config(region: &Region, backend: Backend, idle: Idle) -> Config {
         region: region.clone(),
         sockets: Socket::bind_all(any, cores, &SocketConfig::default()).unwrap(),
         backend,
+        cipher: match backend {
+            Backend::Mmsg => Cipher::Ring,
+            Backend::Uring => Cipher::best(),
+        },
         port: PortConfig::default(),
         idle,
         pin: Pin::Off,

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use freshet_worker::{Exchange, Seat, SeatConfig};
+use freshet_worker::{Cipher, Exchange, Seat, SeatConfig};
 use io::PortConfig;
 use io::sim::{Link, SimNet, SimPeer, SimPort};
 use link::Region;
@@ -54,6 +54,7 @@ impl World {
                 region: &region,
                 core: CoreId(core),
                 exchange: &exchange,
+                cipher: Cipher::best(),
                 seed: seed + u64::from(core),
             };
             Seat::new(&config, net.port(server, &PortConfig::default())).unwrap()

@@ -5,6 +5,7 @@
 mod media;
 mod payload;
 mod plane;
+mod seal;
 mod session;
 mod srt;
 mod wire;
@@ -20,7 +21,7 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     of("stun", wire::stun),
     of("rtp", wire::rtp),
     of("rtcp", wire::rtcp),
@@ -38,6 +39,7 @@ pub const TARGETS: [Target; 14] = [
     of("dtls", session::dtls),
     of("ts", media::ts),
     of("plane", plane::plane),
+    of("seal", seal::seal),
 ];
 
 const fn of(name: &'static str, run: fn(&[u8])) -> Target {

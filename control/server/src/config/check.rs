@@ -1,8 +1,8 @@
 //! Owns the defaults as code and the ranges of all keys.
 
 use super::{
-    Accept, Backend, Bframes, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat, Media,
-    Secret, Srt, StreamRule, Streams, Takeover, addresses, redirect, relays,
+    Accept, Backend, Bframes, Cipher, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat,
+    Media, Secret, Srt, StreamRule, Streams, Takeover, addresses, redirect, relays,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -309,6 +309,7 @@ impl Default for Media {
             advertise: Vec::new(),
             cores: 0,
             backend: Backend::Auto,
+            cipher: Cipher::Auto,
             idle: Idle::Sleep,
         }
     }

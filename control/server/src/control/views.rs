@@ -291,6 +291,8 @@ pub struct BackendView {
     pub name: String,
     /// Why this one was chosen.
     pub why: String,
+    /// What seals for viewers with AES-GCM: `vaes` or `ring`.
+    pub cipher: String,
 }
 
 /// Memory reserved at start.
@@ -365,6 +367,8 @@ pub struct MetricsSnapshot {
     pub uptime_s: u64,
     /// Name of the backend.
     pub backend: String,
+    /// Name of the cipher.
+    pub cipher: String,
     /// Memory reserved at start.
     pub memory_bytes: u64,
     /// Sessions by state.

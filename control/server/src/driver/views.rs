@@ -234,6 +234,7 @@ impl Driver {
         MetricsSnapshot {
             uptime_s: clock::now().since(self.facts.started).as_millis() / 1000,
             backend: self.facts.backend.name.clone(),
+            cipher: self.facts.backend.cipher.clone(),
             memory_bytes: memory_view(&self.region).total_bytes,
             sessions,
             cores: self.lines.cores().filter_map(of_core).collect(),

@@ -6,7 +6,7 @@ use core::mem::{MaybeUninit, needs_drop};
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroize;
 
-use super::{GCM_TAG_BYTES, Gcm};
+use super::{GCM_TAG_BYTES, GcmOpen, GcmSeal};
 use crate::secret::KeyError;
 
 /// An expanded key. `ring` does not wipe its keys: this one does.
@@ -28,7 +28,7 @@ impl RingGcm {
     }
 }
 
-impl Gcm for RingGcm {
+impl GcmSeal for RingGcm {
     fn new(key: &[u8]) -> Result<Self, KeyError> {
         let algorithm = if key.len() == 32 {
             &AES_256_GCM
@@ -56,7 +56,9 @@ impl Gcm for RingGcm {
         tag_out.copy_from_slice(tag.as_ref());
         Some(())
     }
+}
 
+impl GcmOpen for RingGcm {
     fn open(&self, nonce: [u8; 12], aad: &[u8], sealed: &mut [u8]) -> Option<()> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.key()

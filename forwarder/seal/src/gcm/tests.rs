@@ -62,20 +62,31 @@ fn session(key_bytes: u8) -> SessionKeys {
 
 #[test]
 fn rfc7714_16() {
+    section_16::<RingGcm>();
+    let session = session(16);
+    let mut opened = hex(SRTP[0]);
+    let gcm = GcmRtp::<RingGcm>::from_session(&session, 16).unwrap();
+    let bytes = gcm.open(0x5501_a0b2, 0xf17b, 12, &mut opened);
+    assert_eq!(bytes.map(|bytes| &opened[..bytes]), Some(&hex(RTP)[..]));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn rfc7714_16_by_vaes() {
+    if crate::Cipher::Vaes.is_available() {
+        section_16::<crate::backend::VaesGcm>();
+    }
+}
+
+fn section_16<G: GcmSeal>() {
     for (key_bytes, sealed) in [16_u8, 32].into_iter().zip(SRTP) {
-        let gcm = GcmRtp::from_session(&session(key_bytes), usize::from(key_bytes)).unwrap();
+        let gcm = GcmRtp::<G>::from_session(&session(key_bytes), usize::from(key_bytes)).unwrap();
         let (packet, sealed) = (hex(RTP), hex(sealed));
         let (header, payload) = packet.split_at(12);
         let mut out = vec![0; sealed.len() - 12];
         gcm.seal(0x5501_a0b2, 0xf17b, header, [payload, &[]], &mut out)
             .unwrap();
         assert_eq!(out, sealed[12..], "{key_bytes}");
-        let mut opened = sealed;
-        assert_eq!(
-            gcm.open(0x5501_a0b2, 0xf17b, 12, &mut opened),
-            Some(packet.len())
-        );
-        assert_eq!(opened[..packet.len()], packet);
     }
 }
 
