@@ -46,14 +46,22 @@ struct Options {
     /// Loopback alone, without a network of our own.
     #[arg(long)]
     loopback: bool,
+    /// What seals: vaes or ring; the fastest if it is not given.
+    #[arg(long)]
+    cipher: Option<String>,
     /// Leave the source address to the kernel; the server never does.
     #[arg(long)]
     no_source: bool,
 }
 
 impl Options {
+    fn cipher(&self) -> Result<Cipher, String> {
+        Cipher::choose(self.cipher.as_deref())
+    }
+
     /// Viewers who never check are gone after half a minute of the stream's own time.
     fn check(&self) -> Result<(), String> {
+        self.cipher()?;
         let warm: u32 = BURSTS.iter().sum();
         let each = self.packets / self.viewers + BURSTS[BURSTS.len() - 1];
         let round = u64::from(each) * BURSTS.len() as u64 + u64::from(warm);
@@ -89,6 +97,7 @@ fn run(options: &Options) -> Result<(), String> {
     }
     let choice = choose(&Probe::run(), None);
     println!("default     {} ({})", choice.backend, choice.why);
+    println!("cipher      {}", options.cipher()?);
     println!("baseline    libsrtp with {}", openssl::version::version());
     println!(
         "packets     {} bytes and 16 of tag, AES-128-GCM, {} viewers, {} rounds of {} packets",
@@ -171,7 +180,7 @@ struct Table {
 impl Table {
     fn new(options: &Options, sink: &Sink) -> Self {
         let audience = Audience {
-            cipher: Cipher::best(),
+            cipher: options.cipher().unwrap_or(Cipher::Ring),
             viewers: options.viewers,
             first: sink.first,
             local: if options.no_source {
