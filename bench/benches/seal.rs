@@ -1,5 +1,6 @@
 //! Owns the cost of protecting one packet of 1,200 bytes: ours, libsrtp, and bare `ring`. All of
-//! them copy the payload to where it is sealed, but for `freshet_vaes`, which reads it where it is. With 1,000 keys each packet is another viewer's.
+//! them copy the payload to where it is sealed, but for `freshet_vaes`, which reads it where it
+//! is. With 1,000 keys each packet is another viewer's.
 
 use std::hint::black_box;
 use std::time::Duration;

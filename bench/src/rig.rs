@@ -263,6 +263,7 @@ fn viewer(id: link::ids::ViewerId, stream: StreamId, audience: &Audience) -> Add
         keys,
         tracks,
         rtcp_first_index: 0,
+        encoding: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod events;
+pub mod front;
 pub mod http;
 pub mod impair;
 pub mod marionette;

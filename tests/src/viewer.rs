@@ -19,9 +19,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::http;
 
-pub use answer::OFFER_KINDS;
+pub use answer::{LEVEL_ID, OFFER_KINDS, TIME_ID};
 pub use dtls::Identity;
-pub use session::Session;
+pub use session::{Beside, Session};
 pub use track::{Report, Track};
 
 /// Between two looks at what time alone brings: repeated flights, checks, reports.

@@ -290,7 +290,7 @@ mod tests {
             assert!(known.iter().any(|(key, _)| *key == given.key), "{given:?}");
             assert!(line.contains(&given.given_by), "{given:?}");
         }
-        assert_eq!(overrides.len(), 7);
+        assert_eq!(overrides.len(), 8);
         assert_eq!(overrides[2].value, "c,d");
     }
 

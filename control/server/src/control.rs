@@ -4,6 +4,7 @@ mod events;
 mod layers;
 mod name;
 mod relay;
+mod sessions;
 mod views;
 
 pub use events::{Event, EventKind, EventKinds};
@@ -11,6 +12,7 @@ pub use layers::{InnerLayerInfo, LayerInfo, LayerWish};
 pub use name::{BadName, StreamName};
 pub use relay::{RelayAnswer, RelayOffer, RelayRequest, RelayStep};
 pub use session::{Given, Origins, Patched};
+pub use sessions::{Page, SessionPage, SessionState, SessionView};
 pub use views::*;
 
 use crate::problem::Problem;

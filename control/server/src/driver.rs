@@ -261,6 +261,10 @@ impl Driver {
                 tracing::debug!(?session, "session established");
                 self.tell_relay(&session, RelayStep::Live);
             }
+            Output::ConsentMissed { session } => {
+                tracing::debug!(?session, "consent missed");
+                self.tell_relay(&session, RelayStep::Silent);
+            }
             Output::PublisherReady {
                 session, stream, ..
             } => {
@@ -273,10 +277,12 @@ impl Driver {
                 session,
                 kind,
                 viewer,
+                parts,
                 stream,
                 cause,
             } => {
-                if let Some(cell) = viewer.and_then(|viewer| self.region.viewer(viewer).ok()) {
+                let all = viewer.into_iter().chain(parts);
+                for cell in all.filter_map(|viewer| self.region.viewer(viewer).ok()) {
                     cell.close();
                 }
                 match kind {

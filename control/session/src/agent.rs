@@ -5,6 +5,7 @@
 //! addresses all lead to the same host.
 
 use crate::random::Random;
+use crate::restart::RESTART_TIMEOUT;
 use crate::sdp::candidate::{CANDIDATES_MAX, Candidate};
 use link::command::IceCredentials;
 use std::collections::VecDeque;
@@ -65,6 +66,8 @@ pub(crate) struct Agent {
     unanswered: u32,
     check_at: Time,
     heard_at: Time,
+    /// Consent was missed: until then it may come back, or ICE be restarted.
+    missed_until: Option<Time>,
 }
 
 /// An address of the peer.
@@ -110,6 +113,36 @@ impl Agent {
             unanswered: 0,
             check_at: Time::FAR,
             heard_at: Time::ZERO,
+            missed_until: None,
+        }
+    }
+
+    /// Consent is missed. False: it has been missed for too long already.
+    pub(crate) fn miss(&mut self, now: Time) -> bool {
+        let is_new = self.missed_until.is_none();
+        self.missed_until.get_or_insert(now + RESTART_TIMEOUT);
+        is_new
+    }
+
+    /// True from [`Agent::miss`] on until an answer comes.
+    pub(crate) fn misses_consent(&self) -> bool {
+        self.missed_until.is_some()
+    }
+
+    /// The peer has restarted ICE: these are to be checked, or else the address that it had.
+    pub(crate) fn restart(
+        &mut self,
+        now: Time,
+        candidates: &[Candidate],
+        before: Option<Peer>,
+        takes_v6: bool,
+    ) {
+        self.targets.clear();
+        self.sent.clear();
+        (self.chosen, self.nominated, self.unanswered) = (None, false, 0);
+        self.begin(now, candidates, takes_v6);
+        if let Some(peer) = before {
+            self.add(peer, 0, now);
         }
     }
 
@@ -150,11 +183,15 @@ impl Agent {
             None => of_targets.filter(|_| self.has_begun),
             Some(_) => Some(self.check_at),
         };
+        let next = next.into_iter().chain(self.missed_until).min();
         next.filter(|at| *at < Time::FAR)
     }
 
     /// True if the peer does not consent any more, or has gone.
     pub(crate) fn is_lost(&self, now: Time) -> bool {
+        if let Some(until) = self.missed_until {
+            return until <= now;
+        }
         let silent = now.since(self.heard_at) > HEARD;
         let is_dead = self.nominated && silent && self.unanswered >= UNANSWERED_MAX;
         let has_expired = now.since(self.answered_at) >= CONSENT;
@@ -225,6 +262,7 @@ impl Agent {
         if consents {
             self.answered_at = now;
             self.unanswered = 0;
+            self.missed_until = None;
             if sent.nominates && !std::mem::replace(&mut self.nominated, true) {
                 self.check_at = now + period(random);
             }

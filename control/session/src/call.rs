@@ -3,27 +3,20 @@
 
 use crate::agent::Agent;
 use crate::counter::Awaited;
-use crate::description::StreamDescription;
 use crate::dtls::Dtls;
 use crate::output::Cause;
 use crate::refusal::SignalError;
 use crate::sdp::answer::Sending;
+use crate::sdp::candidate::Candidate;
 use crate::sdp::offer::Offer;
 use crate::sdp::terms::Terms;
-use crate::sdp::{counter, plan, publish, pull};
+use crate::sdp::{counter, plan};
 use crate::session::SessionId;
 use crate::sessions::Sessions;
-use crate::signalling::{Newcomer, section_of, unknown_session};
-use crate::whip::{not_open, publishing, taken};
+use crate::signalling::{Newcomer, full, section_of, unknown_session};
 use link::command::{TRACKS_MAX, TrackOut, VIDEO};
 use link::ids::{StreamId, ViewerId};
 use wire::time::Time;
-
-/// Stands for the stream of a pull whose answer has not come: no log has this index.
-const NO_STREAM: StreamId = StreamId {
-    index: u32::MAX,
-    generation: 0,
-};
 
 /// An offer of ours to another server. It is forgotten when its answer has not come within
 /// `Config::handshake_timeout`.
@@ -37,32 +30,7 @@ pub struct Call {
     pub offer: String,
 }
 
-/// What is received by a call.
-#[derive(Clone, Debug)]
-pub struct Pulled {
-    /// The session's name here.
-    pub id: SessionId,
-    /// What the answer lets us expect.
-    pub description: StreamDescription,
-}
-
 impl Sessions {
-    /// An offer to receive a stream: all that could be passed on.
-    ///
-    /// # Errors
-    /// 503: full.
-    pub fn pull_offer(&mut self, now: Time) -> Result<Call, SignalError> {
-        let viewer = self.admit(now)?;
-        let created = self.call(viewer, NO_STREAM);
-        let created = self.create(now, created, |local, _| pull::write(local));
-        self.await_answer(now, viewer, None);
-        Ok(Call {
-            id: created.id,
-            viewer,
-            offer: created.answer,
-        })
-    }
-
     /// An offer to send a stream, just as it is.
     ///
     /// # Errors
@@ -76,6 +44,7 @@ impl Sessions {
             layered: self.is_layered(stream.id),
             passed: self.passed(stream.id),
         };
+        let offered = self.offered(stream.id);
         let created = self.call(viewer, stream.id);
         let created = self.create(now, created, |local, config| {
             let sending = Sending {
@@ -84,46 +53,20 @@ impl Sessions {
                 playout_delay: false,
                 layered: awaited.layered,
                 passed: awaited.passed,
+                offered: &offered,
             };
             counter::write(&stream.description, local, &sending)
         });
         self.await_answer(now, viewer, Some(awaited));
+        if let Some(session) = self.table.get_mut(viewer.index) {
+            session.offered = Some(offered);
+        }
         self.count_viewer(stream.id);
         Ok(Call {
             id: created.id,
             viewer,
             offer: created.answer,
         })
-    }
-
-    /// What would be received by this answer to [`Sessions::pull_offer`]. For whoever opens streams
-    /// only for those who can publish.
-    ///
-    /// # Errors
-    /// 400, 413, 422, 406: the answer.
-    pub fn pull_check(&mut self, answer: &str) -> Result<StreamDescription, SignalError> {
-        let answer = Offer::parse(answer).map_err(of_answer)?;
-        let plan = publish::plan_answer(&answer).map_err(of_answer)?;
-        Ok(plan.description)
-    }
-
-    /// Takes the answer to [`Sessions::pull_offer`]: what comes goes into `stream`, which is open.
-    /// With `takeover` whoever feeds it now by a session or a push ends.
-    ///
-    /// # Errors
-    /// 404: no such call or stream; 409: the stream has a publisher, and `takeover` is not wanted;
-    /// 400, 413, 422, 406: the answer. The call has ended then.
-    pub fn pull_answered(
-        &mut self,
-        now: Time,
-        id: &str,
-        stream: StreamId,
-        answer: &str,
-        takeover: bool,
-    ) -> Result<Pulled, SignalError> {
-        let index = self.unanswered_call(id)?;
-        let taken = self.take_pull(now, index, stream, answer, takeover);
-        self.end_if_refused(now, index, taken)
     }
 
     /// Takes the answer to [`Sessions::push_offer`].
@@ -150,47 +93,6 @@ impl Sessions {
         }
     }
 
-    fn take_pull(
-        &mut self,
-        now: Time,
-        index: u32,
-        stream: StreamId,
-        answer: &str,
-        takeover: bool,
-    ) -> Result<Pulled, SignalError> {
-        let found = self.streams.by_id(stream).ok_or_else(not_open)?;
-        let before = found.publisher;
-        if !takeover && (before.is_some() || self.pushes.feeds(stream)) {
-            return Err(taken());
-        }
-        let answer = Offer::parse(answer).map_err(of_answer)?;
-        let plan = publish::plan_answer(&answer).map_err(of_answer)?;
-        if let Some(before) = before {
-            self.close(now, before.index, Cause::TakenOver, true);
-        }
-        self.close_push(stream.index, Cause::TakenOver);
-        let publishing = publishing(&plan, self.config.publisher_bitrate_max_bps);
-        let description = plan.description;
-        let sections = plan.tracks.iter().flatten().map(|track| track.section);
-        let section = section_of(&answer, sections);
-        if let Some(session) = self.table.get_mut(index) {
-            session.stream = stream;
-            session.publishing = Some(publishing);
-            session.section = section;
-            let viewer = session.viewer;
-            if let Some(stream) = self.streams.by_id_mut(stream) {
-                stream.publisher = Some(viewer);
-            }
-            self.counters.publisher_created += 1;
-        }
-        self.begin_call(now, index, plan.terms);
-        let session = self.table.get(index).ok_or_else(unknown_session)?;
-        Ok(Pulled {
-            id: session.id.clone(),
-            description,
-        })
-    }
-
     fn take_push(&mut self, now: Time, index: u32, answer: &str) -> Result<(), SignalError> {
         let session = self.table.get(index);
         let (awaited, stream) = session
@@ -200,13 +102,27 @@ impl Sessions {
         let answer = Offer::parse(answer).map_err(of_answer)?;
         let plan = plan::plan_answer(&answer, &description.unwrap_or_default());
         let plan = plan.map_err(of_answer)?;
-        let how = (awaited.layered, awaited.passed);
-        let tracks = self.tracks(&plan, awaited.ssrcs, None, how);
+        self.check_reachable(&answer, &plan.terms)?;
+        let video = plan.tracks[VIDEO].and_then(|track| answer.medias.get(track.section));
+        let offered = self.table.get(index).and_then(|s| s.offered.as_ref());
+        let accepted = offered
+            .zip(video)
+            .and_then(|(all, media)| all.accepted(media));
+        let how = (awaited.layered && accepted.is_none(), awaited.passed);
+        let mut tracks = self.tracks(&plan, awaited.ssrcs, None, how);
+        let encodings = match &accepted {
+            Some(accepted) => {
+                let all = self.take_encodings(now, accepted, &mut tracks);
+                Some(all.ok_or_else(full)?)
+            }
+            None => None,
+        };
         let sections = plan.tracks.iter().flatten().map(|track| track.section);
         let section = section_of(&answer, sections);
         if let Some(session) = self.table.get_mut(index) {
             session.awaited = None;
             session.tracks = tracks;
+            session.encodings = encodings;
             session.section = section;
             session.video_section = plan.tracks[VIDEO].map(|track| track.section);
         }
@@ -214,7 +130,7 @@ impl Sessions {
         Ok(())
     }
 
-    fn call(&mut self, viewer: ViewerId, stream: StreamId) -> Newcomer {
+    pub(crate) fn call(&mut self, viewer: ViewerId, stream: StreamId) -> Newcomer {
         Newcomer {
             viewer,
             stream,
@@ -227,7 +143,7 @@ impl Sessions {
         }
     }
 
-    fn await_answer(&mut self, now: Time, viewer: ViewerId, awaited: Option<Awaited>) {
+    pub(crate) fn await_answer(&mut self, now: Time, viewer: ViewerId, awaited: Option<Awaited>) {
         if let Some(session) = self.table.get_mut(viewer.index) {
             // Whose certificate it has to be is not known yet.
             session.dtls = None;
@@ -238,8 +154,8 @@ impl Sessions {
     }
 
     /// The peer has said where it is and who: checks begin.
-    fn begin_call(&mut self, now: Time, index: u32, terms: Terms) {
-        let takes_v6 = self.config.candidates.iter().any(|own| own.is_ipv6());
+    pub(crate) fn begin_call(&mut self, now: Time, index: u32, terms: Terms) {
+        let takes_v6 = self.takes_v6();
         if let Some(session) = self.table.get_mut(index) {
             session.ice.answered(terms.remote_ice);
             match terms.dtls_client {
@@ -255,7 +171,24 @@ impl Sessions {
         self.schedule(index);
     }
 
-    fn unanswered_call(&self, id: &str) -> Result<u32, SignalError> {
+    /// We have an address of that family.
+    pub(crate) fn takes_v6(&self) -> bool {
+        self.config.candidates.iter().any(|own| own.is_ipv6())
+    }
+
+    /// A lite server that does not say where it is would never be found: it sends no checks, and
+    /// its candidates have to be in the answer, all of them (RFC 9725 section 4.3.2). A full one
+    /// may come to us.
+    pub(crate) fn check_reachable(&self, answer: &Offer, terms: &Terms) -> Result<(), SignalError> {
+        let takes_v6 = self.takes_v6();
+        let is_usable = |one: &Candidate| takes_v6 || one.address.is_ipv4();
+        match answer.ice_lite && !terms.candidates.iter().any(is_usable) {
+            true => Err(of_answer(no_candidates(!terms.candidates.is_empty()))),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn unanswered_call(&self, id: &str) -> Result<u32, SignalError> {
         let index = self.table.by_id(id);
         let is_one = |index: &u32| {
             let session = self.table.get(*index);
@@ -264,7 +197,7 @@ impl Sessions {
         index.filter(is_one).ok_or_else(unknown_session)
     }
 
-    fn end_if_refused<T>(
+    pub(crate) fn end_if_refused<T>(
         &mut self,
         now: Time,
         index: u32,
@@ -277,8 +210,16 @@ impl Sessions {
     }
 }
 
+fn no_candidates(has_others: bool) -> SignalError {
+    let detail = match has_others {
+        true => "It has addresses of IPv6 only, of which this node has none.",
+        false => "It has no candidate for UDP, its author is ICE lite, and none may follow later.",
+    };
+    SignalError::unacceptable("candidates-missing", detail, "")
+}
+
 /// The same findings, said of an answer.
-fn of_answer(error: SignalError) -> SignalError {
+pub(crate) fn of_answer(error: SignalError) -> SignalError {
     SignalError {
         detail: format!("The server's answer cannot be used: {}", error.detail),
         remedy: "See what the server says in its log; it must answer as RFC 9725 and WHEP say.",

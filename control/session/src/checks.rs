@@ -62,6 +62,9 @@ impl Sessions {
             nominated,
         };
         self.on_check(now, index, &check);
+        if nominated {
+            self.follow_pair(now, index);
+        }
     }
 
     /// A peer that we have called has checked us. It makes no pair valid, but shows where to check.
@@ -94,7 +97,12 @@ impl Session {
         let Some(agent) = self.agent.as_mut().filter(|_| !self.ice.is_unanswered()) else {
             return Vec::new();
         };
-        let checks = agent.due(now, random, self.ice.credentials(), self.ice.remote());
+        let checks = agent.due(
+            now,
+            random,
+            self.ice.newest_credentials(),
+            self.ice.remote(),
+        );
         let known = self.ice.pairs();
         let way = |peer: Peer| {
             let pair = known.iter().find(|pair| pair.peer == peer);

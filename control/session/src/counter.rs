@@ -6,6 +6,7 @@ use crate::refusal::SignalError;
 use crate::sdp::answer::Sending;
 use crate::sdp::counter;
 use crate::sdp::elements::Passed;
+use crate::sdp::layers::Offered;
 use crate::sdp::offer::Offer;
 use crate::sdp::plan::plan;
 use crate::sdp::terms::Terms;
@@ -75,6 +76,7 @@ impl Sessions {
                 playout_delay: playout_delay.is_some(),
                 layered,
                 passed,
+                offered: &Offered::NONE,
             };
             counter::write(&stream.description, local, &sending)
         });

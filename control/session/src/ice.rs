@@ -105,6 +105,18 @@ impl Ice {
         self.remote = remote;
     }
 
+    /// Our newest credentials.
+    pub(crate) fn newest_credentials(&self) -> &IceCredentials {
+        self.restarted.as_ref().unwrap_or(&self.credentials)
+    }
+
+    /// The pair that was chosen counts no more: another one, or the same, is to be chosen.
+    pub(crate) fn forget_nominations(&mut self) {
+        for pair in &mut self.pairs {
+            pair.nominated = false;
+        }
+    }
+
     /// False while the last restart is too recent for another.
     pub(crate) fn may_restart(&self, now: Time) -> bool {
         self.restarted_at

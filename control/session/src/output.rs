@@ -45,6 +45,12 @@ pub enum Output {
         /// What it publishes.
         stream: StreamId,
     },
+    /// The peer of a call does not consent any more (RFC 7675): the session ends after
+    /// [`crate::RESTART_TIMEOUT`], unless an answer comes or its ICE is restarted.
+    ConsentMissed {
+        /// Which session.
+        session: SessionId,
+    },
     /// A session is no more.
     Closed {
         /// Which session.
@@ -54,6 +60,8 @@ pub enum Output {
         /// Its viewer, unless it is a push. Its worker lets go of it, and with a publisher's of the
         /// log.
         viewer: Option<ViewerId>,
+        /// The viewers by which it sent encodings beside the first: they go with that one.
+        parts: Vec<ViewerId>,
         /// What it watched or published.
         stream: StreamId,
         /// Why.
@@ -198,6 +206,7 @@ impl fmt::Debug for Output {
             Self::PublisherReady { viewer, stream, .. } => {
                 write!(f, "PublisherReady({viewer:?}, {stream:?})")
             }
+            Self::ConsentMissed { session } => write!(f, "ConsentMissed({session:?})"),
             Self::Established { viewer, .. } => write!(f, "Established({viewer:?})"),
             Self::Closed { viewer, cause, .. } => write!(f, "Closed({viewer:?}, {cause:?})"),
             Self::KeyframeWanted(stream) => write!(f, "KeyframeWanted({stream:?})"),

@@ -154,6 +154,7 @@ impl Sessions {
             stream,
         });
         self.send_push(stream.index, None);
+        self.check_offered(now, stream);
         Ok(pushed)
     }
 
@@ -210,6 +211,7 @@ impl Sessions {
             session: push.id.clone(),
             kind: Kind::Push,
             viewer: None,
+            parts: Vec::new(),
             stream,
             cause,
         });

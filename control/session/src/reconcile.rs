@@ -2,7 +2,7 @@
 //! at what they hold.
 
 use crate::output::{Cause, Output};
-use crate::session::Placed;
+use crate::session::{Placed, Session};
 use crate::sessions::Sessions;
 use link::command::Command;
 use link::event::{Event, Gone};
@@ -62,6 +62,7 @@ impl Sessions {
         for index in lost {
             if let Some(session) = self.table.get_mut(index) {
                 session.renew(now, leases(index));
+                session.renew_parts(&leases);
             }
             self.counters.viewer_resent += 1;
             self.send_commands(index);
@@ -78,6 +79,10 @@ impl Sessions {
             let Some(session) = self.table.get_mut(index) else {
                 continue;
             };
+            if !session.audit_parts(&holder) {
+                self.close(now, index, Cause::Lost, true);
+                continue;
+            }
             let holder = holder(session.viewer);
             let Some(placed) = &mut session.placed else {
                 continue;
@@ -102,6 +107,14 @@ impl Sessions {
     }
 
     fn on_added(&mut self, core: CoreId, viewer: ViewerId) {
+        let is_there = |s: &mut Session| s.placed.as_ref().is_some_and(|p| p.core == core);
+        if let Some(session) = self.table.by_part(viewer)
+            && is_there(session)
+        {
+            session.on_part_added(viewer);
+            let index = session.viewer.index;
+            return self.schedule(index);
+        }
         let placed = self
             .table
             .by_viewer(viewer)
@@ -154,12 +167,17 @@ impl Sessions {
     }
 
     fn on_lost(&mut self, now: Time, core: CoreId, viewer: ViewerId, cause: Cause) {
+        // With one encoding all of them are lost: another session sends them all.
+        let (viewer, is_part) = match self.table.by_part(viewer) {
+            Some(session) => (session.viewer, true),
+            None => (viewer, false),
+        };
         let placed = self
             .table
             .by_viewer(viewer)
             .and_then(|session| session.placed.as_ref());
         if placed.is_some_and(|placed| placed.core == core) {
-            self.close(now, viewer.index, cause, false);
+            self.close(now, viewer.index, cause, is_part);
         }
     }
 }

@@ -5,8 +5,10 @@ use crate::counter::Awaited;
 use crate::description::StreamDescription;
 use crate::dtls::fingerprint::Fingerprint;
 use crate::dtls::{Dtls, EngineKind};
+use crate::encodings::Encodings;
 use crate::ice::Ice;
-use link::command::{AddPublisher, AddViewer, Command, Origin, Pin, TRACKS_MAX, TrackIn, TrackOut};
+use crate::sdp::layers::Offered;
+use link::command::{AddPublisher, Command, Origin, Pin, TRACKS_MAX, TrackIn, TrackOut};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::SrtpKeys;
 use link::lanes::LANES_MAX;
@@ -69,6 +71,10 @@ pub(crate) struct Session {
     pub(crate) agent: Option<Box<Agent>>,
     /// Which layers a viewer wants.
     pub(crate) pin: Pin,
+    /// A push: what encodings were offered.
+    pub(crate) offered: Option<Offered>,
+    /// A push whose server takes encodings by their names.
+    pub(crate) encodings: Option<Encodings>,
     pub(crate) placed: Option<Placed>,
 }
 
@@ -100,6 +106,8 @@ pub(crate) struct Placed {
     pub(crate) viewer_added: bool,
     /// The worker has not said yet that it takes what a publisher sends.
     pub(crate) publisher_awaited: bool,
+    /// The same of encodings beside the first, one bit each.
+    pub(crate) parts_awaited: u8,
     /// Since when it has refused the publisher.
     refused_since: Option<Time>,
     resend_at: Time,
@@ -153,17 +161,15 @@ impl Session {
     /// The commands that make a worker serve this peer, in their order; none before there are keys.
     pub(crate) fn commands(&self) -> impl Iterator<Item = (CoreId, Command)> {
         let add = self.placed.as_ref().map(|placed| {
-            let add = Command::AddViewer(AddViewer {
-                viewer: self.viewer,
-                stream: self.stream,
-                peer: placed.peer,
-                local: placed.local,
-                ice: *self.ice.credentials(),
-                keys: placed.keys,
-                tracks: self.tracks,
-                rtcp_first_index: placed.rtcp_first_index,
-            });
+            let add = Command::AddViewer(self.add_viewer(placed, None));
             (placed.core, add)
+        });
+        // After their leader.
+        let parts = self.placed.iter().flat_map(|placed| {
+            let add = |part| Command::AddViewer(self.add_viewer(placed, Some(part)));
+            self.parts()
+                .iter()
+                .map(move |part| (placed.core, add(part)))
         });
         // The pair was checked before there were keys.
         let calls = self.placed.as_ref().filter(|_| self.agent.is_some());
@@ -202,8 +208,10 @@ impl Session {
             let choice = Command::ChooseLayer(self.viewer, self.pin);
             (placed.core, choice)
         });
-        let all = [add, consent, restart, publish, choice];
-        all.into_iter().flatten()
+        let all = [consent, restart, publish, choice];
+        add.into_iter()
+            .chain(parts)
+            .chain(all.into_iter().flatten())
     }
 
     /// Everything is to be sent again by a worker that has forgotten it: from the leases on, so
@@ -246,6 +254,7 @@ impl Placed {
             engine,
             viewer_added: false,
             publisher_awaited: publishes,
+            parts_awaited: 0,
             refused_since: None,
             resend_at: now + RESEND_FIRST,
             resend_wait: RESEND_FIRST,
@@ -254,7 +263,7 @@ impl Placed {
 
     /// The worker has said that it does all that it was asked for.
     pub(crate) fn acknowledged(&self) -> bool {
-        self.viewer_added && !self.publisher_awaited
+        self.viewer_added && !self.publisher_awaited && self.parts_awaited == 0
     }
 
     /// The worker takes what the publisher sends.

@@ -3,6 +3,7 @@
 use crate::config::{Config, ConfigError};
 use crate::description::StreamDescription;
 use crate::dtls::{Context, Progress};
+use crate::encodings::Encodings;
 use crate::ice::Pair;
 use crate::output::{Cause, Counters, Output};
 use crate::push::Pushes;
@@ -74,6 +75,7 @@ impl Sessions {
             let wronged = |s: &Session| s.stream == id && s.tracks[VIDEO].clock_hz != 0;
             self.close_all(now, wronged, Cause::FormatChanged);
         }
+        self.check_offered(now, id);
     }
 
     /// A stream is over: its viewers and its publisher are let go, and every worker forgets it.
@@ -128,7 +130,10 @@ impl Sessions {
             return self.close(now, index, Cause::Refused, true);
         }
         if session.agent.as_ref().is_some_and(|a| a.is_lost(now)) {
-            return self.close(now, index, Cause::Consent, true);
+            if !self.miss_consent(now, index) {
+                return self.close(now, index, Cause::Consent, true);
+            }
+            return self.schedule(index);
         }
         let checks = session.checks_due(now, &mut self.random);
         let mut datagrams = Vec::new();
@@ -173,7 +178,9 @@ impl Sessions {
                     let route = session.selected_route().unwrap_or(route);
                     let (keys, engine) = (established.keys, established.engine);
                     let publishes = session.publishing.is_some();
-                    session.placed = Some(Placed::new(now, route, keys, engine, publishes));
+                    let mut placed = Placed::new(now, route, keys, engine, publishes);
+                    placed.parts_awaited = session.parts_mask();
+                    session.placed = Some(placed);
                     let (session, viewer) = (session.id.clone(), session.viewer);
                     self.handshakes = self.handshakes.saturating_sub(1);
                     self.counters.session_established += 1;
@@ -191,6 +198,11 @@ impl Sessions {
         let Some(mut session) = self.table.remove(now, index) else {
             return;
         };
+        let parts = session.encodings.iter().flat_map(Encodings::viewers);
+        let parts: Vec<_> = parts.collect();
+        for part in &parts {
+            self.table.release(now, *part);
+        }
         let mut datagrams = Vec::new();
         if let Some(dtls) = &mut session.dtls {
             dtls.close(now, &mut datagrams);
@@ -219,6 +231,7 @@ impl Sessions {
             session: session.id.clone(),
             kind,
             viewer: Some(session.viewer),
+            parts,
             stream: session.stream,
             cause,
         });

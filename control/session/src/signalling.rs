@@ -21,7 +21,7 @@ use wire::time::Time;
 pub(crate) const ID_CHARACTERS: usize = 32;
 
 /// Characters of an entity-tag, five bits each.
-const ETAG_CHARACTERS: usize = 16;
+pub(crate) const ETAG_CHARACTERS: usize = 16;
 
 /// Seconds after which a refused newcomer may try again: about a handshake.
 const RETRY_AFTER_SECS: u32 = 2;
@@ -207,6 +207,8 @@ impl Sessions {
             awaited: None,
             agent: newcomer.agent,
             pin: Pin::NONE,
+            offered: None,
+            encodings: None,
             placed: None,
         });
         self.handshakes += 1;
@@ -228,13 +230,13 @@ impl Sessions {
         };
         session.ice.restart(now, credentials, remote, etag.clone());
         let (mid, kind) = &session.section;
-        let fragment = fragment::write(
-            ice_text(&credentials.ufrag),
-            ice_text(&credentials.pwd),
-            mid,
-            kind,
-            &self.config.candidates,
-        );
+        let ours = fragment::Side {
+            ufrag: ice_text(&credentials.ufrag),
+            pwd: ice_text(&credentials.pwd),
+            is_lite: true,
+            candidates: &self.config.candidates,
+        };
+        let fragment = fragment::write(&ours, mid, kind);
         let viewer = session.viewer;
         let core = session.placed.as_ref().map(|placed| placed.core);
         self.counters.ice_restarted += 1;
@@ -260,7 +262,7 @@ pub(crate) fn section_of(offer: &Offer, sections: impl Iterator<Item = usize>) -
 }
 
 /// Our credentials are made of ICE characters.
-fn ice_text(bytes: &[u8]) -> &str {
+pub(crate) fn ice_text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("ICE characters are ASCII")
 }
 
@@ -275,7 +277,7 @@ fn matches_etag(if_match: &str, etag: &str) -> bool {
         .any(|tag| tag == "*" || tag == "\"*\"" || tag == etag)
 }
 
-fn full() -> SignalError {
+pub(crate) fn full() -> SignalError {
     SignalError::new(
         503,
         "full",

@@ -72,6 +72,11 @@ impl Table {
         })
     }
 
+    /// A viewer id of [`Table::vacancy`] that no session was inserted for is not wanted any more.
+    pub(crate) fn release(&mut self, now: Time, viewer: ViewerId) {
+        self.free.push_back((now + REST, viewer.index));
+    }
+
     /// From now on generations of `index` come after `generation`.
     pub(crate) fn adopt(&mut self, index: u32, generation: u32) {
         while index < self.slots_max && self.slots.len() <= usize_of(index) {
@@ -122,6 +127,13 @@ impl Table {
     pub(crate) fn by_viewer(&mut self, viewer: ViewerId) -> Option<&mut Session> {
         self.get_mut(viewer.index)
             .filter(|session| session.viewer == viewer)
+    }
+
+    /// The session that this viewer sends an encoding of beside the first.
+    pub(crate) fn by_part(&mut self, viewer: ViewerId) -> Option<&mut Session> {
+        let is_part = |session: &&Session| session.parts().iter().any(|p| p.viewer == viewer);
+        let index = self.calls().find(is_part)?.viewer.index;
+        self.get_mut(index)
     }
 
     pub(crate) fn by_id(&self, id: &str) -> Option<u32> {

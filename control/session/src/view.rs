@@ -56,6 +56,10 @@ pub struct SessionView {
     pub video_section: Option<usize>,
     /// A viewer's: which layers it wants.
     pub pin: Pin,
+    /// Encodings that it sends, by name: none if it sends one, as a viewer takes it.
+    pub encodings: Vec<String>,
+    /// The viewers of those beside the first, with counters of their own.
+    pub parts: Vec<ViewerId>,
     /// What it sends by its answer, or what it takes of its stream as that is now.
     pub description: StreamDescription,
 }
@@ -158,6 +162,11 @@ impl Sessions {
             audio: session.has_audio() || description.audio.is_some(),
             video_section: session.video_section,
             pin: session.pin,
+            encodings: session
+                .encodings
+                .as_ref()
+                .map_or_else(Vec::new, |all| all.names.clone()),
+            parts: session.parts().iter().map(|part| part.viewer).collect(),
             description,
         }
     }

@@ -4,6 +4,7 @@ use crate::description::VideoCodec;
 use crate::refusal::SignalError;
 use crate::sdp::answer::Sending;
 use crate::sdp::elements::{Passed, ids};
+use crate::sdp::layers::Offered;
 use crate::sdp::offer::Offer;
 use crate::sdp::plan::{Plan, plan};
 use crate::sessions::Sessions;
@@ -57,6 +58,7 @@ impl Sessions {
                     playout_delay: playout_delay.is_some(),
                     layered,
                     passed,
+                    offered: &Offered::NONE,
                 },
             )
         });
@@ -97,11 +99,7 @@ impl Sessions {
 
     /// What of the packets of a stream's publisher viewers may be passed beside the media.
     pub(crate) fn passed(&self, stream: StreamId) -> Passed {
-        let publishing = self
-            .publisher_of(stream)
-            .and_then(|session| session.publishing.as_ref());
-        let lanes = publishing.map(|publishing| &publishing.lanes);
-        let lanes = lanes.or_else(|| Some(&self.pushes.0.get(&stream.index)?.add.lanes));
+        let lanes = self.lanes_of(stream);
         lanes.map(Passed::of).unwrap_or_default()
     }
 
@@ -173,7 +171,7 @@ impl Sessions {
     }
 }
 
-fn set_extension(track: &mut TrackOut, block: &Block) {
+pub(crate) fn set_extension(track: &mut TrackOut, block: &Block) {
     let bytes = block.as_bytes();
     if let (Some(place), Ok(len)) = (track.ext.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
         place.copy_from_slice(bytes);

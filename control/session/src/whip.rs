@@ -78,6 +78,7 @@ impl Sessions {
             stream.publisher = Some(viewer);
         }
         self.counters.publisher_created += 1;
+        self.check_offered(now, stream);
         Ok(Published {
             created,
             description: plan.description,

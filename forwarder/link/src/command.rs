@@ -67,6 +67,11 @@ pub struct TrackOut {
     pub elements: [u8; KINDS],
     /// Payload type of sound with redundancy (RFC 2198); 0: the viewer is sent the primary alone.
     pub red_payload_type: u8,
+    /// Where in `ext` the element that names the encoding begins (RFC 8852), its one-byte header;
+    /// 0: nowhere. `ext` holds names alone then, and goes out until the source was reported on.
+    pub name_at: u8,
+    /// Identifier that stands in its place on retransmissions, 1 to 14; 0: they have no name.
+    pub repaired_rid_id: u8,
     /// SRTP index (ROC << 16 | sequence number) of the first media packet. After a restart of the
     /// forwarder it is the lease of the viewer's cell, so that no index is used twice.
     pub first_index: u64,
@@ -95,6 +100,19 @@ pub struct AddViewer {
     pub tracks: [TrackOut; TRACKS_MAX],
     /// First SRTCP index that we may send, 0 to 2^31 - 1.
     pub rtcp_first_index: u64,
+    /// It is sent one encoding of several, all of which go to the same peer (RFC 8853).
+    pub encoding: Option<Encoding>,
+}
+
+/// What makes a viewer one of those by which a peer is sent several encodings. They have keys,
+/// addresses and life in common, and sources and numbers of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// The viewer that stands for all of them: what comes from the peer comes to it, and with it
+    /// all of them end. Its own name: it is this one, and is to be told of first.
+    pub leader: ViewerId,
+    /// The lane that it is sent whole, and no other.
+    pub lane: u8,
 }
 
 /// How a publisher sends one lane.

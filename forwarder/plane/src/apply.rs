@@ -66,6 +66,7 @@ impl Plane {
         if !is_sane(add) || !self.open_stream(add.stream) {
             return None;
         }
+        let leader = self.leader_of(add).ok()?;
         let cell = self.outlets.region.viewer(add.viewer).ok()?;
         let viewer = Viewer::new(self.now, add, cell, self.cipher, &mut self.random).ok()?;
         let tables = &mut self.tables;
@@ -83,10 +84,18 @@ impl Plane {
             if viewer.cursor < stream.seen {
                 tables.lists.block(slot, viewer);
             }
-            stream.stats.set_viewers(stream.viewers);
+            stream.stats.set_viewers(stream.watching());
         }
         viewer.cell.set_owner(Some(self.core));
         let to = viewer.to;
+        if let Some(leader) = leader {
+            if !self.join_leader(slot, leader) {
+                self.let_go(slot, None);
+                return None;
+            }
+            self.ask_keyframes();
+            return Some(());
+        }
         // The one before goes on beside it: nodes have one port for all that they relay.
         if let Some(Target::Viewer(before)) = self.flows.target(&to)
             && before != slot
@@ -156,6 +165,9 @@ impl Plane {
             return;
         };
         viewer.cold.pin = pin;
+        if viewer.is_fixed {
+            return;
+        }
         let cap = Cap::of(&pin);
         // What it may not have any more is left out at once.
         viewer.next_cap = if self.adaptations.choose_anew(viewer) {
@@ -202,7 +214,11 @@ impl Plane {
             peer: add.peer,
             local: add.local,
         };
-        if viewer.to != to && crate::check::learn(self.now, &mut self.flows, slot, viewer, to) {
+        if viewer.is_part {
+            viewer.to = to;
+        } else if viewer.to != to
+            && crate::check::learn(self.now, &mut self.flows, slot, viewer, to)
+        {
             viewer.to = to;
             viewer.cold.selected_at = self.now;
         }
@@ -284,13 +300,27 @@ impl Plane {
         })
     }
 
-    /// Forgets a viewer and everything that is its. With a cause, control is told.
+    /// Forgets a viewer and everything that is its, its parts too. With a cause, control is told.
     pub(crate) fn let_go(&mut self, slot: u32, why: Option<Gone>) {
+        let Some(viewer) = self.tables.viewers.at(slot) else {
+            return;
+        };
+        let parts = viewer.cold.parts;
+        if viewer.is_part {
+            self.leave_leader(slot);
+        }
+        for part in parts.iter() {
+            self.forget(part, why);
+        }
+        self.forget(slot, why);
+    }
+
+    fn forget(&mut self, slot: u32, why: Option<Gone>) {
         let tables = &mut self.tables;
         let Some(viewer) = tables.viewers.at(slot) else {
             return;
         };
-        let (id, index) = (viewer.id, viewer.stream);
+        let (id, index, is_part) = (viewer.id, viewer.stream, viewer.is_part);
         self.shared.forget(slot);
         for path in viewer.cold.paths.iter().flatten() {
             self.flows.remove(path, Target::Viewer(slot));
@@ -314,12 +344,14 @@ impl Plane {
         let mut stream = tables.streams.at_mut(index);
         tables.viewers.remove(stream.as_deref_mut(), slot);
         if let Some(stream) = stream {
-            stream.stats.set_viewers(stream.viewers);
+            stream.stats.set_viewers(stream.watching());
         }
         let Some(why) = why else {
             return;
         };
         match why {
+            // Counted with its leader.
+            _ if is_part => {}
             Gone::Consent => self.outlets.stats.add(Counter::ViewerExpired, 1),
             Gone::KeyWornOut => self.outlets.stats.add(Counter::KeyWornOut, 1),
             Gone::Bye => {}

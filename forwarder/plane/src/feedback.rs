@@ -11,6 +11,7 @@ use wire::time::Span;
 
 use crate::Plane;
 use crate::asked::Repair;
+use crate::encodings::is_of_sources;
 use crate::fanout::Tables;
 use crate::keyframe::{Replay, replay};
 use crate::nack::{LOST_MAX, resend_after};
@@ -91,6 +92,7 @@ impl Plane {
         viewer.cold.heard_at = self.now;
         viewer.cold.quality.bytes_received += received;
         let publisher = viewer.is_publisher.then_some((viewer.stream, viewer.id));
+        let parts = viewer.cold.parts;
         let mut heard = Heard::default();
         let mut adapts = false;
         let mut items = compound(plain);
@@ -102,6 +104,9 @@ impl Plane {
                 adapts |= self.adaptations.on_item(self.now, viewer, &item);
             }
             self.tables.on_item(self.wall, slot, &item, &mut heard);
+            for part in parts.iter().filter(|_| is_of_sources(&item)) {
+                self.tables.on_item(self.wall, part, &item, &mut heard);
+            }
         }
         let stats = &self.outlets.stats;
         stats.add(Counter::NackReceived, heard.lost);
@@ -278,6 +283,8 @@ impl Tables {
 }
 
 fn on_block(wall: Wall, viewer: &mut Viewer, block: &ReportBlock) {
+    let tracks = viewer.tracks.iter_mut();
+    tracks.for_each(|track| track.on_reported(block.ssrc));
     let main = if viewer.takes_video { VIDEO } else { 1 };
     let is_ours = viewer
         .tracks

@@ -93,8 +93,10 @@ pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
     let ladder = *stream.ladder(now);
     let log = stream.reader.pin();
     viewer.cursor = audio_start(now, &log).map_or(seen, |position| position.min(seen));
-    viewer.next_lane = first_layer(now, &log, stream.hearing.ranked());
-    viewer.next_cap = ladder.start(viewer.next_lane, START_BPS);
+    if !viewer.is_fixed {
+        viewer.next_lane = first_layer(now, &log, stream.hearing.ranked());
+        viewer.next_cap = ladder.start(viewer.next_lane, START_BPS);
+    }
     start_from_key(now, viewer, &log)
 }
 

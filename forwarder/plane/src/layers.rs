@@ -197,7 +197,8 @@ impl Plane {
         let Some(stream) = self.tables.streams.at_mut(viewer.stream) else {
             return;
         };
-        if !viewer.takes_video || viewer.is_publisher || !stream.hearing.is_settled(now) {
+        let chooses = viewer.takes_video && !viewer.is_publisher && !viewer.is_fixed;
+        if !chooses || !stream.hearing.is_settled(now) {
             return;
         }
         let whole = *stream.ladder(now);

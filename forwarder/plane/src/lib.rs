@@ -18,6 +18,7 @@ mod burst;
 mod check;
 mod codec;
 mod coming;
+mod encodings;
 pub mod estimate;
 mod extension;
 mod fanout;
@@ -61,7 +62,6 @@ use link::ids::CoreId;
 use link::limits::Limits;
 use link::region::LinkError;
 use link::stats::{Counter, Stats};
-use seal::Cipher;
 use wire::datagram::Egress;
 use wire::time::Time;
 
@@ -82,6 +82,7 @@ use viewer::{PATHS_MAX, Viewer};
 
 pub use handoff::{Contents, Parcel};
 pub use report::CNAME;
+pub use seal::Cipher;
 
 /// This core's ends of the link.
 pub struct Outlets {

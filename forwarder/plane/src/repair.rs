@@ -207,6 +207,7 @@ fn gather<'a>(
     find: impl Fn(u64) -> Option<Piece<'a>>,
 ) -> Group<'a> {
     let track = &viewer.tracks[track];
+    let out = track.repaired();
     let mut added = viewer.sealer.rtp_overhead();
     if track.out.rtx_ssrc != 0 {
         added += OSN_BYTES;
@@ -228,7 +229,7 @@ fn gather<'a>(
             group.looked += 1;
             continue;
         };
-        let bytes = added + track.packet_bytes(&piece);
+        let bytes = added + track.packet_bytes_as(&out, &piece);
         if group.used > 0 && bytes > group.body_bytes {
             break;
         }
@@ -253,6 +254,7 @@ fn gather<'a>(
 fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) -> usize {
     let track = &mut viewer.tracks[track];
     let is_rtx = track.out.rtx_ssrc != 0;
+    let out_as = track.repaired();
     let mut used = 0;
     for (index, piece) in group.pieces.iter().flatten() {
         let room = out.get_mut(used..).unwrap_or_default();
@@ -265,7 +267,7 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) ->
         };
         debug_assert!(stamp.is_some(), "found in the history");
         if let Some(stamp) = stamp {
-            used += seal_varied(&viewer.sealer, track, &stamp, piece, parts, room);
+            used += seal_varied(&viewer.sealer, &out_as, &stamp, piece, parts, room);
         }
     }
     used

@@ -9,10 +9,12 @@ use wire::time::Time;
 
 use crate::burst::Piece;
 use crate::history::{History, Segment};
+use names::Names;
 
+mod names;
 mod stamp;
 
-pub use stamp::Stamp;
+pub use stamp::{Stamp, write, write_wide};
 
 /// Bytes of the largest header that we write.
 pub const HEADER_BYTES_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX;
@@ -118,13 +120,15 @@ pub struct OutTrack {
     pub keyframe_at: Time,
     /// SRTP index of the next retransmission.
     pub rtx_next_index: u64,
+    names: Names,
 }
 
 impl OutTrack {
     /// A track of which nothing has been sent.
     pub fn new(out: &TrackOut, timestamp_offset: u32) -> Self {
+        let out = &sane(out);
         Self {
-            out: sane(out),
+            out: *out,
             next_index: out.first_index,
             rtx_next_index: out.rtx_first_index,
             timestamp_offset,
@@ -139,6 +143,7 @@ impl OutTrack {
             cap: Cap::NONE,
             keyframe_at: Time::ZERO,
             history: History::starting(out.first_index),
+            names: Names::of(out),
         }
     }
 
@@ -168,6 +173,7 @@ impl OutTrack {
         if self.out.rtx_ssrc != 0 && renewed.rtx_ssrc != 0 {
             renewed.rtx_ssrc = self.out.rtx_ssrc;
         }
+        self.names.renew(&self.out, &mut renewed);
         let same_headers = renewed.payload_type == self.out.payload_type
             && renewed.ext == self.out.ext
             && renewed.ext_bytes == self.out.ext_bytes
@@ -328,9 +334,10 @@ fn sane(out: &TrackOut) -> TrackOut {
         sane.ext_bytes = 0;
     }
     let beyond = usize::from(sane.transport_cc_at) + 2 > usize::from(sane.ext_bytes);
-    if sane.rtx_ssrc == 0 || beyond {
+    if sane.rtx_ssrc == 0 || beyond || sane.name_at != 0 {
         sane.transport_cc_at = 0;
     }
+    names::check(&mut sane);
     sane
 }
 

@@ -2,7 +2,7 @@
 //! Hot.
 
 use arrayvec::ArrayVec;
-use link::command::{AUDIO, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, TRACKS_MAX, TrackOut, VIDEO};
 use link::lanes::{Lanes, track_of};
 use seal::Sealer;
 use wire::datagram::{Egress, RunMeta};
@@ -11,7 +11,7 @@ use wire::time::Time;
 use crate::burst::{Burst, PIECES_MAX, Piece, Run};
 use crate::fanout::{Outcome, Turn};
 use crate::layers::NONE as NO_ADAPTATION;
-use crate::rewrite::{Cap, OutTrack, Stamp};
+use crate::rewrite::{Cap, Stamp, write, write_wide};
 use crate::viewer::Viewer;
 
 /// Sends the packets of a run that are of `lanes`: claim, write and seal one after another,
@@ -123,9 +123,9 @@ fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> u
     let stamp = track.stamp(now, piece);
     if piece.form() != 0 {
         let parts = [track.payload(piece), &[]];
-        return seal_varied(&viewer.sealer, track, &stamp, piece, parts, room);
+        return seal_varied(&viewer.sealer, &track.out, &stamp, piece, parts, room);
     }
-    let written = track.write(&stamp);
+    let written = write(&track.out, &stamp);
     let sealed = viewer
         .sealer
         .rtp(stamp.index, written.header(), piece.payload, room);
@@ -136,18 +136,18 @@ fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> u
     sealed.unwrap_or(0)
 }
 
-/// The same of a packet whose size depends on what the viewer has negotiated.
+/// The same of a packet whose size depends on what the viewer has negotiated, `out`.
 pub fn seal_varied(
     sealer: &Sealer,
-    track: &OutTrack,
+    out: &TrackOut,
     stamp: &Stamp,
     piece: &Piece<'_>,
     parts: [&[u8]; 2],
     room: &mut [u8],
 ) -> usize {
-    let sealed = match track.write_wide(stamp, piece) {
+    let sealed = match write_wide(out, stamp, piece) {
         Some(written) => sealer.rtp_parts(stamp.index, written.header(), parts, room),
-        None => sealer.rtp_parts(stamp.index, track.write(stamp).header(), parts, room),
+        None => sealer.rtp_parts(stamp.index, write(out, stamp).header(), parts, room),
     };
     debug_assert!(
         sealed.is_some(),

@@ -25,6 +25,8 @@ pub struct Stream {
     pub first_viewer: u32,
     /// Viewers in the ring.
     pub viewers: u32,
+    /// Those among them that count with another.
+    pub parts: u32,
     /// What comes of each lane.
     pub hearing: Hearing,
     /// What its viewers may be sent, and since when that is known.
@@ -44,6 +46,11 @@ impl Stream {
     /// A viewer of this stream on this core.
     pub fn any_viewer(&self) -> Option<u32> {
         (self.first_viewer != NONE).then_some(self.first_viewer)
+    }
+
+    /// Viewers as they are counted.
+    pub fn watching(&self) -> u32 {
+        self.viewers - self.parts
     }
 
     /// What its viewers may be sent now, made anew every now and then.
@@ -117,6 +124,7 @@ impl Streams {
                 seen,
                 first_viewer: NONE,
                 viewers: 0,
+                parts: 0,
                 hearing: Hearing::default(),
                 ladder: (Time::ZERO, Ladder::default()),
                 wants_key: Lanes::default(),

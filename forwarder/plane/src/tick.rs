@@ -111,7 +111,12 @@ impl Plane {
             return;
         };
         if viewer.is_worn {
-            self.let_go(slot, Some(Gone::KeyWornOut));
+            let whole = if viewer.is_part {
+                viewer.cold.leader
+            } else {
+                slot
+            };
+            self.let_go(whole, Some(Gone::KeyWornOut));
             return;
         }
         // Whoever sends us media with its keys consents, and some check once and never again.
@@ -120,7 +125,7 @@ impl Plane {
         } else {
             viewer.cold.checked_at
         };
-        if now.since(consented_at) > CONSENT {
+        if now.since(consented_at) > CONSENT && !viewer.is_part {
             self.let_go(slot, Some(Gone::Consent));
             return;
         }

@@ -10,6 +10,7 @@ use wire::datagram::RxMeta;
 use wire::time::{Span, Time};
 
 use crate::check::Checks;
+use crate::encodings::Parts;
 use crate::feedback::Quality;
 use crate::keyframe::Pleas;
 use crate::ladder::Point;
@@ -75,6 +76,10 @@ pub struct Viewer {
     pub is_worn: bool,
     /// It takes nothing: it is the way to and from the publisher of its stream.
     pub is_publisher: bool,
+    /// It is sent its lane whole, whatever its path carries: see [`link::command::Encoding`].
+    pub is_fixed: bool,
+    /// It has another viewer's keys, address and life.
+    pub is_part: bool,
     /// The selected pair: where it is, and our address it talks to.
     pub to: RxMeta,
     /// Position in the log up to which it got all that is live.
@@ -154,6 +159,10 @@ pub struct Cold {
     pub pin: Pin,
     /// Its place in the list of viewers in use.
     pub active_at: u32,
+    /// Slots of the viewers that have their keys of this one.
+    pub parts: Parts,
+    /// The slot of the viewer whose keys it has.
+    pub leader: u32,
 }
 
 impl Viewer {
@@ -176,6 +185,7 @@ impl Viewer {
             .tracks
             .each_ref()
             .map(|out| OutTrack::new(out, random.next_u32()));
+        let lane = add.encoding.map_or(FIRST_LANE, |one| one.lane);
         let mut paths = [None; PATHS_MAX];
         paths[0] = Some(to);
         let mut viewer = Self {
@@ -184,14 +194,16 @@ impl Viewer {
             phase: Phase::Waiting,
             takes_video: tracks[VIDEO].is_taken(),
             takes_audio: tracks[AUDIO].is_taken(),
-            lane: FIRST_LANE,
-            next_lane: FIRST_LANE,
+            lane,
+            next_lane: lane,
             adaptation: crate::layers::NONE,
             next_cap: Cap::NONE,
             is_blocked: false,
             is_joining: false,
             is_worn: false,
             is_publisher: !tracks.iter().any(OutTrack::is_taken),
+            is_fixed: add.encoding.is_some(),
+            is_part: add.encoding.is_some_and(|one| one.leader != add.viewer),
             to,
             cursor: 0,
             replay: 0,
@@ -226,6 +238,8 @@ impl Viewer {
                 quality: Quality::default(),
                 pin: Pin::NONE,
                 active_at: u32::MAX,
+                parts: Parts::default(),
+                leader: u32::MAX,
             },
         };
         viewer.begin_leases();

@@ -21,6 +21,8 @@ pub struct Viewers {
     active: Vec<u32>,
     /// Those among them that take nothing.
     publishers: usize,
+    /// Those among them that count with another.
+    parts: usize,
 }
 
 impl Viewers {
@@ -33,6 +35,7 @@ impl Viewers {
             slot_of: vec![NONE; capacity].into_boxed_slice(),
             active: Vec::with_capacity(capacity),
             publishers: 0,
+            parts: 0,
         }
     }
 
@@ -68,7 +71,7 @@ impl Viewers {
 
     /// Viewers in use that watch.
     pub fn watching(&self) -> usize {
-        self.active.len() - self.publishers
+        self.active.len() - self.publishers - self.parts
     }
 
     /// Puts a viewer into the table and at the end of its stream's ring, if it watches. `None`: its
@@ -86,6 +89,7 @@ impl Viewers {
         viewer.cold.active_at = u32::try_from(self.active.len()).ok()?;
         self.active.push(slot);
         let is_publisher = viewer.is_publisher;
+        let is_part = viewer.is_part;
         if self.slots.len() == slot as usize {
             self.slots.push(Some(viewer));
         } else {
@@ -95,17 +99,25 @@ impl Viewers {
             self.publishers += 1;
         } else {
             self.link(stream, slot);
+            stream.parts += u32::from(is_part);
+            self.parts += usize::from(is_part);
         }
         Some(slot)
     }
 
     /// Takes a viewer out of the table and of its stream's ring. Its keys are wiped when it drops.
     pub fn remove(&mut self, stream: Option<&mut Stream>, slot: u32) -> Option<ViewerId> {
-        let is_publisher = self.at(slot)?.is_publisher;
+        let Viewer {
+            is_publisher,
+            is_part,
+            ..
+        } = *self.at(slot)?;
+        self.parts -= usize::from(is_part);
         if is_publisher {
             self.publishers -= 1;
         } else if let Some(stream) = stream {
             self.unlink(stream, slot);
+            stream.parts -= u32::from(is_part);
         }
         let viewer = self.slots.get_mut(slot as usize)?.take()?;
         self.slot_of[viewer.id.index as usize] = NONE;

@@ -99,6 +99,7 @@ fn add_viewers(
             },
             tracks: [out(10, 90_000), out(20, 48_000)],
             rtcp_first_index: 0,
+            encoding: None,
         };
         plane.apply(now, &Command::AddViewer(add));
         let secret = Secret::new(
@@ -204,6 +205,7 @@ fn add_publisher(region: &Region, plane: &mut Plane, now: Time) -> (RxMeta, Seal
             keys,
             tracks: [TrackOut::default(); TRACKS_MAX],
             rtcp_first_index: 0,
+            encoding: None,
         }),
     );
     let video = TrackIn {

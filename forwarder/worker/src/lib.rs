@@ -20,6 +20,6 @@ pub use cpu::Pin;
 pub use error::Error;
 pub use handoff::Exchange;
 pub use idle::Idle;
-pub use seal::Cipher;
+pub use plane::Cipher;
 pub use seat::{Seat, SeatConfig, Turn};
 pub use spawn::{Config, Workers, spawn};

@@ -7,8 +7,8 @@ use io::Port;
 use link::Region;
 use link::ids::CoreId;
 use link::wake::{Sleeper, Waker};
+use plane::Cipher;
 use plane::{Outlets, Plane};
-use seal::Cipher;
 use wire::time::{Span, Time};
 
 /// Time between two ticks of the plane: fine enough for time-outs and reports, and a thousand

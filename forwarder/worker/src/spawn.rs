@@ -13,7 +13,7 @@ use io::{Mmsg, Port, PortConfig, Socket, Uring};
 use link::Region;
 use link::ids::CoreId;
 use link::wake::Waker;
-use seal::Cipher;
+use plane::Cipher;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;

@@ -76,6 +76,7 @@ impl World {
             keys: SrtpKeys::default(),
             tracks: [TrackOut::default(); 2],
             rtcp_first_index: 0,
+            encoding: None,
         };
         add.tracks[0] = TrackOut {
             ssrc: 5,

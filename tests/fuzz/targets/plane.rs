@@ -156,6 +156,7 @@ impl World {
             keys: plain(),
             tracks,
             rtcp_first_index: 3,
+            encoding: None,
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use ::link::command::TRACKS_MAX;
+use ::link::command::{Rid, TRACKS_MAX, TrackIn};
 use ::link::elements::KINDS;
+use ::link::lanes::{LANES_MAX, LAYERS};
 use ::session::dtls::{Context, Dtls};
 use ::session::sdp::answer::Sending;
 use ::session::sdp::elements::Passed;
 use ::session::sdp::fragment::Fragment;
+use ::session::sdp::layers::Offered;
 use ::session::sdp::offer::Offer;
 use ::session::sdp::plan::plan;
 use ::session::sdp::publish;
@@ -79,9 +81,43 @@ pub fn offer(data: &[u8]) {
                     elements: [[true; KINDS]; TRACKS_MAX],
                     red: true,
                 },
+                offered: &Offered::NONE,
             };
             well_formed(&plan.write(&local, &sending));
         }
+    }
+    answered(&offer, &local);
+}
+
+/// The same as what a server says to an offer of ours.
+fn answered(answer: &Offer, local: &Local<'_>) {
+    let _ = publish::plan_answer(answer);
+    let local = Local {
+        is_full: true,
+        ..*local
+    };
+    if let Ok(plan) = publish::plan_counter(answer) {
+        well_formed(&plan.write(&local));
+    }
+    let lane = |name: &[u8]| TrackIn {
+        clock_hz: 90_000,
+        rid: Rid::new(name).expect("a short name"),
+        ..TrackIn::default()
+    };
+    let mut lanes = [TrackIn::default(); LANES_MAX];
+    for (at, name) in LAYERS.into_iter().zip([b"q", b"h", b"f"]) {
+        lanes[at] = lane(name);
+    }
+    let offered = Offered::of(&lanes);
+    for media in &answer.medias {
+        let Some(accepted) = offered.accepted(media) else {
+            continue;
+        };
+        let mut lanes: Vec<u8> = accepted.encodings.iter().map(|(lane, _)| *lane).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        let is_sane = lanes.len() == accepted.encodings.len() && !lanes.is_empty();
+        assert!(is_sane && (1..=14).contains(&accepted.rid_id));
     }
 }
 

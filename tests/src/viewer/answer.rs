@@ -7,6 +7,11 @@ use super::dtls::Identity;
 /// Video and audio, in the order of the offer.
 pub const OFFER_KINDS: [&str; 2] = ["video", "audio"];
 
+/// Identifiers under which levels of sound and times of capture come.
+pub const LEVEL_ID: u8 = 5;
+/// See [`LEVEL_ID`].
+pub const TIME_ID: u8 = 6;
+
 /// Our user fragment; one for all, since the server's is unique.
 pub(super) const UFRAG: &str = "crowd001";
 
@@ -77,6 +82,8 @@ pub(super) fn offer(identity: &Identity) -> String {
          a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
          a=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\n\
          m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{transport}a=mid:1\r\n\
-         a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n"
+         a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
+         a=extmap:{LEVEL_ID} urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
+         a=extmap:{TIME_ID} http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time\r\n"
     )
 }

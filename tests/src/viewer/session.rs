@@ -15,6 +15,7 @@ use wire::rtcp::{Item, compound};
 use wire::rtcp_feedback::{write_nack, write_pli};
 use wire::rtcp_report::{ReportBlock, write_receiver_report};
 use wire::rtp::Packet;
+use wire::rtp_ext::Elements;
 use wire::stun::{Class as StunClass, Message, Request, Role};
 
 use super::answer::{Answer, UFRAG};
@@ -39,6 +40,15 @@ const RUN_BYTES: usize = 65536;
 /// Of the ages of packets, how many are kept.
 const AGES_MAX: usize = 4096;
 
+/// What came beside a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// Header-extension elements: identifier and value.
+    pub elements: Vec<(u8, Vec<u8>)>,
+}
+
 /// One viewer.
 pub struct Session {
     socket: UdpSocket,
@@ -57,6 +67,7 @@ pub struct Session {
     tracks: Vec<Track>,
     refused: BTreeMap<String, u64>,
     ages_us: Vec<i64>,
+    beside: Vec<Beside>,
     error: Option<String>,
 }
 
@@ -90,10 +101,17 @@ impl Session {
             rtcp_index: 0,
             refused: BTreeMap::new(),
             ages_us: Vec::new(),
+            beside: Vec::new(),
             error: None,
         };
         this.check(Instant::now());
         Ok(this)
+    }
+
+    /// The first packets that had something beside their payload.
+    #[must_use]
+    pub fn beside(&self) -> &[Beside] {
+        &self.beside
     }
 
     /// The socket, to send strange things from.
@@ -278,6 +296,15 @@ impl Session {
                 let Ok(packet) = Packet::parse(opened.packet) else {
                     return;
                 };
+                if let Some(extension) = packet.extension()
+                    && self.beside.len() < AGES_MAX
+                {
+                    let all = Elements::new(extension);
+                    self.beside.push(Beside {
+                        payload: packet.payload().to_vec(),
+                        elements: all.map(|one| (one.id, one.data.to_vec())).collect(),
+                    });
+                }
                 let (ssrc, timestamp) = (packet.ssrc(), packet.timestamp());
                 let (index, payload) = (opened.index, packet.payload().len());
                 let found = self

@@ -119,6 +119,7 @@ impl<C: Client> Viewer<C> {
             keys,
             tracks,
             rtcp_first_index: 1,
+            encoding: None,
         };
         Self {
             client,

@@ -88,6 +88,7 @@ fn every_key_can_be_set_by_the_environment() {
         let text = match (&key[..], &default) {
             ("media.advertise", _) => "192.0.2.1,192.0.2.2:9",
             ("media.backend", _) => "uring",
+            ("media.cipher", _) => "ring",
             ("media.idle", _) => "spin",
             ("streams.accept", _) => "listed",
             ("streams.takeover", _) => "replace",

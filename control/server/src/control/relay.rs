@@ -13,6 +13,12 @@ pub enum RelayRequest {
     Offer(Direction, StreamName, Reply<RelayOffer>),
     /// It was answered. Of a pull: 409 if the stream has another publisher.
     Answer(RelayAnswer, Reply<()>),
+    /// A pull: the server has made an offer of its own instead, which is answered.
+    Counter(RelayAnswer, Reply<String>),
+    /// Our side of an ICE restart of this session.
+    Restart(String, Reply<String>),
+    /// The server's side of it.
+    Restarted(String, String, Reply<()>),
 }
 
 /// An offer of ours to another server.
@@ -33,6 +39,8 @@ pub enum RelayStep {
     Offered,
     /// It has keys.
     Live,
+    /// The server answers no checks: ICE is to be restarted, or the session will end.
+    Silent,
     /// It is no more.
     Ended(Cause),
 }
@@ -76,6 +84,37 @@ impl Control {
             answer: answer.to_owned(),
         };
         self.ask(|reply| Request::Relay(RelayRequest::Answer(answer, reply)))
+            .await
+    }
+
+    /// Takes the offer that a server makes instead of an answer to a pull; gives ours.
+    pub async fn relay_counter(
+        &self,
+        id: &str,
+        stream: StreamName,
+        offer: &str,
+    ) -> Result<String, Problem> {
+        let counter = RelayAnswer {
+            id: id.to_owned(),
+            direction: Direction::Pull,
+            stream,
+            answer: offer.to_owned(),
+        };
+        self.ask(|reply| Request::Relay(RelayRequest::Counter(counter, reply)))
+            .await
+    }
+
+    /// Begins an ICE restart; gives the fragment for the server.
+    pub async fn relay_restart(&self, id: &str) -> Result<String, Problem> {
+        let id = id.to_owned();
+        self.ask(|reply| Request::Relay(RelayRequest::Restart(id, reply)))
+            .await
+    }
+
+    /// Takes the fragment of the server.
+    pub async fn relay_restarted(&self, id: &str, fragment: &str) -> Result<(), Problem> {
+        let (id, fragment) = (id.to_owned(), fragment.to_owned());
+        self.ask(|reply| Request::Relay(RelayRequest::Restarted(id, fragment, reply)))
             .await
     }
 }

@@ -146,6 +146,7 @@ pub(super) fn push_view(push: &PushView) -> SessionView {
         srtp_profile: Some(profile_name(push.profile).to_owned()),
         layer: None,
         layer_sent: None,
+        encodings: Vec::new(),
         spatial_layer_sent: None,
         temporal_layer_sent: None,
         estimate_bps: None,

@@ -28,6 +28,22 @@ impl Driver {
                 }
                 give(reply, taken);
             }
+            RelayRequest::Counter(counter, reply) => {
+                let taken = self.relay_pulled(&counter, true);
+                if taken.is_err() {
+                    let _ = self.sessions.delete(clock::now(), &counter.id);
+                }
+                give(reply, taken);
+            }
+            RelayRequest::Restart(id, reply) => {
+                let offered = self.sessions.restart_offer(clock::now(), &id);
+                give(reply, offered.map_err(|error| problem(&error)));
+            }
+            RelayRequest::Restarted(id, fragment, reply) => {
+                let now = clock::now();
+                let taken = self.sessions.restart_answered(now, &id, &fragment);
+                give(reply, taken.map_err(|error| problem(&error)));
+            }
         }
     }
 
@@ -80,15 +96,20 @@ impl Driver {
                 let taken = self.sessions.push_answered(now, &answer.id, &answer.answer);
                 taken.map_err(|error| problem(&error))
             }
-            Direction::Pull => {
-                let config = self.config.borrow().clone();
-                let in_the_way = self
-                    .streams
-                    .publish_pull(answer, &config, &mut self.sessions)?;
-                self.clear(&answer.stream, in_the_way);
-                Ok(())
-            }
+            Direction::Pull => self.relay_pulled(answer, false).map(drop),
         }
+    }
+
+    /// Lets in what comes by the answer of a server, or by its counter-offer: then our answer to
+    /// that is given.
+    fn relay_pulled(&mut self, said: &RelayAnswer, is_counter: bool) -> Result<String, Problem> {
+        let config = self.config.borrow().clone();
+        let pulled = self
+            .streams
+            .publish_pull(said, is_counter, &config, &mut self.sessions);
+        let (in_the_way, answer) = pulled?;
+        self.clear(&said.stream, in_the_way);
+        Ok(answer)
     }
 }
 
@@ -97,21 +118,32 @@ impl Streams {
     fn publish_pull(
         &mut self,
         answer: &RelayAnswer,
+        is_counter: bool,
         config: &Config,
         sessions: &mut Sessions,
-    ) -> Result<InTheWay, Problem> {
+    ) -> Result<(InTheWay, String), Problem> {
         let (name, text) = (&answer.stream, &answer.answer);
         // A bad answer opens no stream.
-        sessions.pull_check(text).map_err(|error| problem(&error))?;
+        let checked = match is_counter {
+            true => sessions.counter_check(text),
+            false => sessions.pull_check(text),
+        };
+        checked.map_err(|error| problem(&error))?;
         let epoch = self.next_epoch();
         let settings = config.stream_settings(name);
         let region = self.region.clone();
         let stream = self
             .vacate(name, &settings, sessions)
             .map_err(|refusal| refused(name, refusal))?;
-        let pulled = sessions
-            .pull_answered(clock::now(), &answer.id, stream.id, text, true)
-            .map_err(|error| problem(&error))?;
+        let (now, id) = (clock::now(), &answer.id);
+        let taken = if is_counter {
+            let countered = sessions.pull_countered(now, id, stream.id, text, true);
+            countered.map(|countered| (countered.pulled, countered.answer))
+        } else {
+            let pulled = sessions.pull_answered(now, id, stream.id, text, true);
+            pulled.map(|pulled| (pulled, String::new()))
+        };
+        let (pulled, ours) = taken.map_err(|error| problem(&error))?;
         let mut in_the_way = stream.active.as_mut().map(in_the_way).unwrap_or_default();
         // A session or push has been closed by the newcomer already.
         in_the_way.session = None;
@@ -122,6 +154,6 @@ impl Streams {
             ..super::newcomer(PublisherKind::Pull)
         });
         stream.negotiated = pulled.description;
-        Ok(in_the_way)
+        Ok((in_the_way, ours))
     }
 }

@@ -13,6 +13,7 @@ use crate::control::{
 use link::ids::{CoreId, StreamId};
 use link::region::{Region, Role};
 use link::stats::{COUNTERS, Intake, Kind};
+use link::viewer::ViewerCounters;
 use session::EngineKind;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -118,11 +119,7 @@ impl Driver {
     }
 
     pub(super) fn session_view(&self, view: &session::SessionView) -> SessionView {
-        let counters = self
-            .region
-            .viewer(view.viewer)
-            .map(|cell| cell.counters())
-            .unwrap_or_default();
+        let counters = self.counters_of(view);
         let state = match view.state {
             session::SessionState::New => SessionState::New,
             session::SessionState::Connecting => SessionState::Connecting,
@@ -130,7 +127,8 @@ impl Driver {
                 SessionState::Connected
             }
         };
-        let is_layered = self.has_inner_layers(view.stream, counters.lane);
+        let is_whole = !view.encodings.is_empty();
+        let is_layered = !is_whole && self.has_inner_layers(view.stream, counters.lane);
         let reported = counters.rtt_us > 0 || counters.fraction_lost > 0;
         SessionView {
             id: view.id.as_str().to_owned(),
@@ -163,11 +161,28 @@ impl Driver {
             },
             srtp_profile: view.profile.map(|profile| profile_name(profile).to_owned()),
             layer: self.layer_of(view),
-            layer_sent: self.layer_in(view.stream, counters.lane),
+            layer_sent: self
+                .layer_in(view.stream, counters.lane)
+                .filter(|_| view.encodings.is_empty()),
+            encodings: view.encodings.clone(),
             spatial_layer_sent: u8::try_from(counters.spatial).ok().filter(|_| is_layered),
             temporal_layer_sent: u8::try_from(counters.temporal).ok().filter(|_| is_layered),
             estimate_bps: (counters.estimate_bps > 0).then_some(counters.estimate_bps),
         }
+    }
+
+    /// What workers have counted of a session, with all encodings that it sends.
+    fn counters_of(&self, view: &session::SessionView) -> ViewerCounters {
+        let of = |viewer| self.region.viewer(viewer).map(|cell| cell.counters());
+        let mut sum = of(view.viewer).unwrap_or_default();
+        for part in view.parts.iter().filter_map(|part| of(*part).ok()) {
+            sum.packets += part.packets;
+            sum.bytes += part.bytes;
+            sum.retransmitted += part.retransmitted;
+            sum.nacks += part.nacks;
+            sum.plis += part.plis;
+        }
+        sum
     }
 
     pub(super) fn node_view(&self) -> NodeView {

@@ -44,6 +44,7 @@ fn stream_view(name: &str) -> StreamView {
 fn session_view() -> SessionView {
     SessionView {
         layer_sent: None,
+        encodings: Vec::new(),
         spatial_layer_sent: None,
         temporal_layer_sent: None,
         estimate_bps: None,

@@ -193,7 +193,10 @@ impl Failure {
             Cause::Consent => (Reason::Lost, "the server answers no checks any more"),
             Cause::Bye | Cause::PeerClosed => (Reason::Ended, "the server has ended the session"),
             Cause::StreamClosed => (Reason::Local, "the stream is over here"),
-            Cause::FormatChanged => (Reason::Local, "the stream has another codec now"),
+            Cause::FormatChanged => (
+                Reason::Local,
+                "the stream has another codec now, or other encodings",
+            ),
             Cause::TakenOver => (Reason::Local, "another publisher has taken the stream over"),
             Cause::Answer => (Reason::BadAnswer, "the answer cannot be used"),
             Cause::Deleted | Cause::Operator => (Reason::Local, "an operator ended the session"),

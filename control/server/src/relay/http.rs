@@ -1,10 +1,11 @@
-//! Owns the requests to other servers: POST of an offer, DELETE of a session, redirects, TLS.
+//! Owns the requests to other servers: POST of an offer, PATCH and DELETE of a session, redirects,
+//! TLS.
 
 use super::failure::{Failure, Reason};
 use super::roots;
 use super::status::Direction;
 use crate::conform::url::resolve_any;
-use crate::media_type::{self, SDP};
+use crate::media_type::{self, FRAGMENT, SDP};
 use axum::body::{self, Body};
 use hyper::client::conn::http1;
 use hyper::header::HeaderMap;
@@ -66,6 +67,25 @@ pub struct Answer {
     pub resource: Option<Uri>,
 }
 
+/// What a server says to an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// 201: its answer.
+    Answer(Answer),
+    /// 406: its own offer, in place of the answer (draft-ietf-wish-whep-03 section 4.2.2), for a
+    /// session that it has made.
+    Counter(Answer),
+}
+
+/// What a session is changed by.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// The answer to a counter-offer.
+    Answer(&'a str),
+    /// Our side of an ICE restart, a fragment (RFC 8840).
+    Restart(&'a str),
+}
+
 impl Client {
     /// One that believes servers with certificates of this file; empty: those that the system
     /// trusts. `node` is a name of this node.
@@ -81,13 +101,36 @@ impl Client {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn post(&self, endpoint: &Endpoint<'_>, offer: &str) -> Result<Answer, Failure> {
-        let asked = self.follow(Method::POST, endpoint, offer);
+    pub async fn post(&self, endpoint: &Endpoint<'_>, offer: &str) -> Result<Said, Failure> {
+        let body = Content::sdp(offer);
+        let asked = self.follow(Method::POST, endpoint, &body);
         let (url, reply) = within(asked).await?;
-        if reply.status == 201 {
-            return answer(&url, reply);
+        let is_offer = reply.status == 406 && reply.is_sdp() && reply.location(&url).is_ok();
+        match endpoint.direction {
+            _ if reply.status == 201 => answer(&url, reply).map(Said::Answer),
+            Direction::Pull if is_offer => answer(&url, reply).map(Said::Counter),
+            _ => Err(refusal(endpoint, &reply)),
         }
-        Err(refusal(endpoint, &reply))
+    }
+
+    /// Changes a session; gives what the server says to that.
+    ///
+    /// # Errors
+    /// Why it is as it was.
+    pub async fn patch(
+        &self,
+        endpoint: &Endpoint<'_>,
+        change: Change<'_>,
+    ) -> Result<String, Failure> {
+        let body = match change {
+            Change::Answer(answer) => Content::sdp(answer),
+            Change::Restart(fragment) => Content::fragment(fragment),
+        };
+        let (_, reply) = within(self.follow(Method::PATCH, endpoint, &body)).await?;
+        match (reply.status, change) {
+            (200..=299, Change::Answer(_)) | (200, Change::Restart(_)) => Ok(reply.body),
+            _ => Err(refusal(endpoint, &reply)),
+        }
     }
 
     /// Ends a session. That it has ended already is fine.
@@ -95,7 +138,7 @@ impl Client {
     /// # Errors
     /// Why it may go on.
     pub async fn delete(&self, endpoint: &Endpoint<'_>) -> Result<(), Failure> {
-        let (_, reply) = within(self.follow(Method::DELETE, endpoint, "")).await?;
+        let (_, reply) = within(self.follow(Method::DELETE, endpoint, &Content::NONE)).await?;
         match reply.status {
             200..=299 | 404 | 410 => Ok(()),
             _ => Err(refusal(endpoint, &reply)),
@@ -107,7 +150,7 @@ impl Client {
         &self,
         method: Method,
         endpoint: &Endpoint<'_>,
-        body: &str,
+        body: &Content<'_>,
     ) -> Result<(Uri, Reply), Failure> {
         let mut url = endpoint.url.clone();
         for _ in 0..=REDIRECTS_MAX {
@@ -136,7 +179,7 @@ impl Client {
         url: &Uri,
         token: Option<&str>,
         stream: &str,
-        body: &str,
+        body: &Content<'_>,
     ) -> Result<Request<Body>, Failure> {
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         let host = url.authority().map_or("", |authority| authority.as_str());
@@ -147,15 +190,19 @@ impl Client {
             .header(header::HOST, host)
             .header(header::USER_AGENT, agent)
             .header(RELAY_HEADER, format!("{} {stream}", self.node));
-        if method == Method::POST {
+        if !body.kind.is_empty() {
             request = request
-                .header(header::CONTENT_TYPE, SDP)
-                .header(header::ACCEPT, SDP);
+                .header(header::CONTENT_TYPE, body.kind)
+                .header(header::ACCEPT, body.kind);
+        }
+        if body.kind == FRAGMENT {
+            // RFC 9725 section 4.3.3: whatever ICE session the server has.
+            request = request.header(header::IF_MATCH, "*");
         }
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Body::from(body.to_owned()));
+        let request = request.body(Body::from(body.text.to_owned()));
         request.map_err(|error| Failure::new(Reason::Local, format!("{url}: {error}")))
     }
 
@@ -188,6 +235,27 @@ impl Client {
     }
 }
 
+/// What is sent, and as what.
+struct Content<'a> {
+    kind: &'static str,
+    text: &'a str,
+}
+
+impl<'a> Content<'a> {
+    const NONE: Self = Self { kind: "", text: "" };
+
+    const fn sdp(text: &'a str) -> Self {
+        Self { kind: SDP, text }
+    }
+
+    const fn fragment(text: &'a str) -> Self {
+        Self {
+            kind: FRAGMENT,
+            text,
+        }
+    }
+}
+
 /// What was answered.
 struct Reply {
     status: u16,
@@ -198,6 +266,11 @@ struct Reply {
 impl Reply {
     fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    fn is_sdp(&self) -> bool {
+        self.header(header::CONTENT_TYPE)
+            .is_some_and(|kind| media_type::of(kind) == SDP)
     }
 
     fn location(&self, base: &Uri) -> Result<Uri, Failure> {
@@ -261,7 +334,8 @@ async fn within<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T,
 fn answer(url: &Uri, reply: Reply) -> Result<Answer, Failure> {
     let kind = reply.header(header::CONTENT_TYPE).map(media_type::of);
     if kind.as_deref() != Some(SDP) {
-        let detail = format!("201 with {} in place of {SDP}", kind.unwrap_or_default());
+        let (status, kind) = (reply.status, kind.unwrap_or_default());
+        let detail = format!("{status} with {kind} in place of {SDP}");
         return Err(Failure::new(Reason::BadAnswer, detail));
     }
     // Without one the session cannot be ended but by silence.

@@ -29,6 +29,7 @@ pub struct NewRelay {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) attempts: AtomicU64,
+    pub(super) restarts: AtomicU64,
     pub(super) failures: [AtomicU64; REASONS.len()],
 }
 
@@ -52,8 +53,10 @@ struct Status {
     retry_unix_ms: Option<u64>,
     attempts: u64,
     failures: u64,
+    restarts: u64,
     last_error: Option<LastError>,
     session: Option<String>,
+    encodings: Vec<String>,
     bitrate_bps: Option<u64>,
     rtt_ms: Option<u32>,
     measured: Option<(Instant, u64)>,
@@ -77,8 +80,10 @@ impl Relay {
                 retry_unix_ms: None,
                 attempts: 0,
                 failures: 0,
+                restarts: 0,
                 last_error: None,
                 session: None,
+                encodings: Vec::new(),
                 bitrate_bps: None,
                 rtt_ms: None,
                 measured: None,
@@ -134,6 +139,19 @@ impl Relay {
         }
     }
 
+    /// ICE of its session was restarted.
+    pub(super) fn restarted(&self) {
+        self.counters.restarts.fetch_add(1, Relaxed);
+        self.status().restarts += 1;
+        let (relay, stream) = (&self.id, &self.stream);
+        tracing::info!(relay, %stream, "relay: the server fell silent, and has restarted ICE");
+    }
+
+    /// It sends these encodings by name.
+    pub(super) fn sends(&self, encodings: Vec<String>) {
+        self.status().encodings = encodings;
+    }
+
     /// So many bytes have gone through its session.
     pub(super) fn measured(&self, bytes: Option<u64>, rtt_ms: Option<f64>) {
         let now = Instant::now();
@@ -160,8 +178,10 @@ impl Relay {
             retry_unix_ms: status.retry_unix_ms,
             attempts: status.attempts,
             failures: status.failures,
+            restarts: status.restarts,
             last_error: status.last_error.clone(),
             session: status.session.clone(),
+            encodings: status.encodings.clone(),
             bitrate_bps: status.bitrate_bps,
             rtt_ms: status.rtt_ms,
         }
@@ -177,6 +197,7 @@ impl Status {
         self.state = state;
         self.since_unix_ms = clock::unix_ms(clock::now());
         self.retry_unix_ms = None;
+        self.encodings.clear();
         self.bitrate_bps = None;
         self.rtt_ms = None;
         self.measured = None;

@@ -1,7 +1,7 @@
 //! Owns the life of one relay: ask, answer, watch, wait, and again.
 
 use super::failure::{Failure, Reason};
-use super::http::{Answer, Client, Endpoint};
+use super::http::{Answer, Change, Client, Endpoint, Said};
 use super::one::Relay;
 use super::status::{Direction, RelayState};
 use crate::control::{Control, RelayOffer, RelayStep, StreamState};
@@ -23,6 +23,10 @@ const STABLE: Duration = Duration::from_secs(10);
 /// How long the end of a session at the server is waited for before the next is asked for: it may
 /// be refused while the old one is there.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long an ICE restart may take that is asked for by HTTP: a server that has it answers in
+/// milliseconds, and one that has gone is better called anew.
+const RESTART: Duration = Duration::from_secs(5);
 
 /// What one relay needs.
 pub struct Runner {
@@ -141,24 +145,79 @@ impl Runner {
                 () = stopped(&mut stop) => return (None, Outcome::Stopped, None),
             }
         };
-        let answer = match answered {
-            Ok(answer) => answer,
+        let (answer, is_counter) = match answered {
+            Ok(Said::Answer(answer)) => (answer, false),
+            Ok(Said::Counter(offer)) => (offer, true),
             Err(failure) => return (None, Outcome::Failed(failure), None),
         };
         // All relays share one port, and a server has one for all that it does: handshakes between
         // the two are told apart by being one at a time.
         let server = answer.resource.as_ref().unwrap_or(&url);
         let turn = self.turns.of(server).lock_owned().await;
+        let taken = match is_counter {
+            true => self.take_counter(&offered.id, &answer).await,
+            false => self.take_answer(&offered.id, &answer).await,
+        };
+        if let Err(failure) = taken {
+            return (Some(answer), Outcome::Failed(failure), None);
+        }
+        self.relay.set_session(Some(offered.id.clone()));
+        let (outcome, lived) = self.watch(offered, turn, &answer).await;
+        (Some(answer), outcome, lived)
+    }
+
+    async fn take_answer(&self, id: &str, answer: &Answer) -> Result<(), Failure> {
         let (direction, stream) = (self.relay.direction, self.relay.stream.clone());
         let taken = self
             .control
-            .relay_answer(&offered.id, direction, stream, &answer.sdp);
-        if let Err(problem) = taken.await {
-            return (Some(answer), Outcome::Failed(of_problem(&problem)), None);
+            .relay_answer(id, direction, stream, &answer.sdp);
+        taken.await.map_err(|problem| of_problem(&problem))
+    }
+
+    /// The server has made an offer of its own, which is answered by PATCH.
+    async fn take_counter(&self, id: &str, offer: &Answer) -> Result<(), Failure> {
+        let stream = self.relay.stream.clone();
+        let ours = self.control.relay_counter(id, stream, &offer.sdp).await;
+        let ours = ours.map_err(|problem| of_problem(&problem))?;
+        let Some(resource) = &offer.resource else {
+            let detail = "a counter-offer without a Location";
+            return Err(Failure::new(Reason::BadAnswer, detail));
+        };
+        let endpoint = self.endpoint(resource);
+        let taken = self.client.patch(&endpoint, Change::Answer(&ours)).await;
+        taken.map(drop)
+    }
+
+    /// Restarts ICE of a session whose server answers no checks, if its HTTP side has it still.
+    async fn restart(&self, id: &str, answer: &Answer) -> Result<(), Failure> {
+        let lost = |why: &str| {
+            let detail = format!("the server answers no checks any more, and {why}");
+            Failure::new(Reason::Lost, detail)
+        };
+        let resource = answer.resource.as_ref();
+        let resource = resource.ok_or_else(|| lost("has named no session to restart ICE of"))?;
+        // It is well again, or over, of which we hear.
+        let Ok(ours) = self.control.relay_restart(id).await else {
+            return Ok(());
+        };
+        let endpoint = self.endpoint(resource);
+        let asked = self.client.patch(&endpoint, Change::Restart(&ours));
+        let theirs = match timeout(RESTART, asked).await {
+            Ok(Ok(theirs)) => theirs,
+            // Mostly a server that was restarted, and knows nothing of the session.
+            Ok(Err(error)) => {
+                let why = error.reason.name();
+                return Err(lost(&format!("ICE cannot be restarted ({why})")));
+            }
+            Err(_) => return Err(lost("no request")),
+        };
+        match self.control.relay_restarted(id, &theirs).await {
+            Err(problem) if problem.status() != 404 => Err(of_problem(&problem)),
+            _ => {
+                self.relay.restarted();
+                Ok(())
+            }
         }
-        self.relay.set_session(Some(offered.id.clone()));
-        let (outcome, lived) = self.watch(offered, turn).await;
-        (Some(answer), outcome, lived)
     }
 
     /// Follows a session to its end.
@@ -166,6 +225,7 @@ impl Runner {
         &self,
         mut offered: RelayOffer,
         turn: OwnedMutexGuard<()>,
+        answer: &Answer,
     ) -> (Outcome, Option<Duration>) {
         let mut turn = Some(turn);
         let mut live_since: Option<Instant> = None;
@@ -200,6 +260,17 @@ impl Runner {
                     live_since.get_or_insert_with(Instant::now);
                     self.relay.set_state(RelayState::Live);
                 }
+                RelayStep::Silent => {
+                    let restarted = tokio::select! {
+                        restarted = self.restart(&offered.id, answer) => restarted,
+                        () = stopped(&mut stop) => {
+                            return (Outcome::Stopped, lived(live_since));
+                        }
+                    };
+                    if let Err(failure) = restarted {
+                        return (Outcome::Failed(failure), lived(live_since));
+                    }
+                }
                 RelayStep::Ended(cause) => {
                     let failure = Failure::of_session(cause);
                     return (Outcome::Failed(failure), lived(live_since));
@@ -213,6 +284,7 @@ impl Runner {
             return;
         };
         if self.relay.direction == Direction::Push {
+            self.relay.sends(session.encodings);
             return self.relay.measured(Some(session.bytes), session.rtt_ms);
         }
         let view = self.control.stream(self.relay.stream.clone()).await.ok();

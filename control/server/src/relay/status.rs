@@ -65,10 +65,15 @@ pub struct RelayView {
     pub attempts: u64,
     /// How many of them did not come to be, or ended otherwise than by our wish.
     pub failures: u64,
+    /// How often a server that answered no checks has restarted ICE of its session.
+    pub restarts: u64,
     /// What went wrong last, even if it runs now.
     pub last_error: Option<LastError>,
     /// Its session here, as in `/v1/sessions`.
     pub session: Option<String>,
+    /// The encodings that a push sends while it is live, by their names; empty: it sends one.
+    #[schema(example = json!(["q", "h", "f"]))]
+    pub encodings: Vec<String>,
     /// Bits a second while it is live, over the last second.
     pub bitrate_bps: Option<u64>,
     /// Round-trip time to the server.

@@ -172,7 +172,11 @@ impl Relays {
             counter,
         };
         let live = self.views();
-        let live = live.iter().filter(|view| view.state == RelayState::Live);
+        let live: Vec<_> = live
+            .iter()
+            .filter(|view| view.state == RelayState::Live)
+            .collect();
+        let encodings = live.iter().map(|view| view.encodings.len() as u64).sum();
         let help = "Sessions that relays have asked for";
         let mut all = vec![
             sample(
@@ -184,13 +188,25 @@ impl Relays {
             sample(
                 "relay_live",
                 "Relays by which media flows",
-                live.count() as u64,
+                live.len() as u64,
+                false,
+            ),
+            sample(
+                "relay_encoding",
+                "Encodings that live pushes send by their names",
+                encodings,
                 false,
             ),
             sample(
                 "relay_attempted",
                 help,
                 counters.attempts.load(Relaxed),
+                true,
+            ),
+            sample(
+                "relay_restarted",
+                "ICE restarts that servers of relays have answered",
+                counters.restarts.load(Relaxed),
                 true,
             ),
         ];

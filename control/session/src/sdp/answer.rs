@@ -2,6 +2,7 @@
 
 use super::codec::{OfferedCodec, join};
 use super::elements::{self, Passed};
+use super::layers::Offered;
 use super::offer::OfferedMedia;
 use super::plan::{PLAYOUT_DELAY_URI, Plan};
 use super::publish::TRANSPORT_CC_URI;
@@ -25,6 +26,8 @@ pub struct Sending<'a> {
     pub layered: bool,
     /// What of the publisher's packets is passed on beside the media, where offered.
     pub passed: Passed,
+    /// In an offer of ours, what encodings the peer may take.
+    pub offered: &'a Offered,
 }
 
 impl Plan<'_> {

@@ -28,7 +28,7 @@ pub(super) fn candidates(attributes: &[Attribute]) -> Vec<Candidate> {
 
 /// UDP of the first component, with an address; names (RFC 8828 hides hosts behind them) are for
 /// whoever shares a link with their owner.
-fn candidate(value: &str) -> Option<Candidate> {
+pub(super) fn candidate(value: &str) -> Option<Candidate> {
     let mut words = value.split_ascii_whitespace();
     let (_foundation, component) = (words.next()?, words.next()?);
     let (transport, priority) = (words.next()?, words.next()?);

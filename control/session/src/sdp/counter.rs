@@ -5,7 +5,7 @@
 use super::answer::{MSID, Sending, name_source};
 use super::codec::OfferedCodec;
 use super::crypto::Cryptos;
-use super::elements::{self, Agreed};
+use super::elements::{self, redundancy};
 use super::offer::{Offer, OfferedMedia, Transport};
 use super::plan::PLAYOUT_DELAY_URI;
 use super::publish::TRANSPORT_CC_URI;
@@ -20,6 +20,9 @@ const VIDEO_TYPE: u8 = 96;
 
 /// Payload type of Opus, as browsers have it.
 const AUDIO_TYPE: u8 = 111;
+
+/// The same of Opus with redundancy.
+const RED_TYPE: u8 = 63;
 
 /// Identifier of the playout-delay extension.
 const PLAYOUT_DELAY_ID: u8 = 1;
@@ -42,7 +45,7 @@ pub fn write(description: &StreamDescription, local: &Local<'_>, sending: &Sendi
         .map(|codec| (VIDEO, "video", video(&codec)));
     let audio = description
         .audio
-        .map(|codec| (AUDIO, "audio", audio(&codec)));
+        .map(|codec| (AUDIO, "audio", audio(&codec, sending.passed.red)));
     let tracks: Vec<_> = [video, audio].into_iter().flatten().collect();
     let medias = tracks.iter().enumerate();
     let medias: Vec<_> = medias
@@ -90,11 +93,16 @@ pub fn write(description: &StreamDescription, local: &Local<'_>, sending: &Sendi
             let (id, uri) = (TRANSPORT_CC_ID, TRANSPORT_CC_URI);
             line(&mut out, format_args!("a=extmap:{id} {uri}"));
         }
-        let mut ids = (ELEMENT_IDS..).map(|id| Some((id, false)));
-        let all: Agreed = core::array::from_fn(|_| ids.next().flatten());
+        let all = elements::wanted(*track == VIDEO, ELEMENT_IDS);
         elements::write(&mut out, &sending.passed.filter(*track, &all), "");
         let has_rtx = codecs.iter().any(|(_, rtx)| rtx.is_some());
-        name_source(&mut out, &media.kind, sending, *track, has_rtx);
+        if *track == VIDEO && !sending.offered.is_empty() {
+            // Told by their names, as browsers do it: an SSRC would stand for one of them.
+            line(&mut out, format_args!("a=msid:{MSID} {}", media.kind));
+            sending.offered.write(&mut out);
+        } else {
+            name_source(&mut out, &media.kind, sending, *track, has_rtx);
+        }
     }
     out
 }
@@ -149,7 +157,8 @@ fn video(codec: &VideoCodec) -> Vec<Codec> {
     all.collect()
 }
 
-fn audio(codec: &AudioCodec) -> Vec<Codec> {
+/// Opus, and before it the same with redundancy if the stream has that.
+fn audio(codec: &AudioCodec, red: bool) -> Vec<Codec> {
     let AudioCodec::Opus { channels } = codec;
     let stereo = match channels {
         1 => "",
@@ -163,7 +172,8 @@ fn audio(codec: &AudioCodec) -> Vec<Codec> {
         fmtp: Some(format!("minptime=10;useinbandfec=1{stereo}")),
         ..OfferedCodec::default()
     };
-    vec![(codec, None)]
+    let red = red.then(|| (redundancy(RED_TYPE, AUDIO_TYPE), None));
+    red.into_iter().chain([(codec, None)]).collect()
 }
 
 fn media(section: usize, kind: &str, codecs: &[Codec]) -> OfferedMedia {

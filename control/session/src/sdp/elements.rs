@@ -4,6 +4,7 @@
 use super::codec::OfferedCodec;
 use super::offer::{Direction, OfferedMedia};
 use super::text::line;
+use crate::description::AudioCodec;
 use link::command::{AUDIO, TRACKS_MAX, TrackIn, VIDEO};
 use link::elements::{AUDIO_LEVEL, CAPTURE_TIME, DESCRIPTOR, KINDS};
 use link::lanes::LANES_MAX;
@@ -81,6 +82,27 @@ pub(super) fn agree(media: &OfferedMedia, codec: &OfferedCodec, one_way: Directi
         let is_usable = is_one_way || offered.direction == Direction::SendRecv;
         (wanted[kind] && is_usable).then_some((id, is_one_way))
     })
+}
+
+/// What an offer of ours asks for in a section, under identifiers from `first` on.
+pub(super) fn wanted(is_video: bool, first: u8) -> Agreed {
+    let mut ids = first..;
+    let mut all: Agreed = core::array::from_fn(|_| ids.next().map(|id| (id, false)));
+    all[if is_video { AUDIO_LEVEL } else { DESCRIPTOR }] = None;
+    all
+}
+
+/// Sound with redundancy under this payload type, of the codec under that one.
+pub(super) fn redundancy(payload_type: u8, of: u8) -> OfferedCodec {
+    OfferedCodec {
+        payload_type,
+        name: "red".to_owned(),
+        clock_hz: AudioCodec::CLOCK_HZ,
+        channels: 2,
+        // The packet itself, and the one before it.
+        fmtp: Some(format!("{of}/{of}")),
+        ..OfferedCodec::default()
+    }
 }
 
 /// The identifiers as commands have them.

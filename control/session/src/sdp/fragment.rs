@@ -1,17 +1,33 @@
 //! Owns `application/trickle-ice-sdpfrag` (RFC 8840 section 9), both ways.
 
+use super::candidate::{CANDIDATES_MAX, Candidate, candidate};
 use super::{PWD_BYTES_MIN, UFRAG_BYTES_MIN, check_text, is_ice_string};
 use crate::refusal::SignalError;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-/// What a fragment from a peer tells us. Candidates are not kept: a lite agent sends no checks.
+/// What a fragment from a peer tells us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fragment {
     /// Username fragment and password, if both are there and well-formed.
     pub ice: Option<(String, String)>,
     /// How many candidates it has.
     pub candidates: usize,
+    /// Those that could be sent to. Only for whoever sends checks.
+    pub list: Vec<Candidate>,
+}
+
+/// Our side in a fragment.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// Our username fragment.
+    pub ufrag: &'a str,
+    /// Our password.
+    pub pwd: &'a str,
+    /// We send no checks.
+    pub is_lite: bool,
+    /// Where we can be reached.
+    pub candidates: &'a [SocketAddr],
 }
 
 impl Fragment {
@@ -24,6 +40,7 @@ impl Fragment {
         let mut ufrag = None;
         let mut pwd = None;
         let mut candidates = 0;
+        let mut list = Vec::new();
         for line in text
             .lines()
             .map(str::trim_end)
@@ -38,8 +55,10 @@ impl Fragment {
                 ufrag = ufrag.or(Some(value));
             } else if let Some(value) = line.strip_prefix("a=ice-pwd:") {
                 pwd = pwd.or(Some(value));
-            } else if line.starts_with("a=candidate:") {
+            } else if let Some(value) = line.strip_prefix("a=candidate:") {
                 candidates += 1;
+                let room = CANDIDATES_MAX - list.len();
+                list.extend(candidate(value).into_iter().take(room));
             }
         }
         let ice = match (ufrag, pwd) {
@@ -55,18 +74,25 @@ impl Fragment {
                 ));
             }
         };
-        Ok(Self { ice, candidates })
+        Ok(Self {
+            ice,
+            candidates,
+            list,
+        })
     }
 }
 
-/// The fragment that answers an ICE restart: our new credentials and all our candidates.
+/// The fragment that restarts ICE, or answers that: our new credentials and all our candidates, of
+/// the section with this tag and kind.
 #[must_use]
-pub fn write(ufrag: &str, pwd: &str, mid: &str, kind: &str, candidates: &[SocketAddr]) -> String {
+pub fn write(ours: &Side<'_>, mid: &str, kind: &str) -> String {
+    let (ufrag, pwd) = (ours.ufrag, ours.pwd);
+    let lite = if ours.is_lite { "a=ice-lite\r\n" } else { "" };
     let mut out = format!(
-        "a=ice-lite\r\na=ice-options:trickle ice2\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n\
+        "{lite}a=ice-options:trickle ice2\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n\
          m={kind} 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:{mid}\r\n"
     );
-    for (position, candidate) in candidates.iter().enumerate() {
+    for (position, candidate) in ours.candidates.iter().enumerate() {
         let (ip, port) = (candidate.ip(), candidate.port());
         let (foundation, priority) = (position + 1, super::text::host_priority(position));
         write!(

@@ -7,6 +7,7 @@ pub mod counter;
 pub mod crypto;
 pub mod elements;
 pub mod fragment;
+pub mod layers;
 pub mod offer;
 pub mod plan;
 pub mod publish;

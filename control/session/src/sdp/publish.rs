@@ -17,7 +17,7 @@ pub const TRANSPORT_CC_URI: &str =
 
 /// The header extension of the section's identification tag (RFC 9143 section 15.1). Browsers send
 /// the name of an encoding only together with it.
-const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+pub(super) const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// The header extensions of the name of an encoding, and of the one that is repaired (RFC 8852).
 pub(super) const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
@@ -103,12 +103,32 @@ pub fn plan(offer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
 }
 
 /// Decides what is taken of the answer to an offer of ours: what it sends, in the first codec of
-/// each section.
+/// each section. Redundancy is taken wherever it stands: we offer it behind the codec.
 ///
 /// # Errors
 /// As of [`plan`], of an answer.
 pub fn plan_answer(answer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
-    plan_with(answer, Terms::of_answer)
+    plan_pull(answer, Terms::of_answer)
+}
+
+/// Decides how the counter-offer of a server is answered that sends us a stream.
+///
+/// # Errors
+/// As of [`plan`].
+pub fn plan_counter(offer: &Offer) -> Result<PublishPlan<'_>, SignalError> {
+    plan_pull(offer, Terms::of_counter)
+}
+
+fn plan_pull(answer: &Offer, read: Reader) -> Result<PublishPlan<'_>, SignalError> {
+    let mut plan = plan_with(answer, read)?;
+    if let Some(track) = &mut plan.tracks[AUDIO]
+        && let Some(media) = answer.medias.get(track.section)
+    {
+        let red = redundant(media, track.codec).map(|(red, _)| red);
+        track.red = red.filter(|red| shares_a_port(red.payload_type));
+    }
+    check_payload_types(&plan.tracks)?;
+    Ok(plan)
 }
 
 fn plan_with(offer: &Offer, read: Reader) -> Result<PublishPlan<'_>, SignalError> {

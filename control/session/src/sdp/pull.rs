@@ -2,6 +2,7 @@
 //! passed on to viewers as it comes.
 
 use super::codec::OfferedCodec;
+use super::elements::{self, redundancy};
 use super::publish::TRANSPORT_CC_URI;
 use super::text::{self, Local, line};
 use crate::description::{AudioCodec, VideoCodec};
@@ -13,8 +14,15 @@ const VIDEO_TYPE: u8 = 96;
 /// Payload type of Opus, beyond all of the video.
 const AUDIO_TYPE: u8 = 126;
 
+/// The same of Opus with redundancy (RFC 2198). It is offered behind Opus: whoever has the choice
+/// need not send the sound twice, and whose publisher has made it already passes it on.
+const RED_TYPE: u8 = 127;
+
 /// Identifier of the transport-wide sequence number.
 const TRANSPORT_CC_ID: u8 = 1;
+
+/// The first identifier of elements that are passed on, by kind.
+const ELEMENT_IDS: u8 = 2;
 
 /// What can be passed on, with its format parameters. Of H.264 one for each profile, and a level
 /// that no stream exceeds: whoever sends keeps to it (RFC 6184 section 8.2.2).
@@ -53,7 +61,7 @@ pub fn write(local: &Local<'_>) -> String {
         let fmtp = codec.fmtp.as_deref().unwrap_or_default();
         text::codec(&mut out, &codec, fmtp, &FEEDBACK, Some(rtx));
     }
-    section(&mut out, ("audio", "1"), &[AUDIO_TYPE], local);
+    section(&mut out, ("audio", "1"), &[AUDIO_TYPE, RED_TYPE], local);
     let opus = OfferedCodec {
         payload_type: AUDIO_TYPE,
         name: "opus".to_owned(),
@@ -64,6 +72,8 @@ pub fn write(local: &Local<'_>) -> String {
     // Without `stereo` it would be sent as mono (RFC 7587 section 6.1).
     let fmtp = "minptime=10;useinbandfec=1;stereo=1;sprop-stereo=1";
     text::codec(&mut out, &opus, fmtp, &[(true, "transport-cc")], None);
+    let red = redundancy(RED_TYPE, AUDIO_TYPE);
+    text::codec(&mut out, &red, red.fmtp.as_deref().unwrap_or(""), &[], None);
     out
 }
 
@@ -75,6 +85,7 @@ fn section(out: &mut String, (kind, mid): (&str, &str), types: &[u8], local: &Lo
     text::ice_and_dtls(out, true, "actpass", local);
     let (id, uri) = (TRANSPORT_CC_ID, TRANSPORT_CC_URI);
     line(out, format_args!("a=extmap:{id} {uri}"));
+    elements::write(out, &elements::wanted(kind == "video", ELEMENT_IDS), "");
 }
 
 /// Each codec, and the payload type of its retransmissions.

@@ -23,6 +23,8 @@ pub struct Source {
     /// Layers of simulcast that it wants to send, first the one that it wants most (RFC 8853
     /// section 5.1). Of alternatives the first.
     pub rids: Vec<String>,
+    /// Layers that it wants to receive, without those that it wants paused.
+    pub received: Vec<String>,
 }
 
 pub(super) fn source(attributes: &[Attribute]) -> Source {
@@ -39,6 +41,7 @@ pub(super) fn source(attributes: &[Attribute]) -> Source {
         ssrc,
         rtx_ssrc,
         rids: rids(attributes),
+        received: received(attributes),
     }
 }
 
@@ -53,19 +56,32 @@ fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|ssrc| *ssrc != 0)
 }
 
+/// What `a=simulcast` says of a direction.
+fn layers<'a>(attributes: &'a [Attribute], direction: &str) -> Option<&'a str> {
+    values(attributes, "simulcast").find_map(|value| {
+        let mut words = value.split_ascii_whitespace();
+        words.find(|word| *word == direction)?;
+        words.next()
+    })
+}
+
+/// The layers of `a=simulcast:recv`. `~` marks those that are not to be sent yet, and nobody can
+/// say later that they are wanted (RFC 7728).
+fn received(attributes: &[Attribute]) -> Vec<String> {
+    let all = layers(attributes, "recv").unwrap_or_default().split(';');
+    let first = all.filter_map(|alternatives| alternatives.split(',').next());
+    let names = first.filter(|rid| is_rid(rid)).take(RIDS_MAX);
+    names.map(str::to_owned).collect()
+}
+
 /// The layers of `a=simulcast:send`, else those of `a=rid:... send`.
 fn rids(attributes: &[Attribute]) -> Vec<String> {
-    let layers = values(attributes, "simulcast").find_map(|value| {
-        let mut words = value.split_ascii_whitespace();
-        words.find(|word| *word == "send")?;
-        words.next()
-    });
     let named = |value: &str| {
         let mut words = value.split_ascii_whitespace();
         let rid = words.next()?;
         (words.next() == Some("send")).then(|| rid.to_owned())
     };
-    let names: Vec<String> = match layers {
+    let names: Vec<String> = match layers(attributes, "send") {
         // `~` says that a layer is paused at first; `rid=` is of an early draft.
         Some(layers) => layers
             .trim_start_matches("rid=")

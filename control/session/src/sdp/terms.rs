@@ -50,6 +50,21 @@ impl Terms {
         }
     }
 
+    /// Reads the transport of a section of an offer of a server that we have called, which is
+    /// answered: the peer may be lite, since we check, and the handshake is ours to open.
+    ///
+    /// # Errors
+    /// 422 for what we cannot do, or what would not be safe.
+    pub(super) fn of_counter(offer: &Offer, section: usize) -> Result<Self, SignalError> {
+        let terms = Self::of(offer, section)?;
+        let setup = offer.medias.get(section);
+        let setup = setup.and_then(|media| media.transport.setup.as_deref());
+        Ok(Self {
+            dtls_client: setup != Some("active"),
+            ..terms
+        })
+    }
+
     /// Reads the transport of a section, which stands for all of its group.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use super::answer::Sending;
 use super::elements::Passed;
 use super::fragment::Fragment;
+use super::layers::Offered;
 use super::offer::Offer;
 use super::plan::{PLAYOUT_DELAY_URI, plan};
 use super::text::Local;
@@ -56,6 +57,7 @@ const SENDING: Sending<'static> = Sending {
     ssrcs: [[1001, 1002], [2001, 2002]],
     playout_delay: true,
     layered: false,
+    offered: &Offered::NONE,
     passed: Passed {
         elements: [[false; KINDS]; TRACKS_MAX],
         red: false,
@@ -455,14 +457,26 @@ fn sections_that_stand_for_nothing_stay_out_of_the_plan() {
 
 #[test]
 fn fragments_are_read_and_written() {
-    let text = fragment::write("AAAA", "p".repeat(24).as_str(), "0", "video", &candidates());
-    let read = Fragment::parse(&text).unwrap();
-    assert_eq!(read.ice, Some(("AAAA".into(), "p".repeat(24))));
-    assert_eq!(read.candidates, 2);
+    for is_lite in [true, false] {
+        let ours = fragment::Side {
+            ufrag: "AAAA",
+            pwd: &"p".repeat(24),
+            is_lite,
+            candidates: &candidates(),
+        };
+        let text = fragment::write(&ours, "0", "video");
+        assert_eq!(text.contains("a=ice-lite"), is_lite);
+        let read = Fragment::parse(&text).unwrap();
+        assert_eq!(read.ice, Some(("AAAA".into(), "p".repeat(24))));
+        assert_eq!(read.candidates, 2);
+        let addresses = read.list.iter().map(|one| one.address);
+        assert!(addresses.eq(candidates()));
+    }
     let browser = "a=ice-ufrag:UhTH\r\na=ice-pwd:KKXLCmbHwcNgj/FgsY4a/pUy\r\nm=video 9 \
                    UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 a.local 5 typ host\r\n";
     let read = Fragment::parse(browser).unwrap();
     assert_eq!((read.ice.unwrap().0.as_str(), read.candidates), ("UhTH", 1));
+    assert!(read.list.is_empty(), "a name is no address");
     assert_eq!(Fragment::parse("").unwrap(), Fragment::default());
     for (bad, status) in [
         ("a=ice-ufrag:UhTH\r\n", 400),

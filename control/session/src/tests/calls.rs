@@ -14,31 +14,33 @@ use wire::peer::{Ip, Peer};
 use wire::stun::{Message, Request, Role};
 use wire::time::{Span, Time};
 
-const SERVER: usize = 0;
-const CLIENT: usize = 1;
-const CORE: CoreId = CoreId(2);
+pub(super) const SERVER: usize = 0;
+pub(super) const CLIENT: usize = 1;
+pub(super) const CORE: CoreId = CoreId(2);
 
 /// One node: its sessions, and what its worker was told.
-struct Node {
-    sessions: Sessions,
-    at: SocketAddr,
-    commands: Vec<Command>,
-    closed: Vec<(Option<ViewerId>, Cause)>,
-    is_dead: bool,
+pub(super) struct Node {
+    pub(super) sessions: Sessions,
+    pub(super) at: SocketAddr,
+    pub(super) commands: Vec<Command>,
+    pub(super) closed: Vec<(Option<ViewerId>, Cause)>,
+    pub(super) is_dead: bool,
 }
 
-struct World {
-    nodes: [Node; 2],
-    now: Time,
+pub(super) struct World {
+    pub(super) nodes: [Node; 2],
+    pub(super) now: Time,
     rng: StdRng,
     loss: u32,
     delay_ms_max: u64,
     flying: BTreeMap<(Time, u64), (usize, Peer, Vec<u8>)>,
     sent: u64,
+    /// How often a node said that consent is missed.
+    pub(super) missed: u32,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         println!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let mut node = |at: &str| {
@@ -66,17 +68,18 @@ impl World {
             delay_ms_max: 5,
             flying: BTreeMap::new(),
             sent: 0,
+            missed: 0,
         }
     }
 
     /// Lets a node have a stream of this description.
-    fn open(&mut self, node: usize, description: StreamDescription) {
+    pub(super) fn open(&mut self, node: usize, description: StreamDescription) {
         let sessions = &mut self.nodes[node].sessions;
         sessions.stream_opened("live/demo", STREAM);
         sessions.stream_described(self.now, STREAM, description);
     }
 
-    fn run(&mut self, span: Span) {
+    pub(super) fn run(&mut self, span: Span) {
         let end = self.now + span;
         self.drain();
         loop {
@@ -105,7 +108,7 @@ impl World {
     }
 
     /// Seconds in which something comes of the server besides answers to checks.
-    fn run_heard(&mut self, seconds: u32) {
+    pub(super) fn run_heard(&mut self, seconds: u32) {
         for _ in 0..seconds {
             let now = self.now;
             self.nodes[CLIENT].sessions.calls_heard(|_| Some(now));
@@ -119,6 +122,7 @@ impl World {
                 match output {
                     Output::Transmit { peer, bytes, .. } => self.send(from, peer, &bytes),
                     Output::Command { command, .. } => self.obey(from, *command),
+                    Output::ConsentMissed { .. } => self.missed += 1,
                     Output::Closed { viewer, cause, .. } => {
                         self.nodes[from].closed.push((viewer, cause));
                     }
@@ -160,7 +164,7 @@ impl World {
         }
     }
 
-    fn added(&self, node: usize) -> Option<&AddViewer> {
+    pub(super) fn added(&self, node: usize) -> Option<&AddViewer> {
         let all = self.nodes[node].commands.iter().rev();
         all.filter_map(|command| match command {
             Command::AddViewer(add) => Some(add),
@@ -169,7 +173,7 @@ impl World {
         .next()
     }
 
-    fn published(&self, node: usize) -> Option<&AddPublisher> {
+    pub(super) fn published(&self, node: usize) -> Option<&AddPublisher> {
         let all = self.nodes[node].commands.iter().rev();
         all.filter_map(|command| match command {
             Command::AddPublisher(add) => Some(add),
@@ -178,14 +182,14 @@ impl World {
         .next()
     }
 
-    fn consents(&self, node: usize) -> usize {
+    pub(super) fn consents(&self, node: usize) -> usize {
         let all = self.nodes[node].commands.iter();
         all.filter(|command| matches!(command, Command::Consent(_)))
             .count()
     }
 
     /// The client asks the server for its stream.
-    fn pull(&mut self) -> String {
+    pub(super) fn pull(&mut self) -> String {
         let call = self.nodes[CLIENT].sessions.pull_offer(self.now).unwrap();
         let server = &mut self.nodes[SERVER].sessions;
         let created = server.whep_post(self.now, "live/demo", &call.offer, None);
@@ -210,7 +214,7 @@ impl World {
 }
 
 /// Where a pulled stream goes.
-const INTO: StreamId = StreamId {
+pub(super) const INTO: StreamId = StreamId {
     index: 5,
     generation: 2,
 };
@@ -300,6 +304,9 @@ fn the_death_of_a_silent_server_is_noticed_by_its_silence() {
     world.run_heard(20);
     assert!(world.nodes[CLIENT].closed.is_empty());
     world.run(Span::secs(12));
+    assert!(world.missed == 1 && world.nodes[CLIENT].closed.is_empty());
+    // Nobody restarts ICE.
+    world.run(crate::RESTART_TIMEOUT);
     let [(_, cause)] = world.nodes[CLIENT].closed[..] else {
         panic!("still there, or more than one has ended");
     };

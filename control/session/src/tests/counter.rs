@@ -5,6 +5,7 @@ use crate::dtls::testing::{CertificateKind, PeerKind};
 use crate::sdp::answer::Sending;
 use crate::sdp::counter::write;
 use crate::sdp::elements::Passed;
+use crate::sdp::layers::Offered;
 use crate::sdp::offer::Offer;
 use crate::sdp::plan::plan;
 use crate::sdp::text::Local;
@@ -211,6 +212,7 @@ fn our_own_offer_could_be_answered_by_ourselves() {
         playout_delay: true,
         layered: false,
         passed: Passed::default(),
+        offered: &Offered::NONE,
     };
     for (video, name) in [
         (H264_AND_OPUS.video.unwrap(), "H264"),

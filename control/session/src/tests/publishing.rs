@@ -25,6 +25,7 @@ fn names(world: &mut World) -> Vec<String> {
             }
             Output::PublisherReady { .. } => "PublisherReady".to_owned(),
             Output::Established { .. } => "Established".to_owned(),
+            Output::ConsentMissed { .. } => "ConsentMissed".to_owned(),
             Output::Closed { kind, cause, .. } => {
                 format!("Closed({}, {})", kind.name(), cause.name())
             }

@@ -5,8 +5,8 @@
 mod tests;
 
 use super::{
-    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, IceCredentials, Origin, PassPublisher,
-    Pin, Rid, TrackIn, TrackOut, Wants,
+    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, Encoding, IceCredentials, Origin,
+    PassPublisher, Pin, Rid, TrackIn, TrackOut, Wants,
 };
 use crate::codec::{Put, Take};
 use crate::elements::KINDS;
@@ -116,6 +116,9 @@ fn put_viewer(put: &mut Put<'_>, add: &AddViewer) {
         put_track(put, track);
     }
     put.u64(add.rtcp_first_index);
+    // No generation is 0.
+    put_id(put, add.encoding.map(|one| one.leader).unwrap_or_default());
+    put.u8(add.encoding.map_or(0, |one| one.lane));
 }
 
 fn take_viewer(take: &mut Take<'_>) -> Option<AddViewer> {
@@ -128,6 +131,11 @@ fn take_viewer(take: &mut Take<'_>) -> Option<AddViewer> {
         keys: take_keys(take)?,
         tracks: [take_track(take)?, take_track(take)?],
         rtcp_first_index: take.u64().filter(|index| *index <= RTCP_INDEX_MAX)?,
+        encoding: {
+            let leader = take_id(take)?;
+            let lane = take.u8().filter(|lane| usize::from(*lane) < LANES_MAX)?;
+            (leader != ViewerId::default()).then_some(Encoding { leader, lane })
+        },
     })
 }
 
@@ -242,6 +250,7 @@ fn put_track(put: &mut Put<'_>, track: &TrackOut) {
         .u8(track.transport_cc_at)
         .bytes(&track.ext);
     put.bytes(&track.elements).u8(track.red_payload_type);
+    put.u8(track.name_at).u8(track.repaired_rid_id);
     put.u64(track.first_index).u64(track.rtx_first_index);
 }
 
@@ -257,6 +266,8 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
         ext: take.array()?,
         elements: take_elements(take)?,
         red_payload_type: take.u8()?,
+        name_at: take.u8()?,
+        repaired_rid_id: take_ext_id(take)?,
         first_index: take.u64()?,
         rtx_first_index: take.u64()?,
     };
@@ -267,6 +278,7 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
         && track.ext_bytes.is_multiple_of(4)
         && (track.transport_cc_at == 0
             || u16::from(track.transport_cc_at) + 2 <= u16::from(track.ext_bytes))
+        && (track.name_at == 0 || track.name_at < track.ext_bytes)
         && track.first_index <= INDEX_MAX
         && track.rtx_first_index <= INDEX_MAX;
     legal.then_some(track)

@@ -1,6 +1,7 @@
 //! Owns what a packet leaves as: its header in bytes, and the numbers of frames that are the
 //! viewer's. Hot.
 
+use link::command::TrackOut;
 use link::elements::DESCRIPTOR;
 use wire::rtp::{EXTENSION, HEADER_BYTES, Header, PADDING};
 use wire::seq::newer16;
@@ -39,8 +40,14 @@ impl OutTrack {
     /// Bytes of this packet before it is sealed.
     #[inline]
     pub fn packet_bytes(&self, piece: &Piece<'_>) -> usize {
-        let fixed = usize::from(self.out.ext_bytes);
-        let block = Passing::of(&self.out, piece).map_or(fixed, |passing| passing.block_bytes);
+        self.packet_bytes_as(&self.out, piece)
+    }
+
+    /// The same of one that leaves as `out`.
+    #[inline]
+    pub fn packet_bytes_as(&self, out: &TrackOut, piece: &Piece<'_>) -> usize {
+        let fixed = usize::from(out.ext_bytes);
+        let block = Passing::of(out, piece).map_or(fixed, |passing| passing.block_bytes);
         HEADER_BYTES + block + self.payload(piece).len()
     }
 
@@ -119,43 +126,44 @@ impl OutTrack {
             ssrc: self.out.ssrc,
         }
     }
+}
 
-    /// The header of a packet that has no elements, or whose elements are not passed.
-    #[inline]
-    pub fn write(&self, stamp: &Stamp) -> Written<HEADER_BYTES_MAX> {
-        let mut bytes = [0; HEADER_BYTES_MAX];
-        let ext = self.out.ext.get(..usize::from(self.out.ext_bytes));
-        let used = stamp.header.write(ext.unwrap_or_default(), &mut bytes);
-        if stamp.padded {
-            bytes[0] |= PADDING;
-        }
-        if self.out.transport_cc_at != 0 {
-            let at = HEADER_BYTES + usize::from(self.out.transport_cc_at);
-            if let Some(number) = bytes.get_mut(at..at + 2) {
-                number.copy_from_slice(&stamp.transport.to_be_bytes());
-            }
-        }
-        Written { bytes, used }
+/// The header of a packet that leaves as `out` and has no elements, or whose elements are not
+/// passed.
+#[inline]
+pub fn write(out: &TrackOut, stamp: &Stamp) -> Written<HEADER_BYTES_MAX> {
+    let mut bytes = [0; HEADER_BYTES_MAX];
+    let ext = out.ext.get(..usize::from(out.ext_bytes));
+    let used = stamp.header.write(ext.unwrap_or_default(), &mut bytes);
+    if stamp.padded {
+        bytes[0] |= PADDING;
     }
+    if out.transport_cc_at != 0 {
+        let at = HEADER_BYTES + usize::from(out.transport_cc_at);
+        if let Some(number) = bytes.get_mut(at..at + 2) {
+            number.copy_from_slice(&stamp.transport.to_be_bytes());
+        }
+    }
+    Written { bytes, used }
+}
 
-    /// The header of a packet with elements. `None`: none of them is passed.
-    pub fn write_wide(
-        &self,
-        stamp: &Stamp,
-        piece: &Piece<'_>,
-    ) -> Option<Written<WIDE_HEADER_BYTES_MAX>> {
-        let passing = Passing::of(&self.out, piece)?;
-        let mut bytes = [0; WIDE_HEADER_BYTES_MAX];
-        let used = HEADER_BYTES + passing.block_bytes;
-        let (fixed, block) = bytes.split_at_mut_checked(HEADER_BYTES)?;
-        let written = stamp.header.write(&[], fixed);
-        debug_assert_eq!(written, HEADER_BYTES, "it is as long as that");
-        fixed[0] |= EXTENSION;
-        if stamp.padded {
-            fixed[0] |= PADDING;
-        }
-        let (offset, transport) = (stamp.number_offset, stamp.transport);
-        passing.write(&self.out, piece, offset, transport, block);
-        Some(Written { bytes, used })
+/// The header of a packet with elements. `None`: none of them is passed.
+pub fn write_wide(
+    out: &TrackOut,
+    stamp: &Stamp,
+    piece: &Piece<'_>,
+) -> Option<Written<WIDE_HEADER_BYTES_MAX>> {
+    let passing = Passing::of(out, piece)?;
+    let mut bytes = [0; WIDE_HEADER_BYTES_MAX];
+    let used = HEADER_BYTES + passing.block_bytes;
+    let (fixed, block) = bytes.split_at_mut_checked(HEADER_BYTES)?;
+    let written = stamp.header.write(&[], fixed);
+    debug_assert_eq!(written, HEADER_BYTES, "it is as long as that");
+    fixed[0] |= EXTENSION;
+    if stamp.padded {
+        fixed[0] |= PADDING;
     }
+    let (offset, transport) = (stamp.number_offset, stamp.transport);
+    passing.write(out, piece, offset, transport, block);
+    Some(Written { bytes, used })
 }

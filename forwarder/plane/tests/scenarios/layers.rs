@@ -12,9 +12,9 @@ use crate::peer::{Peer, RTX_TYPE, VIDEO_TYPE};
 use crate::viewer::{Got, TestViewer};
 use crate::world::World;
 
-const RID_ID: u8 = 10;
+pub const RID_ID: u8 = 10;
 const REPAIRED_RID_ID: u8 = 11;
-const NAMES: [&[u8]; 3] = [b"q", b"h", b"f"];
+pub const NAMES: [&[u8]; 3] = [b"q", b"h", b"f"];
 
 /// Packets of a frame by encoding: 75, 250 and 1,000 kbit/s with 313 bytes each.
 const PACKETS: [usize; 3] = [1, 3, 13];
@@ -25,13 +25,13 @@ pub struct Simulcast {
     /// SSRC, SRTP index and first timestamp of each encoding.
     pub sources: [(u32, u64, u32); 3],
     /// Frames sent of each; the name goes out with the first ones only.
-    sent: [u32; 3],
+    pub sent: [u32; 3],
     /// Frames captured.
     frames: u32,
-    is_on: [bool; 3],
+    pub is_on: [bool; 3],
     /// The next frames are to be keyframes.
     pub keys: [bool; 3],
-    pleas: [usize; 3],
+    pub pleas: [usize; 3],
 }
 
 impl Simulcast {
@@ -106,7 +106,7 @@ impl Simulcast {
     }
 
     /// Lets pictures be captured for `ms`, 30 a second; answers calls for keyframes.
-    fn run(&mut self, world: &mut World, ms: u64) {
+    pub fn run(&mut self, world: &mut World, ms: u64) {
         for _ in 0..ms / 33 {
             self.capture(world);
             for _ in 0..33 {

@@ -8,6 +8,7 @@ mod checks;
 mod cores;
 #[path = "../counting/mod.rs"]
 mod counting;
+mod encodings;
 mod join;
 mod layers;
 mod narrow;

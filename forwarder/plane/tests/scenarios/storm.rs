@@ -380,6 +380,7 @@ fn watch(world: &mut World, stream: StreamId, n: u32, profile: Profile) -> Watch
         },
         tracks,
         rtcp_first_index: 0,
+        encoding: None,
     };
     let now = world.now;
     world.plane().apply(now, &Command::AddViewer(add));

@@ -110,6 +110,7 @@ impl TestViewer {
                 keys,
                 tracks,
                 rtcp_first_index: 3,
+                encoding: None,
             },
             at,
             got: [Vec::new(), Vec::new()],

@@ -53,6 +53,8 @@ pub struct World {
     pub planes: Vec<Plane>,
     pub sink: Sink,
     pub viewers: Vec<TestViewer>,
+    /// What went to none of them.
+    pub strays: Vec<(RunMeta, Vec<u8>)>,
     events: Vec<EventConsumer>,
     punts: Vec<PuntConsumer>,
     ticked_at: Time,
@@ -100,6 +102,7 @@ impl World {
                 claimed: None,
             },
             viewers: Vec::new(),
+            strays: Vec::new(),
             events: cores
                 .clone()
                 .map(|core| region.events_consumer(core).unwrap())
@@ -186,6 +189,7 @@ impl World {
                 local: run.local,
             };
             let Some(viewer) = self.viewers.iter_mut().find(|viewer| viewer.at == at) else {
+                self.strays.push((run, bytes));
                 continue;
             };
             for datagram in bytes.chunks(usize::from(run.segment_bytes)) {

@@ -128,26 +128,23 @@ impl VaesGcm {
         let mut sum = Sum::new();
         if rest > 0 {
             let stream = encrypt_group::<KEYS>(keys, counter.next());
-            let mut blocks_of = [[0; BLOCK]; GROUP];
-            for (pair, bytes) in stream.into_iter().zip(blocks_of.as_chunks_mut::<2>().0) {
-                store_pair(
-                    pair,
-                    bytes
-                        .as_flattened_mut()
-                        .first_chunk_mut()
-                        .expect("two blocks"),
-                );
+            let mut pairs = [[0; 2 * BLOCK]; GROUP / 2];
+            for (pair, bytes) in stream.into_iter().zip(&mut pairs) {
+                store_pair(pair, bytes);
             }
             // The block of the lengths is the last: it takes the first power.
             let powers = &self.powers[GROUP.saturating_sub(blocks + 1)..];
-            // SAFETY: as above, `rest` bytes are left at `at`.
-            let (from, to) =
-                unsafe { (core::slice::from_raw_parts(from.add(at), rest), to.add(at)) };
-            for (nth, (chunk, power)) in from.chunks(BLOCK).zip(powers).enumerate() {
-                let sealed = _mm_xor_si128(load_some(chunk), load(&blocks_of[nth]));
-                // SAFETY: as above; what `chunk` was read from may be what is written.
-                unsafe { store_some(sealed, to.add(nth * BLOCK), chunk.len()) };
-                let sealed = reversed(first_bytes(sealed, chunk.len()));
+            let stream = pairs.as_flattened().as_chunks::<BLOCK>().0;
+            for (nth, (stream, power)) in stream.iter().zip(powers).take(blocks).enumerate() {
+                let length = BLOCK.min(rest - nth * BLOCK);
+                let at = at + nth * BLOCK;
+                // SAFETY: by the contract; `blocks` of 16 bytes, the last with what is left.
+                let sealed = unsafe {
+                    let sealed = _mm_xor_si128(load_some(from.add(at), length), load(stream));
+                    store_some(sealed, to.add(at), length);
+                    sealed
+                };
+                let sealed = reversed(first_bytes(sealed, length));
                 sum.add(_mm_xor_si128(sealed, digest), load(power));
                 digest = _mm_setzero_si128();
             }
@@ -174,7 +171,8 @@ impl VaesGcm {
             let powers = &self.powers[GROUP.saturating_sub(group.len().div_ceil(BLOCK))..];
             let mut sum = Sum::new();
             for (block, power) in group.chunks(BLOCK).zip(powers) {
-                let block = reversed(load_some(block));
+                // SAFETY: the bytes of a slice.
+                let block = reversed(unsafe { load_some(block.as_ptr(), block.len()) });
                 sum.add(_mm_xor_si128(block, digest), load(power));
                 digest = _mm_setzero_si128();
             }
@@ -218,13 +216,13 @@ impl GcmSeal for VaesGcm {
         if body.len() != first.len() + second.len() || body.len() > BYTES_MAX {
             return None;
         }
-        let to = body.as_mut_ptr();
-        let from = if second.is_empty() {
-            first.as_ptr()
+        let (from, to) = if second.is_empty() {
+            (first.as_ptr(), body.as_mut_ptr())
         } else {
             body[..first.len()].copy_from_slice(first);
             body[first.len()..].copy_from_slice(second);
-            to.cast_const()
+            let to = body.as_mut_ptr();
+            (to.cast_const(), to)
         };
         // SAFETY: a value of this type exists only where the instructions do; `from` is either
         // `first`, which has the length of `body` and cannot overlap what is borrowed mutably, or

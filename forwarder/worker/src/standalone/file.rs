@@ -321,6 +321,7 @@ impl Viewer {
             },
             tracks,
             rtcp_first_index: rtcp,
+            encoding: None,
         })
     }
 }

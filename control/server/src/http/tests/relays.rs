@@ -17,8 +17,11 @@ pub(super) fn answer(request: RelayRequest) {
             };
             let _ = reply.send(Ok(offer));
         }
-        RelayRequest::Answer(_, reply) => {
+        RelayRequest::Answer(_, reply) | RelayRequest::Restarted(_, _, reply) => {
             let _ = reply.send(Ok(()));
+        }
+        RelayRequest::Counter(_, reply) | RelayRequest::Restart(_, reply) => {
+            let _ = reply.send(Ok(OFFER.into()));
         }
     }
 }

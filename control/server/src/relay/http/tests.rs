@@ -47,7 +47,10 @@ async fn post(direction: Direction, url: &str, token: Option<&str>) -> Result<An
         token,
         stream: "live/a",
     };
-    client.post(&endpoint, "v=0\r\n").await
+    match client.post(&endpoint, "v=0\r\n").await? {
+        Said::Answer(answer) => Ok(answer),
+        Said::Counter(offer) => panic!("a counter-offer: {offer:?}"),
+    }
 }
 
 #[tokio::test]
@@ -196,4 +199,88 @@ fn a_time_to_come_again_is_seconds_or_a_date() {
         Some(Duration::ZERO)
     );
     assert_eq!(retry_after("soon"), None);
+}
+
+#[tokio::test]
+async fn a_counter_offer_is_one_with_a_session() {
+    let countered = "406 Not Acceptable\r\nContent-Type: application/sdp\r\nLocation: /session/1";
+    let bare = "406 Not Acceptable\r\nContent-Type: application/sdp";
+    let words = "406 Not Acceptable\r\nContent-Type: text/plain\r\nLocation: /session/1";
+    for (direction, head, is_counter) in [
+        (Direction::Pull, countered, true),
+        (Direction::Push, countered, false),
+        (Direction::Pull, bare, false),
+        (Direction::Pull, words, false),
+    ] {
+        let (at, _) = server(&[&reply(head, "v=0\r\n")]).await;
+        let client = Client::new(String::new(), "node".into());
+        let url: Uri = format!("http://{at}/whep/x").parse().unwrap();
+        let endpoint = Endpoint {
+            direction,
+            url: &url,
+            token: None,
+            stream: "live/a",
+        };
+        match client.post(&endpoint, "v=0\r\n").await {
+            Ok(Said::Counter(offer)) => {
+                assert!(is_counter, "{head}");
+                assert_eq!(offer.sdp, "v=0\r\n");
+                assert_eq!(offer.resource.unwrap().path(), "/session/1");
+            }
+            Ok(Said::Answer(answer)) => panic!("{answer:?}"),
+            Err(failure) => {
+                assert!(!is_counter, "{failure}");
+                assert_eq!(failure.reason, Reason::Refused, "{failure}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_changed_as_the_standards_say() {
+    let restarted = reply(
+        "200 OK\r\nContent-Type: application/trickle-ice-sdpfrag",
+        "a=ice-ufrag:abcd\r\n",
+    );
+    let taken = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    let (at, asked) = server(&[&restarted, taken, taken, &reply("404 Not Found", "gone")]).await;
+    let client = Client::new(String::new(), "node".into());
+    let url: Uri = format!("http://{at}/session/1").parse().unwrap();
+    let endpoint = Endpoint {
+        direction: Direction::Pull,
+        url: &url,
+        token: Some("a-token-of-16-bytes"),
+        stream: "live/a",
+    };
+    let restart = Change::Restart("a=ice-ufrag:wxyz\r\n");
+    let said = client.patch(&endpoint, restart).await.unwrap();
+    assert_eq!(said, "a=ice-ufrag:abcd\r\n");
+    let answer = Change::Answer("v=0\r\n");
+    assert_eq!(client.patch(&endpoint, answer).await.unwrap(), "");
+    // Nothing was restarted: no credentials came with it.
+    assert!(client.patch(&endpoint, restart).await.is_err());
+    let gone = client.patch(&endpoint, restart).await.unwrap_err();
+    assert_eq!(gone.reason, Reason::NotLive, "{gone}");
+    let asked = asked.lock().unwrap();
+    let [first, second, ..] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    let first = first.to_ascii_lowercase();
+    assert!(
+        first.starts_with("patch /session/1 http/1.1\r\n"),
+        "{first}"
+    );
+    for field in [
+        "if-match: *\r\n",
+        "content-type: application/trickle-ice-sdpfrag\r\n",
+        "authorization: bearer a-token-of-16-bytes\r\n",
+    ] {
+        assert!(first.contains(field), "{first}");
+    }
+    let second = second.to_ascii_lowercase();
+    assert!(
+        second.contains("content-type: application/sdp\r\n"),
+        "{second}"
+    );
+    assert!(!second.contains("if-match"), "{second}");
 }

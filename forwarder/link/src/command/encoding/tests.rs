@@ -14,12 +14,14 @@ fn plausible() -> impl Strategy<Value = [u8; COMMAND_BYTES]> {
         if tame {
             // Profile, then what `take_track` checks, by the offsets of AddViewer.
             bytes[94..98].copy_from_slice(&7u32.to_le_bytes());
-            for track in [190, 246] {
+            for track in [190, 252] {
                 bytes[track + 12..track + 16].copy_from_slice(&[96, 97, 8, 0]);
-                bytes[track + 46..track + 48].fill(0);
-                bytes[track + 54..track + 56].fill(0);
+                bytes[track + 43..track + 46].copy_from_slice(&[63, 4, 9]);
+                bytes[track + 52..track + 54].fill(0);
+                bytes[track + 60..track + 62].fill(0);
             }
-            bytes[305..310].fill(0);
+            bytes[317..322].fill(0);
+            bytes[330] = 3;
             // Profile, codecs and the extension of AddPublisher.
             if kind == ADD_PUBLISHER {
                 bytes[38..42].copy_from_slice(&1u32.to_le_bytes());
@@ -72,6 +74,8 @@ fn add_viewer() -> AddViewer {
         ext: [n + 3; EXT_BYTES_MAX],
         elements: [1, 2, 255],
         red_payload_type: 63,
+        name_at: 23,
+        repaired_rid_id: 14,
         first_index: INDEX_MAX,
         rtx_first_index: 0x1234_5678_9abc,
     };
@@ -106,6 +110,13 @@ fn add_viewer() -> AddViewer {
         },
         tracks: [track(0), track(1)],
         rtcp_first_index: RTCP_INDEX_MAX,
+        encoding: Some(Encoding {
+            leader: ViewerId {
+                index: 14,
+                generation: 15,
+            },
+            lane: 3,
+        }),
     }
 }
 
@@ -125,6 +136,15 @@ fn a_viewer_arrives_field_by_field() {
     assert_eq!(got.keys.receive.salt, sent.keys.receive.salt);
     assert_eq!(got.tracks, sent.tracks);
     assert_eq!(got.rtcp_first_index, sent.rtcp_first_index);
+    assert_eq!(got.encoding, sent.encoding);
+    let alone = AddViewer {
+        encoding: None,
+        ..sent
+    };
+    let Command::AddViewer(got) = through(Command::AddViewer(alone)) else {
+        panic!("another kind");
+    };
+    assert_eq!(got.encoding, None);
 }
 
 #[test]
@@ -141,6 +161,11 @@ fn fields_out_of_range_are_refused() {
     assert!(refused(&|add| add.tracks[0].ext_bytes = 28));
     assert!(refused(&|add| add.tracks[0].ext_bytes = 2));
     assert!(refused(&|add| add.tracks[0].transport_cc_at = 23));
+    assert!(refused(&|add| add.tracks[0].name_at = 24));
+    assert!(refused(&|add| add.tracks[1].repaired_rid_id = 15));
+    assert!(refused(&|add| {
+        add.encoding = add.encoding.map(|one| Encoding { lane: 4, ..one });
+    }));
     assert!(refused(&|add| add.tracks[0].first_index = INDEX_MAX + 1));
     assert!(refused(&|add| add.rtcp_first_index = RTCP_INDEX_MAX + 1));
     assert!(Command::decode(&[0; COMMAND_BYTES]).is_none());

@@ -63,7 +63,10 @@ pub(super) fn expand_128(key: __m128i, keys: &mut [[u8; BLOCK]; ROUND_KEYS_MAX])
             store(key, &mut keys[$at]);
         )*};
     }
-    rounds!(1: 0x01, 2: 0x02, 3: 0x04, 4: 0x08, 5: 0x10, 6: 0x20, 7: 0x40, 8: 0x80, 9: 0x1b, 10: 0x36);
+    rounds!(
+        1: 0x01, 2: 0x02, 3: 0x04, 4: 0x08, 5: 0x10,
+        6: 0x20, 7: 0x40, 8: 0x80, 9: 0x1b, 10: 0x36
+    );
 }
 
 #[target_feature(enable = "aes")]

@@ -4,35 +4,29 @@ use core::arch::x86_64::*;
 
 use super::BLOCK;
 
-/// At most sixteen bytes, and zeroes behind them. In registers: what was stored a byte at a time
-/// can't be loaded as a whole before it has reached the cache.
+/// The first `length` bytes at `from`, at most sixteen, and zeroes behind them. In registers: what
+/// was stored a byte at a time can't be loaded as a whole before it has reached the cache.
+///
+/// # Safety
+/// `from` may be read for `length` bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn load_some(bytes: &[u8]) -> __m128i {
-    if let Some(block) = bytes.first_chunk() {
-        return load(block);
-    }
-    let length = bytes.len();
-    let (low, high) = if let (Some(&first), Some(&last)) = (bytes.first_chunk(), bytes.last_chunk())
-    {
-        // The upper half comes with bytes of the lower one: they are shifted out.
-        let last = u64::from_le_bytes(last);
-        let high = if length == 8 {
-            0
-        } else {
-            last >> (8 * (BLOCK - length))
-        };
-        (u64::from_le_bytes(first), high)
-    } else if let (Some(&first), Some(&last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let (first, last) = (u32::from_le_bytes(first), u32::from_le_bytes(last));
-        let high = u64::from(last) << (8 * (length - 4));
-        (u64::from(first) | high, 0)
-    } else {
-        let mut low = 0;
-        for &byte in bytes.iter().rev() {
-            low = low << 8 | u64::from(byte);
+pub(super) unsafe fn load_some(from: *const u8, length: usize) -> __m128i {
+    // SAFETY: each branch reads within the first `length` bytes; none needs alignment.
+    let (low, high) = unsafe {
+        let word = |at| u64::from_le_bytes(from.add(at).cast::<[u8; 8]>().read());
+        let half = |at| u64::from(u32::from_le_bytes(from.add(at).cast::<[u8; 4]>().read()));
+        match length {
+            16.. => return _mm_loadu_si128(from.cast()),
+            8 => (word(0), 0),
+            // The upper half comes with bytes of the lower one: they are shifted out.
+            9..16 => (word(0), word(length - 8) >> (8 * (BLOCK - length))),
+            4..8 => (half(0) | half(length - 4) << (8 * (length - 4)), 0),
+            _ => {
+                let bytes = (0..length).rev().map(|at| u64::from(from.add(at).read()));
+                (bytes.fold(0, |low, byte| low << 8 | byte), 0)
+            }
         }
-        (low, 0)
     };
     _mm_set_epi64x(high.cast_signed(), low.cast_signed())
 }
