@@ -1,11 +1,13 @@
 //! Owns the cost of knowing what a viewer's path carries: to note a run that was sent, and to hear
-//! of the packets of one message of transport-wide feedback, of which a browser sends 17 a second.
+//! of the packets of one message of transport-wide feedback, of which a browser sends 17 a second,
+//! or of one by source.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use plane::estimate::Estimator;
+use plane::estimate::{Estimator, Run};
+use wire::rtcp_feedback::{Arrivals, Came, write_arrivals};
 use wire::rtcp_feedback::{TRANSPORT_BYTES_MAX, TransportCc, TransportRecorder};
 use wire::time::{Span, Time};
 
@@ -31,7 +33,7 @@ fn sent(packets: u16) -> Estimator {
     for first in (0..packets).step_by(RUN.into()) {
         let run = u8::try_from((packets - first).min(RUN.into())).expect("a run is short");
         let bytes = 1_200 * u32::from(run);
-        estimator.on_sent(at(u64::from(first) / 2), first, run, bytes);
+        estimator.on_sent(at(u64::from(first) / 2), &Run::media(first, run, bytes));
     }
     estimator
 }
@@ -71,6 +73,43 @@ fn feedback(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The same as a message by source.
+fn arrivals(packets: u16) -> Vec<u8> {
+    let came = (0..packets).map(|packet| match packet % 20 {
+        7 => Came::No,
+        _ => Came::Before((packets - packet) / 2),
+    });
+    let came: Vec<_> = came.collect();
+    let mut out = [0; 1_500];
+    let used = write_arrivals(1, &[(7, 0, &came)], 5 << 16, &mut out);
+    // The sources begin where others have theirs.
+    out[HEAD_BYTES - 4..used].to_vec()
+}
+
+fn by_source(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("on_arrivals");
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_500));
+    for packets in PACKETS {
+        let fci = arrivals(packets);
+        group.throughput(Throughput::Elements(packets.into()));
+        group.bench_function(format!("{packets}_packets"), |bencher| {
+            bencher.iter_batched_ref(
+                || sent(packets),
+                |estimator| {
+                    let message = Arrivals::parse(black_box(&fci)).expect("it is well formed");
+                    estimator.on_arrivals(at(100), &message, [7, 8]);
+                    estimator.bps()
+                },
+                BatchSize::NumIterations(VIEWERS as u64),
+            );
+        });
+    }
+    group.finish();
+}
+
 /// A figure is for a run.
 fn runs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("on_sent");
@@ -83,7 +122,7 @@ fn runs(criterion: &mut Criterion) {
             let mut estimators: Vec<Estimator> = (0..viewers).map(|_| sent(20)).collect();
             let (mut ms, mut number, mut nth) = (100, 20_u16, 0);
             bencher.iter(|| {
-                estimators[nth].on_sent(at(ms), number, RUN, 10_800);
+                estimators[nth].on_sent(at(ms), &Run::media(number, RUN, 10_800));
                 nth += 1;
                 if nth == viewers {
                     nth = 0;
@@ -96,5 +135,5 @@ fn runs(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, feedback, runs);
+criterion_group!(benches, feedback, by_source, runs);
 criterion_main!(benches);

@@ -13,6 +13,24 @@ use crate::wait::wait_for;
 
 const START: Duration = Duration::from_secs(60);
 
+const ARGUMENTS: [&str; 15] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--autoplay-policy=no-user-gesture-required",
+    "--mute-audio",
+    "--disable-dev-shm-usage",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--window-size=1280,800",
+];
+
 /// A Chromium with one page.
 #[derive(Debug)]
 pub struct Chromium {
@@ -30,6 +48,15 @@ impl Chromium {
     /// When it does not start.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more arguments on its command line.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with(more: &[&str]) -> Self {
         let place = Place::new("chromium");
         let port = free_tcp_port();
         let driver = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -56,19 +83,15 @@ impl Chromium {
             _place: place,
         };
         let profile = this._place.path().join("profile");
+        let mut arguments = ARGUMENTS.to_vec();
+        let profile = format!("--user-data-dir={}", profile.display());
+        arguments.push(&profile);
+        arguments.extend(more);
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:loggingPrefs": { "browser": "ALL" },
             "timeouts": { "script": 120_000 },
-            "goog:chromeOptions": { "args": [
-                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
-                "--no-first-run", "--disable-background-networking",
-                "--disable-component-update", "--disable-sync", "--disable-extensions",
-                "--autoplay-policy=no-user-gesture-required", "--mute-audio",
-                "--disable-dev-shm-usage", "--disable-background-timer-throttling",
-                "--disable-renderer-backgrounding", "--window-size=1280,800",
-                format!("--user-data-dir={}", profile.display()),
-            ] },
+            "goog:chromeOptions": { "args": arguments },
         } } });
         let opened = this.ask("POST", "", &capabilities);
         let opened = opened.unwrap_or_else(|error| panic!("{error}\n{}", this.process.output()));

@@ -45,7 +45,7 @@ impl Encodings {
 }
 
 impl Sessions {
-    /// What a stream's publisher says that it sends, by lane.
+    /// What a stream's publisher says that it sends, by lane: by a session, or by a push.
     pub(crate) fn lanes_of(&self, stream: StreamId) -> Option<&[TrackIn; LANES_MAX]> {
         let publishing = self
             .publisher_of(stream)

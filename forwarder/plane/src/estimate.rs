@@ -1,9 +1,10 @@
 //! Owns what one viewer's path is thought to carry: sent runs in, feedback in, one figure out. Hot.
 //!
 //! The plane tells each run that it sends ([`Estimator::on_sent`]) and each piece of feedback
-//! ([`Estimator::on_transport`], or [`Estimator::on_remb`] and [`Estimator::on_loss`] for want of
-//! it), asks what padding to add ([`Estimator::probe_bytes`]) and, after feedback and a few times a
-//! second, which layer to send ([`Choice::choose`] with [`Estimator::outlook`]).
+//! ([`Estimator::on_transport`], [`Estimator::on_arrivals`], or [`Estimator::on_remb`] and
+//! [`Estimator::on_loss`] for want of both), asks what padding to add
+//! ([`Estimator::probe_bytes`]) and, after feedback and a few times a second, which layer to send
+//! ([`Choice::choose`] with [`Estimator::outlook`]).
 //!
 //! The figure is the least of three: what delays allow (`delay`: a queue that grows), what losses
 //! allow (`loss`), and what the receiver says itself. A viewer is sent a layer and not what the
@@ -11,11 +12,13 @@
 //!
 //! Floats: rates are multiplied by shares and slopes, and nobody adds them up exactly.
 
+mod arrivals;
 mod choice;
 mod clock;
 mod control;
 mod delay;
 mod fallback;
+mod figures;
 mod loss;
 mod meter;
 mod narrow;
@@ -23,21 +26,21 @@ mod probe;
 mod sent;
 mod trend;
 
-use wire::rtcp_feedback::TransportCc;
-use wire::seq::diff16;
 use wire::time::{Span, Time};
 
-use clock::Clock;
+use clock::{Clock, ReportClock};
 use delay::Delay;
 use fallback::Fallback;
 use loss::Loss;
 use meter::Meter;
-use narrow::Narrow;
+use narrow::{Narrow, Narrowed};
 use probe::Probing;
-use sent::{News, SentLog, Told, micros};
+use sent::{SentLog, micros};
 
 pub use choice::{Choice, LayerRate, POINTS_MAX};
 pub use delay::Usage;
+pub use figures::{Outlook, State};
+pub use sent::{Run, Source};
 
 /// Least estimate: below the least layer that is worth a picture.
 pub const BPS_MIN: u64 = 50_000;
@@ -53,12 +56,6 @@ const BPS_MAX_F: f64 = 100e6;
 const STATUSES_MAX: u16 = 4_096;
 const STATUSES_PER_PACKET: u16 = 4;
 
-/// What a message costs besides its statuses.
-const MESSAGE_STATUSES: u16 = 16;
-
-/// Delays that differ by more from one packet to the next are another clock.
-const JUMP_US: i64 = 3_000_000;
-
 /// Media is sent and nothing is heard for so long: the rate is halved.
 const SILENCE: Span = Span::secs(2);
 
@@ -71,41 +68,17 @@ const CEASED: Span = Span::secs(5);
 /// After a decrease the path is taken for what limits the rate.
 const LIMITED: Span = Span::secs(2);
 
-/// What a viewer's path is thought to carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outlook {
-    /// Bits per second of all that is told by [`Estimator::on_sent`].
-    pub bps: u64,
-    /// Over-use, loss, silence or the receiver itself has lowered it just now. Else a low figure
-    /// means only that little was sent.
-    pub is_limited: bool,
-}
-
-/// Figures for statistics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// What delays say.
-    pub usage: Usage,
-    /// Share of packets lost, about a second's, in 1/256.
-    pub fraction_lost: u8,
-    /// Round trip, from a send to the feedback about it; zero: not known.
-    pub rtt: Span,
-    /// Bits per second that arrived, of the last 600 ms; 0: not known.
-    pub acked_bps: u64,
-    /// How much longer packets take than at best.
-    pub queue: Span,
-    /// Padding is being sent.
-    pub is_probing: bool,
-}
-
 /// Estimates for one viewer. Fixed size, no allocation.
 pub struct Estimator {
     sent: SentLog,
     clock: Clock,
+    reports: ReportClock,
     delay: Delay,
     narrow: Narrow,
     /// What a path that has just become narrow carries.
-    narrowed: Option<f64>,
+    narrowed: Option<Narrowed>,
+    /// When what waits in front of a path that is full will have left, if nothing is added.
+    drained_at: Time,
     loss: Loss,
     probing: Probing,
     fallback: Fallback,
@@ -133,8 +106,9 @@ pub struct Estimator {
     /// Since when what is sent has had no answer.
     unanswered_since: Option<Time>,
     rtt: Span,
+    newest_rtt: Span,
     statuses_left: u16,
-    /// The number after those of the last message.
+    /// The number after those of the last message; the video's own, if it tells of sources.
     next_told: u16,
 }
 
@@ -145,9 +119,11 @@ impl Estimator {
         Self {
             sent: SentLog::new(),
             clock: Clock::default(),
+            reports: ReportClock::default(),
             delay: Delay::new(),
             narrow: Narrow::new(),
             narrowed: None,
+            drained_at: now,
             loss: Loss::new(),
             probing: Probing::new(now),
             fallback: Fallback::new(now),
@@ -167,67 +143,23 @@ impl Estimator {
             has_transport: false,
             unanswered_since: None,
             rtt: Span::ZERO,
+            newest_rtt: Span::ZERO,
             statuses_left: STATUSES_MAX,
             next_told: 0,
         }
     }
 
-    /// Packets were sent in one send: their transport-wide numbers from `first_sequence` on, and
-    /// their bytes together. Padding and retransmissions that bear a number are told as well.
+    /// Packets were sent in one send. Padding and retransmissions are told as well.
     #[inline]
-    pub fn on_sent(&mut self, now: Time, first_sequence: u16, packets: u8, bytes: u32) {
-        self.probing.on_sent(now, packets, bytes);
+    pub fn on_sent(&mut self, now: Time, run: &Run) {
+        self.probing.on_sent(now, run.packets, run.bytes);
         let cluster = self.probing.cluster();
-        self.sent.push(now, first_sequence, packets, bytes, cluster);
-        self.sending.add(micros(now), bytes);
-        let more = STATUSES_PER_PACKET * u16::from(packets);
+        self.sent.push(now, run, cluster);
+        self.sending.add(micros(now), run.bytes);
+        let more = STATUSES_PER_PACKET * u16::from(run.packets);
         self.statuses_left = self.statuses_left.saturating_add(more).min(STATUSES_MAX);
         self.fallback.expire(now);
         self.listen(now);
-    }
-
-    /// Arrival times. Packets that are not known, too old or known to have come are left out.
-    ///
-    /// Costs at most 4,096 statuses at once and 4 for each packet sent in the long run, whatever
-    /// a compound holds; what is beyond is not read.
-    pub fn on_transport(&mut self, now: Time, message: &TransportCc<'_>) {
-        let cost = message.count.saturating_add(MESSAGE_STATUSES);
-        let Some(left) = self.statuses_left.checked_sub(cost) else {
-            return;
-        };
-        self.statuses_left = left;
-        let clock = self.clock.after(message.reference);
-        // Messages follow each other without a gap, unless one was lost.
-        if diff16(message.base_sequence, self.next_told) > 0 {
-            self.delay.forget_busy();
-        }
-        let mut told_us = None;
-        let mut arrived_us = None;
-        for packet in message.packets() {
-            let has_arrived = packet.arrival.is_some();
-            let Some(told) = self.sent.tell(now, packet.sequence, has_arrived) else {
-                continue;
-            };
-            told_us = told_us.max(Some(told.sent_us));
-            let at_us = packet.arrival.map(|ticks| clock.micros(ticks));
-            if at_us.is_some() {
-                arrived_us = arrived_us.max(Some(told.sent_us));
-            }
-            self.on_told(&told, at_us);
-        }
-        // A message that was seen before tells nothing, not even that the path lives.
-        if told_us.is_none() {
-            return;
-        }
-        self.clock = clock;
-        self.next_told = message.base_sequence.wrapping_add(message.count);
-        if let Some(sent_us) = arrived_us {
-            self.on_round_trip(micros(now) - sent_us);
-        }
-        (self.transport_at, self.has_transport) = (now, true);
-        self.unanswered_since = None;
-        self.judge_losses(now);
-        self.control(now, told_us);
     }
 
     /// A receiver's own estimate in bits per second. It is the estimate of a viewer without
@@ -295,7 +227,22 @@ impl Estimator {
         Outlook {
             bps: self.bps(),
             is_limited: self.limited_at.is_some_and(|at| now.since(at) < LIMITED),
+            queue: self.queue(now),
         }
+    }
+
+    /// How long it took last from a send to feedback about it, the queue on the way with it; zero:
+    /// not known.
+    #[must_use]
+    pub const fn newest_round_trip(&self) -> Span {
+        self.newest_rtt
+    }
+
+    /// How long what is sent now waits on the way behind what was sent before; zero: not at all,
+    /// or not known.
+    #[must_use]
+    pub const fn queue(&self, now: Time) -> Span {
+        self.drained_at.since(now)
     }
 
     /// Figures for statistics.
@@ -347,46 +294,6 @@ impl Estimator {
     fn is_ceased(&mut self, now: Time) -> bool {
         self.has_transport &= now.since(self.transport_at) < CEASED;
         !self.has_transport
-    }
-
-    fn on_told(&mut self, told: &Told, at_us: Option<i64>) {
-        self.probing.on_told(told.cluster, at_us, told.bytes);
-        // What a probe loses is its own doing.
-        if told.cluster == 0 {
-            match told.news {
-                News::Arrived => self.loss.on_arrived(told.bytes),
-                News::Recovered => self.loss.on_recovered(),
-                News::Missed => self.loss.on_missed(told.bytes),
-            }
-        }
-        if told.news != News::Recovered {
-            self.offered.add(told.sent_us, told.bytes);
-        }
-        let Some(at_us) = at_us else {
-            return;
-        };
-        let delay_us = at_us - told.sent_us;
-        let last_us = self.clock.delay_us.replace(delay_us);
-        if last_us.is_some_and(|last_us| (delay_us - last_us).abs() > JUMP_US) {
-            self.delay = Delay::new();
-            self.offered = Meter::new();
-            self.delivered = Meter::new();
-        }
-        self.delivered.add(at_us, told.bytes);
-        self.delay.on_arrival(told.sent_us, at_us, told.bytes);
-        if told.cluster == 0 && told.news == News::Arrived {
-            let found = self.narrow.on_arrival(told.sent_us, at_us, told.bytes);
-            self.narrowed = found.or(self.narrowed);
-        }
-    }
-
-    fn on_round_trip(&mut self, us: i64) {
-        let sample = Span::micros(u64::try_from(us).unwrap_or_default());
-        self.rtt = if self.rtt == Span::ZERO {
-            sample
-        } else {
-            Span((self.rtt.0 * 7 + sample.0) / 8)
-        };
     }
 }
 

@@ -76,6 +76,8 @@ struct Heard {
     pleas: u64,
     replayed: u64,
     bye: bool,
+    /// How long what was sent to it lately took to be told of; zero: not known.
+    queued: Span,
 }
 
 impl Plane {
@@ -93,7 +95,10 @@ impl Plane {
         viewer.cold.quality.bytes_received += received;
         let publisher = viewer.is_publisher.then_some((viewer.stream, viewer.id));
         let parts = viewer.cold.parts;
-        let mut heard = Heard::default();
+        let mut heard = Heard {
+            queued: self.adaptations.round_trip_of(viewer),
+            ..Heard::default()
+        };
         let mut adapts = false;
         let mut items = compound(plain);
         for item in items.by_ref() {
@@ -210,7 +215,7 @@ impl Tables {
         refill(wall.now, viewer, stream);
         // Whoever has used up its repairs takes no place from others.
         let has_budget = viewer.cold.repair.tokens() >= PAYLOAD_MAX as u64;
-        let after = resend_after(viewer.cold.quality.rtt);
+        let after = resend_after(viewer.cold.quality.rtt, heard.queued);
         let number = u8::try_from(track).unwrap_or_default();
         if !has_budget {
             let lost = nack.lost().take(LOST_MAX).count() as u64;

@@ -110,6 +110,11 @@ impl History {
         *self = Self::starting(index);
     }
 
+    /// What left before `index` cannot be had again.
+    pub fn forsake(&mut self, index: u64) {
+        self.oldest_index = self.oldest_index.max(index);
+    }
+
     /// The segment in which `index` left. The caller knows that `index` has been sent.
     #[inline]
     pub fn find(&self, index: u64) -> Option<&Segment> {

@@ -269,6 +269,9 @@ fn catch_up<E: Egress>(
     stream: &mut Stream,
     runs_left: &mut u32,
 ) -> Result<bool, Outcome> {
+    if viewer.phase == Phase::CatchUp && turn.adaptations.holds(turn.now, viewer) {
+        return Ok(false);
+    }
     let live = stream.hearing.bytes_per_s(viewer.lane);
     let bytes_per_s = CATCH_UP_BYTES_PER_S.max(live * CATCH_UP_SPEED);
     viewer

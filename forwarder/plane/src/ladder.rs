@@ -99,9 +99,21 @@ impl Ladder {
             self.rates[self.used] = LayerRate {
                 bps: u32::try_from(bps).unwrap_or(u32::MAX),
                 is_live: true,
+                picture: self.picture(point),
             };
             self.used += 1;
         }
+    }
+
+    /// Points ascend by lane and picture size, so that another size is the next number.
+    fn picture(&self, point: Point) -> u8 {
+        let Some(before) = self.used.checked_sub(1) else {
+            return 0;
+        };
+        let (last, picture) = (self.points[before], self.rates[before].picture);
+        let spatial = |point: Point| self.effective(point).spatial;
+        let is_same = last.lane == point.lane && spatial(last) == spatial(point);
+        picture + u8::from(!is_same)
     }
 
     /// The points.

@@ -6,16 +6,13 @@
 
 use link::command::VIDEO;
 use link::stats::Counter;
-use wire::datagram::Egress;
 use wire::rtcp::Item;
-use wire::rtcp_feedback::{Message, TransportCc};
+use wire::rtcp_feedback::{Arrivals, Message, TransportCc};
 use wire::time::{Span, Time};
 
 use crate::Plane;
-use crate::estimate::{Choice, Estimator};
-use crate::fanout::{Tables, Turn};
+use crate::estimate::{Choice, Estimator, Run};
 use crate::ladder::{Ladder, Point};
-use crate::repair::resend_newest;
 use crate::stream::Stream;
 use crate::viewer::{Phase, Viewer};
 
@@ -30,6 +27,10 @@ const ASK_AGAIN: Span = Span::secs(2);
 /// are sent twice, at once. All viewers have been asked for their choice once in half of it.
 const FRESH: Span = Span::millis(300);
 
+/// What waits on a full path is as long as that, or longer: a keyframe is held back until it is
+/// not. With jitter it still arrives before the path is idle.
+const HELD: Span = Span::millis(100);
+
 /// From one portion of a probe to the next.
 pub const PROBE_PACE: Span = Span::millis(2);
 
@@ -42,10 +43,10 @@ pub struct Adaptation {
     pub estimator: Estimator,
     choice: Choice,
     /// What it would be good to know of the path.
-    wanted_bps: Option<u64>,
+    pub(crate) wanted_bps: Option<u64>,
     /// When the layer that is waited for was asked for last.
     asked_at: Time,
-    is_probing: bool,
+    pub(crate) is_probing: bool,
     /// Its pin has changed: what it is sent is chosen as if it had just come.
     is_anew: bool,
 }
@@ -55,7 +56,7 @@ pub struct Adaptations {
     all: Vec<Adaptation>,
     free: Vec<u32>,
     /// Slots of viewers that are being probed.
-    probing: Vec<u32>,
+    pub(crate) probing: Vec<u32>,
 }
 
 impl Adaptations {
@@ -82,6 +83,19 @@ impl Adaptations {
     pub fn bps_of(&self, viewer: &Viewer) -> u64 {
         let known = self.all.get(viewer.adaptation as usize);
         known.map_or(0, |known| known.estimator.bps())
+    }
+
+    /// How long it took last from a send to feedback about it; zero: not known.
+    pub fn round_trip_of(&self, viewer: &Viewer) -> Span {
+        let known = self.all.get(viewer.adaptation as usize);
+        known.map_or(Span::ZERO, |known| known.estimator.newest_round_trip())
+    }
+
+    /// True while so much waits on a viewer's full path that a keyframe would be lost there, and
+    /// would come no sooner than if it were sent later.
+    pub fn holds(&self, now: Time, viewer: &Viewer) -> bool {
+        let known = self.all.get(viewer.adaptation as usize);
+        known.is_some_and(|known| known.estimator.queue(now) > HELD)
     }
 
     /// Takes one for a viewer that has none.
@@ -130,19 +144,18 @@ impl Adaptations {
         !self.probing.is_empty()
     }
 
-    /// What was sent of the video of a viewer in one run: the number of the first packet, packets
-    /// and bytes.
+    /// What was sent of the video of a viewer in one run.
     #[inline]
-    pub fn on_sent(&mut self, now: Time, viewer: &Viewer, first: u16, packets: u8, bytes: usize) {
+    pub fn on_sent(&mut self, now: Time, viewer: &Viewer, run: &Run) {
         if let Some(known) = self.of(viewer) {
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            known.estimator.on_sent(now, first, packets, bytes);
+            known.estimator.on_sent(now, run);
         }
     }
 
     /// One packet of the RTCP of a viewer. True: its path has turned out to be full.
     pub fn on_item(&mut self, now: Time, viewer: &Viewer, item: &Item<'_>) -> bool {
-        let video_ssrc = viewer.tracks[VIDEO].out.ssrc;
+        let out = &viewer.tracks[VIDEO].out;
+        let (video_ssrc, ssrcs) = (out.ssrc, [out.ssrc, out.rtx_ssrc]);
         let Some(known) = self.of(viewer) else {
             return false;
         };
@@ -160,6 +173,11 @@ impl Adaptations {
                         known.estimator.on_transport(now, &told);
                     }
                 }
+                Message::Arrivals(told) if out.rtx_ssrc != 0 => {
+                    if let Some(told) = Arrivals::parse(told) {
+                        known.estimator.on_arrivals(now, &told, ssrcs);
+                    }
+                }
                 Message::Remb(remb) => known.estimator.on_remb(now, remb.bitrate_bps),
                 _ => {}
             },
@@ -170,8 +188,7 @@ impl Adaptations {
 }
 
 /// Puts a viewer at a keyframe of its next lane, which may be its own, that has just come, so that
-/// those who choose it
-/// shortly after each other need one keyframe. False: there is none.
+/// those who choose it shortly after each other need one keyframe. False: there is none.
 fn begin_at_fresh(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> bool {
     let log = stream.reader.pin();
     let key = log.keyframe(usize::from(viewer.next_lane));
@@ -307,6 +324,10 @@ fn begin_change(now: Time, viewer: &mut Viewer, stream: &mut Stream, change: Cha
     if viewer.phase != Phase::Live || !(change.lane || change.spatial || is_smaller) {
         return false;
     }
+    if is_smaller {
+        // The path is full, and has no room for what the keyframe makes the past.
+        viewer.tracks[VIDEO].forsake();
+    }
     if begin_at_fresh(now, viewer, stream) {
         return true;
     }
@@ -353,38 +374,5 @@ fn ask(
     };
     if asks {
         stream.wants_key = stream.wants_key.with(lane);
-    }
-}
-
-impl Tables {
-    /// Sends what probes need: packets that were sent just now, once more.
-    pub fn probe<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
-        let mut at = 0;
-        while let Some(&slot) = turn.adaptations.probing.get(at) {
-            if self.probe_one(turn, slot) {
-                at += 1;
-            } else {
-                turn.adaptations.probing.swap_remove(at);
-            }
-        }
-    }
-
-    /// False: the probe is over.
-    fn probe_one<E: Egress>(&mut self, turn: &mut Turn<'_, E>, slot: u32) -> bool {
-        let Some(viewer) = self.viewers.at_mut(slot) else {
-            return false;
-        };
-        let Some(known) = turn.adaptations.of(viewer) else {
-            return false;
-        };
-        let bytes = known.estimator.probe_bytes(turn.now, known.wanted_bps);
-        known.is_probing = known.estimator.is_probing();
-        let goes_on = known.is_probing;
-        if bytes > 0
-            && let Some(stream) = self.streams.at_mut(viewer.stream)
-        {
-            resend_newest(turn, viewer, stream, bytes);
-        }
-        goes_on
     }
 }

@@ -36,6 +36,7 @@ mod nack;
 mod outbox;
 mod pace;
 mod passed;
+mod probes;
 mod publisher;
 mod publishers;
 mod random;

@@ -52,13 +52,19 @@ impl Resent {
     }
 }
 
-/// How long to wait before the same packet is sent once more.
-pub fn resend_after(rtt: Span) -> Span {
-    if rtt == Span::ZERO {
+/// Most that is waited where we measure how long a packet takes: queues are rarely longer.
+const QUEUED_MAX: Span = Span::millis(500);
+
+/// How long to wait before the same packet is sent once more: a round trip as the viewer's reports
+/// tell it, and as `queued` tells it, which is measured from feedback (zero: not). Behind a full
+/// queue browsers ask three times for what is on its way, and would fill it again.
+pub fn resend_after(rtt: Span, queued: Span) -> Span {
+    let told = if rtt == Span::ZERO {
         RESEND_AFTER_DEFAULT
     } else {
         rtt.clamp(RESEND_AFTER_MIN, RESEND_AFTER_MAX)
-    }
+    };
+    told.max(queued.min(QUEUED_MAX))
 }
 
 #[cfg(test)]
@@ -74,5 +80,15 @@ mod tests {
         assert!(resent.may(start + Span::millis(10), Span::millis(20), 1, 77));
         assert!(resent.may(start + Span::millis(30), Span::millis(20), 0, 77));
         assert!(resent.may(start + Span::millis(30), Span::millis(20), 0, 78));
+    }
+
+    #[test]
+    fn behind_a_queue_it_is_not_sent_twice_while_it_waits_there() {
+        let after = |rtt, queued| resend_after(Span::millis(rtt), Span::millis(queued));
+        assert_eq!(after(0, 0), RESEND_AFTER_DEFAULT);
+        assert_eq!(after(2, 0), RESEND_AFTER_MIN);
+        assert_eq!(after(9_000, 40), RESEND_AFTER_MAX);
+        assert_eq!(after(30, 340), Span::millis(340));
+        assert_eq!(after(30, 9_000), QUEUED_MAX);
     }
 }

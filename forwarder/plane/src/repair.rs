@@ -9,8 +9,10 @@ use wire::time::Time;
 
 use crate::asked::{Due, Repairs};
 use crate::burst::Piece;
+use crate::estimate::{Run, Source};
 use crate::fanout::{Outcome, Tables, Turn};
 use crate::pace::{REPAIR_BURST_BYTES, REPAIR_BYTES_PER_S, REPAIR_SHARE};
+use crate::rewrite::low;
 use crate::send::seal_varied;
 use crate::stream::Stream;
 use crate::viewer::Viewer;
@@ -186,8 +188,15 @@ fn send_group<E: Egress>(
     let used = seal(viewer, track, group, out);
     turn.egress.commit(used);
     if track == VIDEO {
-        let now = turn.now;
-        turn.adaptations.on_sent(now, viewer, first, packets, used);
+        let next = viewer.tracks[track].rtx_next_index;
+        let run = Run {
+            first,
+            packets,
+            bytes: u32::try_from(used).unwrap_or(u32::MAX),
+            source: Source::Repairs,
+            rtp: low(next).wrapping_sub(u16::from(packets)),
+        };
+        turn.adaptations.on_sent(turn.now, viewer, &run);
     }
     viewer.sent.packets += u64::from(packets);
     viewer.sent.bytes += used as u64;
@@ -271,12 +280,4 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) ->
         }
     }
     used
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are the sequence number"
-)]
-const fn low(index: u64) -> u16 {
-    index as u16
 }

@@ -271,6 +271,11 @@ impl OutTrack {
         })
     }
 
+    /// Nothing that was sent until now is sent again: it is of a picture that nobody waits for.
+    pub fn forsake(&mut self) {
+        self.history.forsake(self.next_index);
+    }
+
     /// Lane and number of the packet that left under `index`, if it can be sent again.
     pub fn sent(&self, index: u64) -> Option<(usize, u64)> {
         if index >= self.next_index {
@@ -341,11 +346,12 @@ fn sane(out: &TrackOut) -> TrackOut {
     sane
 }
 
+/// The sequence number of what leaves under this SRTP index.
 #[inline]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the low bits are the sequence number"
 )]
-const fn low(index: u64) -> u16 {
+pub const fn low(index: u64) -> u16 {
     index as u16
 }

@@ -9,9 +9,10 @@ use wire::datagram::{Egress, RunMeta};
 use wire::time::Time;
 
 use crate::burst::{Burst, PIECES_MAX, Piece, Run};
+use crate::estimate::{self, Source};
 use crate::fanout::{Outcome, Turn};
 use crate::layers::NONE as NO_ADAPTATION;
-use crate::rewrite::{Cap, Stamp, write, write_wide};
+use crate::rewrite::{Cap, Stamp, low, write, write_wide};
 use crate::viewer::Viewer;
 
 /// Sends the packets of a run that are of `lanes`: claim, write and seal one after another,
@@ -166,10 +167,16 @@ fn finish<E: Egress>(
 ) {
     if viewer.adaptation != NO_ADAPTATION {
         // The sound of a run counts with its video.
-        let packets = viewer.tracks[VIDEO].transport_sequence.wrapping_sub(first);
-        let packets = u8::try_from(packets).unwrap_or(u8::MAX);
-        let now = turn.now;
-        turn.adaptations.on_sent(now, viewer, first, packets, used);
+        let out = &viewer.tracks[VIDEO];
+        let packets = out.transport_sequence.wrapping_sub(first);
+        let run = estimate::Run {
+            first,
+            packets: u8::try_from(packets).unwrap_or(u8::MAX),
+            bytes: u32::try_from(used).unwrap_or(u32::MAX),
+            source: Source::Media,
+            rtp: low(out.next_index).wrapping_sub(packets),
+        };
+        turn.adaptations.on_sent(turn.now, viewer, &run);
     }
     turn.egress.commit(used);
     turn.done.runs += 1;

@@ -1,11 +1,14 @@
-//! Owns RTCP feedback: NACK, PLI (RFC 4585), FIR (RFC 5104), REMB, transport-cc. Hot.
+//! Owns RTCP feedback: NACK, PLI (RFC 4585), FIR (RFC 5104), REMB, transport-cc, and arrivals by
+//! source (RFC 8888). Hot.
 
+mod arrivals;
 mod transport_cc;
 
 use crate::field::{Writer, array_at, u8_at, u16_at, u24_at, u32_at};
 use crate::rtcp::{PAYLOAD_FEEDBACK, TRANSPORT_FEEDBACK, begin, end};
 use crate::seq::diff16;
 
+pub use arrivals::{ARRIVALS_MAX, ArrivalBlock, Arrivals, Came, write_arrivals};
 pub use transport_cc::{
     TRANSPORT_BYTES_MAX, TRANSPORT_WINDOW, TransportCc, TransportPacket, TransportRecorder,
 };
@@ -44,6 +47,9 @@ pub enum Message<'a> {
     Remb(Remb<'a>),
     /// Arrival times of transport-wide sequence numbers, as they came; [`TransportCc`] reads them.
     TransportCc(&'a [u8]),
+    /// Arrival times by source and sequence number, as they came; [`Arrivals`] reads them. There
+    /// is no one source that the feedback is about: what stands in its place is the first one's.
+    Arrivals(&'a [u8]),
     /// A format not known here.
     Unknown {
         /// 205 or 206.
@@ -61,6 +67,8 @@ impl<'a> Feedback<'a> {
         let message = match (packet_type, format) {
             (TRANSPORT_FEEDBACK, NACK) => Message::Nack(Nack::parse(fci)?),
             (TRANSPORT_FEEDBACK, TRANSPORT_CC) => Message::TransportCc(fci),
+            // The sources begin where others name theirs.
+            (TRANSPORT_FEEDBACK, arrivals::ARRIVALS) => Message::Arrivals(body.get(4..)?),
             (PAYLOAD_FEEDBACK, PLI) => Message::Pli,
             (PAYLOAD_FEEDBACK, FIR) => Message::Fir(Fir::parse(fci)?),
             (PAYLOAD_FEEDBACK, APPLICATION) if fci.starts_with(&REMB) => {

@@ -21,11 +21,12 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     of("stun", wire::stun),
     of("rtp", wire::rtp),
     of("rtcp", wire::rtcp),
     of("transport_cc", wire::transport_cc),
+    of("arrivals", wire::arrivals),
     of("transport_recorder", wire::transport_recorder),
     of("payload", payload::payload),
     of("dependency", payload::dependency),

@@ -1,15 +1,16 @@
 //! Owns the readers of datagrams: STUN, RTP with its extensions, RTCP.
 
+use ::plane::estimate::{BPS_MAX, BPS_MIN, Estimator, Run};
 use ::wire::demux::classify;
 use ::wire::ntp::Ntp;
 use ::wire::peer::{Ip, Peer};
 use ::wire::rtcp::{Item, compound};
-use ::wire::rtcp_feedback::{Message, TransportCc, TransportRecorder};
+use ::wire::rtcp_feedback::{Arrivals, Message, TransportCc, TransportRecorder};
 use ::wire::rtcp_report::{XrBlock, rtt};
 use ::wire::rtp::{Packet, set_padding};
 use ::wire::rtp_ext::{Elements, Mid, PlayoutDelay, abs_send_time, find, transport_sequence};
 use ::wire::stun::{Fault, Message as Stun, write_error, write_success};
-use ::wire::time::Time;
+use ::wire::time::{Span, Time};
 
 /// Room for any answer.
 const ROOM: usize = 256;
@@ -139,6 +140,7 @@ fn message(message: &Message<'_>) {
         Message::Fir(fir) => assert!(fir.entries().count() < 1 << 16),
         Message::Remb(remb) => assert!(remb.ssrcs().count() <= 255),
         Message::TransportCc(fci) => transport_cc(fci),
+        Message::Arrivals(fci) => arrivals(fci),
         Message::Pli | Message::Unknown { .. } => {}
     }
 }
@@ -149,6 +151,26 @@ pub fn transport_cc(data: &[u8]) {
     };
     let packets = feedback.packets();
     assert_eq!(packets.count(), usize::from(feedback.count));
+}
+
+/// Congestion-control feedback by source: as much is read as it says, no more than there is, and
+/// an estimator that has sent something hears it in bounded time.
+pub fn arrivals(data: &[u8]) {
+    let Some(feedback) = Arrivals::parse(data) else {
+        return;
+    };
+    let packets: usize = feedback.blocks().map(|block| block.packets().count()).sum();
+    assert_eq!(packets, feedback.count as usize);
+    assert!(2 * packets <= data.len());
+    let mut now = Time(Span::secs(1).0);
+    let mut estimator = Estimator::new(now, 1_000_000);
+    for first in (0..400).step_by(10) {
+        estimator.on_sent(now, &Run::media(first, 10, 12_000));
+        now = now + Span::millis(20);
+    }
+    let ssrcs = feedback.blocks().next().map_or(0, |block| block.ssrc);
+    estimator.on_arrivals(now, &feedback, [ssrcs, ssrcs ^ 1]);
+    assert!((BPS_MIN..=BPS_MAX).contains(&estimator.bps()));
 }
 
 /// Arrivals in any order at any time: what is told is what came, and each once.

@@ -8,7 +8,7 @@ import { setUpPublishing } from "/publish.js";
 const $ = (id) => document.getElementById(id);
 
 /** Live state, for whoever looks from outside. */
-const shown = { state: "idle", stream: null, stats: {}, firstFrameMs: null, error: null, restarts: 0 };
+const shown = { state: "idle", stream: null, pc: null, stats: {}, firstFrameMs: null, error: null, restarts: 0 };
 window.freshet = shown;
 
 const POLL_MS = 1000;
@@ -57,6 +57,7 @@ class Player extends Connection {
     setState(this.attempt === 0 ? "connecting" : "reconnecting");
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.pc = pc;
+    shown.pc = pc;
     const media = new MediaStream();
     pc.addTransceiver("video", { direction: "recvonly" });
     pc.addTransceiver("audio", { direction: "recvonly" });

@@ -77,6 +77,7 @@ impl Plan<'_> {
         // A stream of one layer has nothing to adapt, and the feedback would be 17 packets a second
         // and viewer in place of 1.2.
         let adapts = sending.layered;
+        let ccfb = plan.ccfb && adapts;
         let transport_cc = plan.transport_cc.filter(|_| adapts);
         let is_video = codec.clock_hz == VideoCodec::CLOCK_HZ;
         let feedback = [
@@ -84,8 +85,9 @@ impl Plan<'_> {
             (codec.pli && is_video, "nack pli"),
             (codec.fir && is_video, "ccm fir"),
             (transport_cc.is_some(), "transport-cc"),
+            (ccfb, "ack ccfb"),
             (
-                adapts && is_video && codec.remb && transport_cc.is_none(),
+                adapts && is_video && codec.remb && transport_cc.is_none() && !ccfb,
                 "goog-remb",
             ),
         ];

@@ -26,6 +26,8 @@ pub struct OfferedCodec {
     pub transport_cc: bool,
     /// `goog-remb`.
     pub remb: bool,
+    /// `ack ccfb` (RFC 8888 section 6).
+    pub ccfb: bool,
 }
 
 impl OfferedCodec {

@@ -265,6 +265,7 @@ fn codecs(media: &Media) -> Vec<OfferedCodec> {
                     "ccm fir" => codec.fir = true,
                     "transport-cc" => codec.transport_cc = true,
                     "goog-remb" => codec.remb = true,
+                    "ack ccfb" => codec.ccfb = true,
                     _ => {}
                 },
                 _ => {}

@@ -34,7 +34,11 @@ pub struct TrackPlan<'a> {
     /// Identifier of the playout-delay extension, if offered, 1 to 14, and whether the peer only
     /// receives it.
     pub playout_delay: Option<(u8, bool)>,
-    /// The same of the transport-wide sequence number, if its feedback is offered as well.
+    /// Feedback about arrivals by source and sequence number is offered (RFC 8888). It is preferred
+    /// to the transport-wide one: no packet has to bear another number.
+    pub ccfb: bool,
+    /// The same as of `playout_delay` of the transport-wide sequence number, if its feedback is
+    /// offered as well and nothing is preferred to it.
     pub transport_cc: Option<(u8, bool)>,
     /// Audio is stereo.
     pub(super) stereo: bool,
@@ -108,13 +112,15 @@ fn plan_video<'a>(
     let codec = match_video(media, codec?)?;
     let rtx = match_rtx(media, codec.payload_type).map(|rtx| rtx.payload_type);
     // Only with retransmissions of their own: see `TrackOut::transport_cc_at`.
-    let transport_cc =
-        extension(media, TRANSPORT_CC_URI).filter(|_| codec.transport_cc && rtx.is_some());
+    let ccfb = codec.ccfb && rtx.is_some();
+    let has_transport_cc = codec.transport_cc && rtx.is_some() && !ccfb;
+    let transport_cc = extension(media, TRANSPORT_CC_URI).filter(|_| has_transport_cc);
     Some(TrackPlan {
         section,
         codec,
         rtx,
         playout_delay: extension(media, PLAYOUT_DELAY_URI),
+        ccfb,
         transport_cc,
         stereo: false,
         elements: agree(media, codec, Direction::RecvOnly),
@@ -134,6 +140,7 @@ fn plan_audio<'a>(
         codec,
         rtx: None,
         playout_delay: extension(media, PLAYOUT_DELAY_URI),
+        ccfb: false,
         transport_cc: None,
         stereo: *channels > 1,
         elements: agree(media, codec, Direction::RecvOnly),

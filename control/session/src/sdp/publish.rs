@@ -146,7 +146,9 @@ fn plan_with(offer: &Offer, read: Reader) -> Result<PublishPlan<'_>, SignalError
         description.audio = Some(found);
         audio = Some(track(section, media, codec));
     }
-    let simulcast = of(VIDEO).and_then(|(_, media)| simulcast(media));
+    let chosen = of(VIDEO).zip(video);
+    let simulcast =
+        chosen.and_then(|((_, media), track)| simulcast(media, track.codec.payload_type));
     let mut tracks = [None; TRACKS_MAX];
     (tracks[VIDEO], tracks[AUDIO]) = (video, audio);
     check_payload_types(&tracks)?;
@@ -202,8 +204,9 @@ pub(super) fn choose<T>(
         .ok_or_else(|| no_common_codec(media))
 }
 
-/// The encodings that are taken: all that there are lanes for. One alone needs no name.
-pub(super) fn simulcast(media: &OfferedMedia) -> Option<Simulcast<'_>> {
+/// The encodings that are taken: all that there are lanes for, and that may be sent in the format
+/// that was chosen. One alone needs no name.
+pub(super) fn simulcast(media: &OfferedMedia, payload_type: u8) -> Option<Simulcast<'_>> {
     let find = |uri: &'static str| {
         Extension::find(&media.extensions, uri)
             .filter(|(_, found)| {
@@ -214,7 +217,8 @@ pub(super) fn simulcast(media: &OfferedMedia) -> Option<Simulcast<'_>> {
     let rid = find(RID_URI)?;
     let repaired = find(REPAIRED_RID_URI);
     let mut rids: Vec<(&str, Rid)> = Vec::new();
-    for name in &media.source.rids {
+    let may_be = |rid: &&String| media.source.allows(rid, payload_type);
+    for name in media.source.rids.iter().filter(may_be) {
         let is_new = !rids.iter().any(|(known, _)| known == name);
         if let (true, Some(rid)) = (is_new && rids.len() < LAYERS_MAX, Rid::new(name.as_bytes())) {
             rids.push((name, rid));

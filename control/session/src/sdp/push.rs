@@ -131,7 +131,9 @@ pub fn plan<'a>(
         tracks[AUDIO] = Some(one_way(track(section, media, codec)));
         ways[AUDIO] = Some(way(media, origins.asker, origins.given[AUDIO], ours)?);
     }
-    let simulcast = of(VIDEO).and_then(|(_, media)| simulcast(media));
+    let simulcast = of(VIDEO)
+        .zip(tracks[VIDEO])
+        .and_then(|((_, media), video)| simulcast(media, video.codec.payload_type));
     let mut plan = PushPlan {
         tracks,
         ways,

@@ -7,6 +7,9 @@ use sdp_types::Attribute;
 /// bound.
 const RIDS_MAX: usize = 8;
 
+/// Most formats of a layer that are noted: all that there are.
+const TYPES_MAX: usize = 128;
+
 /// Most bytes of the name of a layer: what fits a one-byte header extension.
 const RID_BYTES_MAX: usize = 16;
 
@@ -25,6 +28,18 @@ pub struct Source {
     pub rids: Vec<String>,
     /// Layers that it wants to receive, without those that it wants paused.
     pub received: Vec<String>,
+    /// Layers that it sends in some formats only, by payload types (RFC 8851 section 5,
+    /// `pt=`); one that is not here may be of any.
+    pub restricted: Vec<(String, Vec<u8>)>,
+}
+
+impl Source {
+    /// True if this layer may be sent in this format.
+    pub(super) fn allows(&self, rid: &str, payload_type: u8) -> bool {
+        let mut all = self.restricted.iter();
+        let found = all.find(|(name, _)| name == rid);
+        found.is_none_or(|(_, types)| types.contains(&payload_type))
+    }
 }
 
 pub(super) fn source(attributes: &[Attribute]) -> Source {
@@ -42,6 +57,10 @@ pub(super) fn source(attributes: &[Attribute]) -> Source {
         rtx_ssrc,
         rids: rids(attributes),
         received: received(attributes),
+        restricted: values(attributes, "rid")
+            .filter_map(restricted)
+            .take(RIDS_MAX)
+            .collect(),
     }
 }
 
@@ -72,6 +91,19 @@ fn received(attributes: &[Attribute]) -> Vec<String> {
     let first = all.filter_map(|alternatives| alternatives.split(',').next());
     let names = first.filter(|rid| is_rid(rid)).take(RIDS_MAX);
     names.map(str::to_owned).collect()
+}
+
+/// Name and payload types of `NAME send pt=TYPES;...`. What is no number allows nothing.
+fn restricted(value: &str) -> Option<(String, Vec<u8>)> {
+    let mut words = value.split_ascii_whitespace();
+    let rid = words.next().filter(|rid| is_rid(rid))?;
+    words.next().filter(|direction| *direction == "send")?;
+    let types = words
+        .next()?
+        .split(';')
+        .find_map(|one| one.strip_prefix("pt="))?;
+    let types = types.split(',').filter_map(|number| number.parse().ok());
+    Some((rid.to_owned(), types.take(TYPES_MAX).collect()))
 }
 
 /// The layers of `a=simulcast:send`, else those of `a=rid:... send`.

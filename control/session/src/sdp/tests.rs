@@ -197,6 +197,35 @@ fn chromium_gets_h264_with_repair_and_stereo_opus() {
     }
 }
 
+/// What the answer to a viewer of a stream says of feedback on its video, besides repairs.
+fn feedback_on_layers(offer: &str, layered: bool) -> Vec<String> {
+    let sending = Sending { layered, ..SENDING };
+    let offer = Offer::parse(offer).unwrap();
+    let plan = plan(&offer, &H264_AND_OPUS).unwrap();
+    let answer = plan.write(&local(&candidates()), &sending);
+    assert!(!section(&answer, "audio").contains("rtcp-fb"), "{answer}");
+    let video = section(&answer, "video");
+    let told = video.lines().filter(|line| {
+        let is_repair = line.contains("nack") || line.contains("ccm");
+        line.starts_with("a=rtcp-fb:") && !is_repair || line.contains("transport-wide-cc")
+    });
+    told.map(str::to_owned).collect()
+}
+
+#[test]
+fn feedback_by_source_is_preferred_to_the_transport_wide_one() {
+    let told = feedback_on_layers(CHROMIUM, true);
+    assert!(told[0] == "a=rtcp-fb:108 transport-cc", "{told:?}");
+    assert_eq!(told.len(), 2, "{told:?}");
+    // As RFC 8888 section 6 has it, for all formats.
+    let both = CHROMIUM.replace("a=rtpmap:108 ", "a=rtcp-fb:* ack ccfb\r\na=rtpmap:108 ");
+    assert_eq!(feedback_on_layers(&both, true), ["a=rtcp-fb:108 ack ccfb"]);
+    assert_eq!(feedback_on_layers(&both, false), [""; 0]);
+    // Without retransmissions of their own there is no telling apart what came twice.
+    let bare = both.replace("a=fmtp:109 apt=108\r\n", "");
+    assert_eq!(feedback_on_layers(&bare, true), ["a=rtcp-fb:108 goog-remb"]);
+}
+
 #[test]
 fn the_offered_h264_profile_is_the_nearest_that_decodes() {
     for (profile_level_id, payload_type) in [

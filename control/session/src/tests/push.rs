@@ -1,6 +1,6 @@
 //! Pushes: from the description to the commands, and every way out.
 
-use super::world::{CHROMIUM_WHIP, STREAM, World};
+use super::world::{CHROMIUM, CHROMIUM_WHIP, STREAM, World};
 use crate::dtls::testing::PeerKind;
 use crate::{Cause, Given, Kind, Origins, Output, PushRequest, Pushed, SignalError};
 use link::command::{AUDIO, AddPublisher, Codec, Command, PassPublisher, TrackIn, VIDEO};
@@ -152,6 +152,21 @@ fn one_core_takes_it_and_the_others_hand_it_over() {
     assert_eq!(views[1].stream_name, "live/other");
     let view = world.sessions.push_view(second.id.as_str()).unwrap();
     assert_eq!((view.core, view.is_heard), (CoreId(1), false));
+}
+
+#[test]
+fn viewers_of_a_push_with_layers_tell_what_their_path_carries() {
+    let mut world = World::new(2);
+    push(&mut world, [5004, 5006]).unwrap();
+    outputs(&mut world);
+    let mut answer = |has_layers| {
+        world.sessions.stream_has_layers(STREAM, has_layers);
+        let now = world.now;
+        let created = world.sessions.whep_post(now, "live/demo", CHROMIUM, None);
+        created.unwrap().answer
+    };
+    assert!(!answer(false).contains("transport-cc"));
+    assert!(answer(true).contains(" transport-cc\r\n"));
 }
 
 #[test]

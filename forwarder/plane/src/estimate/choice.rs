@@ -23,6 +23,15 @@ const SOON: Span = Span::secs(10);
 const HOLD_S: u64 = 5;
 const HOLD_DOUBLED_MAX: u8 = 2;
 
+/// A smaller picture begins with a keyframe, and nothing is seen until that has come. One that
+/// would take longer, behind what waits already, is not chosen in a fall, but the smallest: from
+/// there it climbs when the queue has drained.
+const LATE: Span = Span::millis(250);
+
+/// Bits of a keyframe are those of its layer in this part of a second: 12 KB of 390 to 560 kbit/s,
+/// 3 KB of 150, of Chromium's VP9.
+const KEYFRAME_PART: f32 = 6.0;
+
 /// A hold is no time for probes but for its end, so that their answer is there.
 const PROBES_BEFORE: Span = Span::secs(2);
 
@@ -37,6 +46,8 @@ pub struct LayerRate {
     pub bps: u32,
     /// False: its publisher has ceased to send it.
     pub is_live: bool,
+    /// Layers of one size and encoding have the same number; between others lies a keyframe.
+    pub picture: u8,
 }
 
 /// Chooses for one viewer.
@@ -101,7 +112,8 @@ impl Choice {
         if is_short && current > lowest {
             let affordable = self.best(layers, current - 1, bps, 1.0);
             self.fall(now);
-            return affordable.unwrap_or(lowest);
+            let chosen = affordable.unwrap_or(lowest);
+            return self.in_time(outlook, layers, (lowest, current), chosen);
         }
         let ample = self.best(layers, top, bps, AMPLE);
         let Some(ample) = ample.filter(|layer| *layer > current) else {
@@ -156,6 +168,31 @@ impl Choice {
         (0..=top)
             .rev()
             .find(|layer| self.is_known(layers, *layer) && bps >= factor * self.rate(*layer))
+    }
+
+    /// What a fall from `current` to `chosen` leads to: less, if it would begin too late.
+    fn in_time(
+        &self,
+        outlook: Outlook,
+        layers: &[LayerRate],
+        (lowest, current): (usize, usize),
+        chosen: usize,
+    ) -> usize {
+        let picture = |layer: usize| layers.get(layer).map(|layer| layer.picture);
+        if picture(chosen) == picture(current) || picture(chosen) == picture(lowest) {
+            return chosen;
+        }
+        let keyframe_s = self.rate(chosen) / KEYFRAME_PART / rate(outlook.bps);
+        let queue_ms = u16::try_from(outlook.queue.as_millis()).unwrap_or(u16::MAX);
+        let late_ms = f32::from(queue_ms) + 1e3 * keyframe_s;
+        if late_ms <= f32::from(u16::try_from(LATE.as_millis()).unwrap_or(u16::MAX)) {
+            return chosen;
+        }
+        // All pictures of the smallest size, if the path carries them.
+        let is_smallest = |layer: &usize| picture(*layer) == picture(lowest);
+        let smallest = (lowest..chosen).rev().filter(is_smallest);
+        let mut carried = smallest.filter(|layer| rate(outlook.bps) >= self.rate(*layer));
+        carried.next().unwrap_or(lowest)
     }
 
     fn smooth(&mut self, now: Time, layers: &[LayerRate]) {
@@ -230,16 +267,21 @@ fn bits(bps: f32) -> u64 {
 mod tests {
     use super::*;
 
-    const LAYERS: [LayerRate; 3] = [live(150_000), live(500_000), live(1_700_000)];
+    const LAYERS: [LayerRate; 3] = [live(0, 150_000), live(1, 500_000), live(2, 1_700_000)];
 
-    const fn live(bps: u32) -> LayerRate {
-        LayerRate { bps, is_live: true }
+    const fn live(picture: u8, bps: u32) -> LayerRate {
+        LayerRate {
+            bps,
+            is_live: true,
+            picture,
+        }
     }
 
     const fn free(bps: u64) -> Outlook {
         Outlook {
             bps,
             is_limited: false,
+            queue: Span::ZERO,
         }
     }
 
@@ -247,6 +289,7 @@ mod tests {
         Outlook {
             bps,
             is_limited: true,
+            queue: Span::ZERO,
         }
     }
 
@@ -271,6 +314,33 @@ mod tests {
         assert_eq!(choose(20_000, full(550_000), 2), 1);
         assert_eq!(choose(20_050, full(100_000), 1), 0);
         assert_eq!(choose(20_100, full(50_000), 0), 0);
+    }
+
+    #[test]
+    fn behind_a_queue_it_falls_to_the_smallest_picture() {
+        let layers = [
+            live(0, 80_000),
+            live(0, 100_000),
+            live(0, 150_000),
+            live(1, 400_000),
+            live(1, 560_000),
+            live(2, 1_500_000),
+            live(2, 2_100_000),
+        ];
+        let fall = |bps, queue_ms, from| {
+            let outlook = Outlook {
+                queue: Span::millis(queue_ms),
+                ..full(bps)
+            };
+            Choice::new().choose(at(0), outlook, &layers, from, None)
+        };
+        // A keyframe of 8 KB takes 130 ms.
+        assert_eq!((fall(510_000, 0, 6), fall(510_000, 110, 6)), (3, 3));
+        assert_eq!((fall(510_000, 130, 6), fall(510_000, 900, 6)), (2, 2));
+        assert_eq!((fall(120_000, 900, 6), fall(60_000, 900, 6)), (1, 0));
+        assert_eq!(fall(1_000_000, 140, 6), 4);
+        // Without a keyframe nothing has to come.
+        assert_eq!((fall(1_600_000, 900, 6), fall(420_000, 900, 4)), (5, 3));
     }
 
     #[test]

@@ -7,6 +7,46 @@ const REFERENCE_TICKS: i64 = 256;
 /// Extended reference times are taken back to their 24 bits here: far from any overflow.
 const REFERENCE_MAX: i64 = 1 << 50;
 
+/// Units of a report's time in a second, and of the offsets before it.
+const REPORT_HZ: i64 = 65_536;
+const OFFSET_HZ: i64 = 1_024;
+
+/// The receiver's clock as reports of arrivals by source tell it: 32 bits of 65,536ths of a second,
+/// extended.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ReportClock {
+    /// Of the last message; `None`: there was none.
+    reported: Option<u32>,
+    /// The same, extended.
+    units: i64,
+}
+
+impl ReportClock {
+    /// The clock at a message that was made at this time; messages may come out of order.
+    pub fn after(self, reported: u32) -> Self {
+        let last = self.reported.unwrap_or(reported);
+        let step = i64::from(reported.wrapping_sub(last).cast_signed());
+        let units = self.units + step;
+        Self {
+            reported: Some(reported),
+            // Taken back to its 32 bits far from any overflow, once in millions of years.
+            units: if units.abs() > REFERENCE_MAX {
+                0
+            } else {
+                units
+            },
+        }
+    }
+
+    /// Microseconds of what came so many 1,024ths of a second before the report.
+    #[inline]
+    pub fn micros(self, before: u16) -> i64 {
+        let units = self.units - i64::from(before) * (REPORT_HZ / OFFSET_HZ);
+        // 1,000,000 / 65,536 in lowest terms.
+        units * 15_625 / 1_024
+    }
+}
+
 /// The receiver's clock.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Clock {
@@ -47,6 +87,21 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_wrap_and_go_back() {
+        let mut clock = ReportClock::default().after(u32::MAX - 65_535);
+        let base = clock.micros(0);
+        assert_eq!(base - clock.micros(512), 500_000);
+        for (reported, after_us) in [
+            (0, 1_000_000),
+            (u32::MAX - 32_767, 500_000),
+            (0x8000, 1_500_000),
+        ] {
+            clock = clock.after(reported);
+            assert_eq!(clock.micros(0) - base, after_us);
+        }
+    }
 
     #[test]
     fn references_wrap_and_go_back() {

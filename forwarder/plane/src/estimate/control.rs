@@ -5,7 +5,9 @@ use wire::time::{Span, Time};
 
 use super::delay::Usage;
 use super::loss::Finding;
+use super::narrow::Narrowed;
 use super::probe::Outcome;
+use super::sent::micros;
 use super::{BPS_MAX_F, BPS_MIN_F, Estimator};
 
 /// A full path is given this share of what arrived, so that its queue drains.
@@ -51,6 +53,9 @@ const FULL_SHARE: f64 = 0.9;
 /// What is tried without a probe exceeds what is wanted, as layers' rates are never quite still.
 const TRIAL_HEADROOM: f64 = 1.05;
 
+/// No queue is believed to be longer: what is more was dropped.
+const QUEUE_MAX: Span = Span::secs(1);
+
 /// While a queue stands, the rate is lowered again until less than this share of it is sent.
 const STANDING_SHARE: f64 = 0.85;
 
@@ -67,18 +72,24 @@ impl Estimator {
             self.learn(now, outcome);
         }
         let is_news = self.delay.take_news();
-        let narrowed = self.narrowed.take().filter(|bps| {
+        if now < self.drained_at {
+            // What was dropped is known by now.
+            let newest = self.narrow.newest(self.ceiling);
+            self.drained_at = self.drained_at.min(now + self.behind(now, &newest));
+        }
+        let narrowed = self.narrowed.take().filter(|narrowed| {
             let offered = self.offered.bps();
-            offered.is_some_and(|offered| *bps < HELD_BACK * offered)
+            offered.is_some_and(|offered| narrowed.bps < HELD_BACK * offered)
         });
         if self.probing.disturbs(now) {
             if is_news && self.probing.is_sending() {
                 self.probing.abort(now);
                 self.delay.clear_trend();
             }
-        } else if let Some(bps) = narrowed {
-            self.meet_ceiling(now, bps);
-            self.target = self.target.min(BACK_OFF * bps).max(BPS_MIN_F);
+        } else if let Some(narrowed) = narrowed {
+            self.meet_ceiling(now, narrowed.bps);
+            self.target = self.target.min(BACK_OFF * narrowed.bps).max(BPS_MIN_F);
+            self.drained_at = now + self.behind(now, &narrowed);
             self.lowered_at = Some(now);
             self.limited_at = Some(now);
         } else if is_news {
@@ -202,6 +213,20 @@ impl Estimator {
         self.target = self.target.min(goal).max(BPS_MIN_F);
         self.lowered_at = Some(now);
         self.limited_at = Some(now);
+    }
+
+    /// How long what is sent now waits: what waited with the packet that showed it, and what was
+    /// sent since, less what left meanwhile. A full queue drops some of it, so it may be less.
+    fn behind(&self, now: Time, narrowed: &Narrowed) -> Span {
+        let since_us = micros(now) - narrowed.sent_us;
+        let bytes = self.sent.bytes_after(now, narrowed.sent_us);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a cast of a float saturates, and bounded below"
+        )]
+        let more_us = (f64::from(bytes) * 8e6 / narrowed.bps) as i64;
+        let us = narrowed.queue_us.saturating_add(more_us) - since_us;
+        Span::micros(u64::try_from(us).unwrap_or_default()).min(QUEUE_MAX)
     }
 
     /// The path was full at `bps`: what arrived before that says nothing any more.

@@ -22,7 +22,7 @@ const _: () = assert!(
     RUNS * (ENTRY_PACKETS as usize) < 1 << 15,
     "numbers stay unambiguous"
 );
-const _: () = assert!(size_of::<Entry>() == 16);
+const _: () = assert!(size_of::<Entry>() == 20);
 
 /// Which packets of an entry.
 #[derive(Clone, Copy, Default)]
@@ -54,6 +54,48 @@ struct Entry {
     cluster: u8,
     arrived: Marks,
     missed: Marks,
+    /// The sequence number of the first, in its source.
+    rtp: u16,
+    source: Source,
+}
+
+/// Packets of one source that follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// The transport-wide number of the first.
+    pub first: u16,
+    /// How many.
+    pub packets: u8,
+    /// Their bytes together.
+    pub bytes: u32,
+    /// Whose they are.
+    pub source: Source,
+    /// The first one's own sequence number.
+    pub rtp: u16,
+}
+
+impl Run {
+    /// Of the video itself, with sequence numbers like the transport-wide ones.
+    #[must_use]
+    pub const fn media(first: u16, packets: u8, bytes: u32) -> Self {
+        Self {
+            first,
+            packets,
+            bytes,
+            source: Source::Media,
+            rtp: first,
+        }
+    }
+}
+
+/// Of what packets are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The video itself.
+    #[default]
+    Media,
+    /// What of it was sent again, or as a probe.
+    Repairs,
 }
 
 impl Entry {
@@ -91,6 +133,8 @@ pub(super) struct SentLog {
     len: usize,
     /// Where the last packet was found, counted from the oldest: the next one is there or behind.
     hint: usize,
+    /// The same of the packet that was asked for by its source.
+    source_hint: usize,
 }
 
 impl SentLog {
@@ -103,35 +147,42 @@ impl SentLog {
             cluster: 0,
             arrived: Marks([0; 3]),
             missed: Marks([0; 3]),
+            rtp: 0,
+            source: Source::Media,
         };
         Self {
             entries: [NONE; RUNS],
             written: 0,
             len: 0,
             hint: 0,
+            source_hint: 0,
         }
     }
 
-    /// Notes `packets` of together `bytes`, numbered from `first` on.
-    pub fn push(&mut self, now: Time, first: u16, packets: u8, bytes: u32, cluster: u8) {
-        if packets == 0 {
+    /// Notes what was sent at once.
+    pub fn push(&mut self, now: Time, run: &Run, cluster: u8) {
+        if run.packets == 0 {
             return;
         }
         let sent_us = low_32(micros(now));
-        let packet_bytes = u16::try_from(bytes / u32::from(packets)).unwrap_or(u16::MAX);
-        let (mut first, mut left) = (first, packets);
+        let each = run.bytes / u32::from(run.packets);
+        let packet_bytes = u16::try_from(each).unwrap_or(u16::MAX);
+        let (mut first, mut rtp, mut left) = (run.first, run.rtp, run.packets);
         if self.len > 0 {
             let newest = &mut self.entries[self.written.wrapping_sub(1) % RUNS];
             let gap = first.wrapping_sub(newest.end());
+            let goes_on = newest.source == run.source
+                && rtp == newest.rtp.wrapping_add(u16::from(newest.packets));
             if gap > GAP_MAX {
                 self.len = 0;
             } else if gap == 0
+                && goes_on
                 && newest.cluster == cluster
                 && newest.packets + left.min(ENTRY_PACKETS) <= ENTRY_PACKETS
                 && sent_us.wrapping_sub(newest.sent_us) <= MERGE_US
             {
-                let all = u32::from(newest.packet_bytes) * u32::from(newest.packets) + bytes;
-                newest.packets += packets;
+                let all = u32::from(newest.packet_bytes) * u32::from(newest.packets) + run.bytes;
+                newest.packets += left;
                 let each = all / u32::from(newest.packets);
                 newest.packet_bytes = u16::try_from(each).unwrap_or(u16::MAX);
                 return;
@@ -145,14 +196,35 @@ impl SentLog {
                 packet_bytes,
                 packets,
                 cluster,
+                rtp,
+                source: run.source,
                 ..Entry::default()
             };
             self.written = self.written.wrapping_add(1);
             self.len = (self.len + 1).min(RUNS);
             first = first.wrapping_add(u16::from(packets));
+            rtp = rtp.wrapping_add(u16::from(packets));
             left -= packets;
         }
         self.hint = 0;
+        self.source_hint = 0;
+    }
+
+    /// The transport-wide number of a packet of a source. `None`: it is not known. One step for
+    /// the packet behind the one asked for last; the whole ring for one that is not there.
+    pub fn number(&mut self, source: Source, rtp: u16) -> Option<u16> {
+        let holds = |entry: &Entry| {
+            let nth = rtp.wrapping_sub(entry.rtp);
+            (entry.source == source && nth < u16::from(entry.packets))
+                .then(|| entry.first.wrapping_add(nth))
+        };
+        for nth in (self.source_hint..self.len).chain(0..self.source_hint) {
+            if let Some(number) = holds(&self.entries[self.place(nth)]) {
+                self.source_hint = nth;
+                return Some(number);
+            }
+        }
+        None
     }
 
     /// Marks the packet as arrived or missed. `None`: it is not known, or that was known of it.
@@ -187,6 +259,20 @@ impl SentLog {
             cluster: entry.cluster,
             news,
         })
+    }
+
+    /// Bytes of what was sent after a time, in microseconds of our clock.
+    pub fn bytes_after(&self, now: Time, sent_us: i64) -> u32 {
+        let age_max = u32::try_from(micros(now) - sent_us).unwrap_or_default();
+        let newest_first = (0..self.len)
+            .rev()
+            .map(|nth| &self.entries[self.place(nth)]);
+        newest_first
+            .take_while(|entry| low_32(micros(now)).wrapping_sub(entry.sent_us) < age_max)
+            .fold(0, |sum, entry| {
+                let bytes = u32::from(entry.packet_bytes) * u32::from(entry.packets);
+                sum.saturating_add(bytes)
+            })
     }
 
     #[inline]
@@ -261,7 +347,7 @@ mod tests {
         let first = 65_500_u16;
         for nth in 0..60_u16 {
             let now = at(4_294_700 + u64::from(nth) * 10);
-            log.push(now, first.wrapping_add(nth * 3), 3, 3_000, 0);
+            log.push(now, &Run::media(first.wrapping_add(nth * 3), 3, 3_000), 0);
         }
         let now = at(4_295_700);
         for nth in 0..180_u16 {
@@ -284,7 +370,7 @@ mod tests {
     #[test]
     fn what_was_missed_may_come() {
         let mut log = SentLog::new();
-        log.push(at(1), 7, 2, 2_000, 3);
+        log.push(at(1), &Run::media(7, 2, 2_000), 3);
         let news = |told: Option<Told>| told.map(|told| told.news);
         assert_eq!(news(log.tell(at(9), 7, false)), Some(News::Missed));
         assert_eq!(news(log.tell(at(9), 7, false)), None);
@@ -296,21 +382,21 @@ mod tests {
     #[test]
     fn long_runs_are_cut_short_ones_joined_and_old_ones_forgotten() {
         let mut log = SentLog::new();
-        log.push(at(0), 0, 64, 64_000, 0);
+        log.push(at(0), &Run::media(0, 64, 64_000), 0);
         assert_eq!(log.len, 3);
-        log.push(at(5), 64, 1, 100, 0);
-        log.push(at(5), 65, 1, 1_100, 0);
+        log.push(at(5), &Run::media(64, 1, 100), 0);
+        log.push(at(5), &Run::media(65, 1, 1_100), 0);
         assert_eq!(log.len, 4);
         assert_eq!(log.tell(at(6), 65, true).map(|told| told.bytes), Some(600));
         assert!(log.tell(at(6), 63, true).is_some());
         for nth in 0..128_u16 {
-            log.push(at(10 + u64::from(nth)), 66 + nth, 1, 100, 0);
+            log.push(at(10 + u64::from(nth)), &Run::media(66 + nth, 1, 100), 0);
         }
         assert!(log.tell(at(200), 62, true).is_none());
         assert!(log.tell(at(200), 66, true).is_some());
         assert!(log.tell(at(20_000), 67, true).is_none());
         // Numbers that jump back are a new start.
-        log.push(at(300), 3, 1, 100, 0);
+        log.push(at(300), &Run::media(3, 1, 100), 0);
         assert_eq!(log.len, 1);
         assert!(log.tell(at(301), 3, true).is_some());
         assert!(log.tell(at(301), 67, true).is_none());

@@ -3,8 +3,10 @@
 mod world;
 
 use proptest::prelude::*;
-use wire::rtcp_feedback::TransportCc;
+use wire::rtcp::{Item, compound};
+use wire::rtcp_feedback::{Arrivals, Came, Message, TransportCc, write_arrivals};
 
+use super::arrivals::MESSAGE_STATUSES;
 use super::*;
 use crate::random::Random;
 use world::{Answers, LAYERS, Path, World};
@@ -51,9 +53,94 @@ impl World {
     }
 }
 
+fn at(ms: u64) -> Time {
+    Time::ZERO + Span::millis(ms)
+}
+
+/// Runs of three packets every 10 ms, of the video and of repairs in turn, whose numbers are far
+/// apart; all but the last come after 20 ms.
+fn sent_by_source(estimator: &mut Estimator) -> Vec<(u32, u16, Vec<Came>)> {
+    let mut told = [(7, 65_530_u16, Vec::new()), (8, 100, Vec::new())];
+    for nth in 0..20_u16 {
+        let (place, source) = match nth % 2 {
+            0 => (0, Source::Media),
+            _ => (1, Source::Repairs),
+        };
+        let (_, first, came) = &mut told[place];
+        let run = Run {
+            first: 500 + 3 * nth,
+            packets: 3,
+            bytes: 3_000,
+            source,
+            rtp: first.wrapping_add(u16::try_from(came.len()).unwrap()),
+        };
+        estimator.on_sent(at(1_000 + 10 * u64::from(nth)), &run);
+        // The report is made at 1,220 ms: 1,024ths of a second before that.
+        let before = u16::try_from((200 - 10 * u32::from(nth)) * 1_024 / 1_000).unwrap();
+        came.extend([Came::Before(before); 3]);
+    }
+    told[1].2.pop();
+    told[1].2.push(Came::No);
+    told.to_vec()
+}
+
+fn arrivals(estimator: &mut Estimator, told: &[(u32, u16, Vec<Came>)], reported: u32) {
+    let lent: Vec<_> = told.iter().map(|one| (one.0, one.1, &one.2[..])).collect();
+    let mut out = [0; 2_048];
+    let used = write_arrivals(1, &lent, reported, &mut out);
+    let Some(Item::Feedback(feedback)) = compound(&out[..used]).next() else {
+        panic!("what we write is feedback");
+    };
+    let Message::Arrivals(fci) = feedback.message else {
+        panic!("{feedback:?}");
+    };
+    estimator.on_arrivals(at(1_230), &Arrivals::parse(fci).unwrap(), [7, 8]);
+}
+
+#[test]
+fn arrivals_by_source_are_told_apart() {
+    let mut estimator = Estimator::new(at(0), 1_000_000);
+    let mut told = sent_by_source(&mut estimator);
+    // Sound is none of its business.
+    told.push((9, 500, vec![Came::Before(3); 10]));
+    arrivals(&mut estimator, &told, 77);
+    let state = estimator.state();
+    // The last but one came, sent 1,180 ms after the start.
+    assert_eq!(estimator.newest_round_trip(), Span::millis(40));
+    // 59 of 60 packets in 200 ms: 2.4 Mbit/s, and delays that differ by rounding alone.
+    assert!(
+        (2_000_000..2_600_000).contains(&state.acked_bps),
+        "{state:?}"
+    );
+    assert!(state.queue < Span::millis(3), "{state:?}");
+    // The same once more tells nothing.
+    let before = estimator.bps();
+    arrivals(&mut estimator, &told, 77);
+    assert_eq!((estimator.state(), estimator.bps()), (state, before));
+}
+
+#[test]
+fn packets_that_never_were_are_not_looked_for_for_ever() {
+    let mut estimator = Estimator::new(at(0), 1_000_000);
+    let told = sent_by_source(&mut estimator);
+    let (most, each) = (STATUSES_MAX, 16 + 900 * (1 + 32));
+    let lies = [(7, 30_000, vec![Came::Before(1); 900])];
+    // One message uses up what there is, and what is true is not heard behind it.
+    assert!(u32::from(most) < each);
+    arrivals(&mut estimator, &lies, 77);
+    arrivals(&mut estimator, &told, 77);
+    assert_eq!(estimator.newest_round_trip(), Span::ZERO);
+    // What is sent pays for more.
+    for nth in 0..40_u16 {
+        estimator.on_sent(at(1_200), &Run::media(600 + nth, 1, 1_000));
+    }
+    arrivals(&mut estimator, &told, 77);
+    assert_ne!(estimator.newest_round_trip(), Span::ZERO);
+}
+
 #[test]
 fn its_size_is_known() {
-    assert_eq!(size_of::<Estimator>(), 3_088);
+    assert_eq!(size_of::<Estimator>(), 3_688);
     assert!(size_of::<Choice>() <= 176, "{}", size_of::<Choice>());
 }
 
@@ -344,7 +431,7 @@ fn work_for_a_peer_that_lies_is_bounded() {
         STATUSES_MAX - 4_000 - MESSAGE_STATUSES
     );
     for nth in 0..1_000 {
-        estimator.on_sent(Time(3), nth, 1, 1_000);
+        estimator.on_sent(Time(3), &Run::media(nth, 1, 1_000));
     }
     assert!(estimator.statuses_left >= 4_000);
 }
@@ -353,7 +440,7 @@ fn work_for_a_peer_that_lies_is_bounded() {
 fn a_message_seen_twice_tells_nothing() {
     let mut estimator = Estimator::new(Time(1), 300_000);
     let at = |ms| Time(1) + Span::millis(ms);
-    estimator.on_sent(at(0), 10, 3, 3_000);
+    estimator.on_sent(at(0), &Run::media(10, 3, 3_000));
     let fci = message(10, 3, 5, &[0x2003], &[1, 1, 1]);
     let told = TransportCc::parse(&fci).unwrap();
     estimator.on_transport(at(50), &told);
@@ -361,7 +448,7 @@ fn a_message_seen_twice_tells_nothing() {
     assert_eq!(rtt, Span::millis(50));
     for ms in (100..9_000).step_by(100) {
         let number = u16::try_from(ms / 100 + 20).unwrap();
-        estimator.on_sent(at(ms), number, 1, 1_000);
+        estimator.on_sent(at(ms), &Run::media(number, 1, 1_000));
         estimator.on_transport(at(ms), &told);
     }
     assert_eq!(estimator.state().rtt, rtt);
@@ -421,7 +508,7 @@ proptest! {
         for deed in deeds {
             match deed {
                 Deed::Send(packets, bytes) => {
-                    estimator.on_sent(now, sequence, packets, u32::from(bytes) * 8);
+                    estimator.on_sent(now, &Run::media(sequence, packets, u32::from(bytes) * 8));
                     sequence = sequence.wrapping_add(packets.into());
                 }
                 Deed::Jump(by) => sequence = sequence.wrapping_add(by),
@@ -445,7 +532,8 @@ proptest! {
                 }
             }
             prop_assert!((BPS_MIN..=BPS_MAX).contains(&estimator.bps()));
-            let layers = LAYERS.map(|bps| LayerRate { bps, is_live: true });
+            let layer = |bps| LayerRate { bps, is_live: true, picture: 0 };
+            let layers = LAYERS.map(layer);
             let chosen = choice.choose(now, estimator.outlook(now), &layers, 1, None);
             prop_assert!(chosen < 3);
             let _ = estimator.state();
@@ -459,12 +547,13 @@ proptest! {
     ) {
         let mut choice = Choice::new();
         let layers: Vec<LayerRate> = rates.iter().zip(live)
-            .map(|(bps, is_live)| LayerRate { bps: *bps, is_live })
+            .map(|(bps, is_live)| LayerRate { bps: *bps, is_live, picture: u8::from(is_live) })
             .collect();
         let mut chosen = current;
         for (nth, (bps, is_limited)) in bps.into_iter().zip(is_limited).enumerate() {
             let now = Time::ZERO + Span::secs(nth as u64);
-            let outlook = Outlook { bps, is_limited };
+            let queue = Span::millis(bps % 500);
+            let outlook = Outlook { bps, is_limited, queue };
             chosen = choice.choose(now, outlook, &layers, chosen, cap.map(usize::from));
             let is_good = layers.iter().take(POINTS_MAX).nth(chosen).is_some_and(|one| one.is_live);
             prop_assert!(is_good || live == [false; 4]);

@@ -18,6 +18,7 @@ mod push;
 mod random;
 mod repair;
 mod reports;
+mod screen;
 mod storm;
 mod svc;
 mod upstream;

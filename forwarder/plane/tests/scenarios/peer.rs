@@ -341,7 +341,7 @@ impl Answers {
                         .map(|packet| (packet.sequence, packet.arrival.map(|at| reference + at)));
                     self.transport.extend(packets);
                 }
-                Message::Unknown { .. } => panic!("{feedback:?}"),
+                Message::Arrivals(_) | Message::Unknown { .. } => panic!("{feedback:?}"),
             },
             other => panic!("{other:?}"),
         }

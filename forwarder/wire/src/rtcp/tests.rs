@@ -27,7 +27,9 @@ fn exhaust(bytes: &[u8]) -> (usize, Option<Malformed>) {
                 Message::Pli => 0,
                 Message::Fir(fir) => fir.entries().count(),
                 Message::Remb(remb) => remb.ssrcs().count(),
-                Message::TransportCc(fci) | Message::Unknown { fci, .. } => fci.len(),
+                Message::TransportCc(fci)
+                | Message::Arrivals(fci)
+                | Message::Unknown { fci, .. } => fci.len(),
             },
             Item::ExtendedReport(report) => report
                 .blocks()

@@ -272,6 +272,17 @@ fn encodings_are_taken_by_their_names() {
     assert_eq!(changed(send, "a=simulcast:send q;h;f;u").unwrap().len(), 3);
     assert_eq!(changed(send, "a=simulcast:send q;q;h").unwrap(), ["q", "h"]);
     assert_eq!(changed(send, "a=simulcast:send q"), None);
+    // One that is not sent in the format that was chosen is left out.
+    let types = |q: &str, h: &str| {
+        let rids = format!("a=rid:q send {q}\r\na=rid:h send {h}\r\n{send}");
+        changed(send, &rids).map(|names| names.join(" "))
+    };
+    assert_eq!(
+        types("pt=96", "max-width=9;pt=5,96").as_deref(),
+        Some("q h f")
+    );
+    assert_eq!(types("pt=97,98", "max-width=9").as_deref(), Some("h f"));
+    assert_eq!(types("pt=97", "max-fps=30;pt=x"), None);
     assert_eq!(changed(RID_URI, "urn:other"), None);
     // Sources of several layers do not say which of them will come.
     let listed = format!("{SIMULCAST}a=ssrc-group:FID 1 2\r\na=ssrc:1 cname:x\r\n");

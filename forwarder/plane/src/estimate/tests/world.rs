@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use wire::rtcp::{Item, compound};
-use wire::rtcp_feedback::{Message, TRANSPORT_BYTES_MAX, TransportRecorder};
+use wire::rtcp_feedback::{Message, TRANSPORT_BYTES_MAX, TransportCc, TransportRecorder};
 
 use super::super::*;
 use crate::random::Random;
@@ -202,7 +202,7 @@ impl World {
         let now = self.now();
         let packets = u8::try_from(sizes.len()).unwrap();
         self.estimator
-            .on_sent(now, self.sequence, packets, sizes.iter().sum());
+            .on_sent(now, &Run::media(self.sequence, packets, sizes.iter().sum()));
         for bytes in sizes {
             let sequence = self.sequence;
             self.sequence = sequence.wrapping_add(1);
@@ -352,6 +352,7 @@ impl World {
             *layer = LayerRate {
                 bps: u32::try_from(bps).unwrap(),
                 is_live: self.is_live[nth],
+                picture: u8::try_from(nth).unwrap(),
             };
         }
         layers
