@@ -34,11 +34,11 @@ pub struct TrackPlan<'a> {
     /// Identifier of the playout-delay extension, if offered, 1 to 14, and whether the peer only
     /// receives it.
     pub playout_delay: Option<(u8, bool)>,
-    /// Feedback about arrivals by source and sequence number is offered (RFC 8888). It is preferred
-    /// to the transport-wide one: no packet has to bear another number.
+    /// Feedback about arrivals by source and sequence number is offered (RFC 8888), and nothing
+    /// better.
     pub ccfb: bool,
     /// The same as of `playout_delay` of the transport-wide sequence number, if its feedback is
-    /// offered as well and nothing is preferred to it.
+    /// offered as well.
     pub transport_cc: Option<(u8, bool)>,
     /// Audio is stereo.
     pub(super) stereo: bool,
@@ -112,9 +112,9 @@ fn plan_video<'a>(
     let codec = match_video(media, codec?)?;
     let rtx = match_rtx(media, codec.payload_type).map(|rtx| rtx.payload_type);
     // Only with retransmissions of their own: see `TrackOut::transport_cc_at`.
-    let ccfb = codec.ccfb && rtx.is_some();
-    let has_transport_cc = codec.transport_cc && rtx.is_some() && !ccfb;
+    let has_transport_cc = codec.transport_cc && rtx.is_some();
     let transport_cc = extension(media, TRANSPORT_CC_URI).filter(|_| has_transport_cc);
+    let ccfb = codec.ccfb && rtx.is_some() && transport_cc.is_none();
     Some(TrackPlan {
         section,
         codec,

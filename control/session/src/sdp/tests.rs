@@ -213,14 +213,16 @@ fn feedback_on_layers(offer: &str, layered: bool) -> Vec<String> {
 }
 
 #[test]
-fn feedback_by_source_is_preferred_to_the_transport_wide_one() {
+fn feedback_by_source_is_taken_where_there_is_no_transport_wide_one() {
     let told = feedback_on_layers(CHROMIUM, true);
     assert!(told[0] == "a=rtcp-fb:108 transport-cc", "{told:?}");
     assert_eq!(told.len(), 2, "{told:?}");
     // As RFC 8888 section 6 has it, for all formats.
     let both = CHROMIUM.replace("a=rtpmap:108 ", "a=rtcp-fb:* ack ccfb\r\na=rtpmap:108 ");
-    assert_eq!(feedback_on_layers(&both, true), ["a=rtcp-fb:108 ack ccfb"]);
-    assert_eq!(feedback_on_layers(&both, false), [""; 0]);
+    assert_eq!(feedback_on_layers(&both, true), told);
+    let alone = both.replace("transport-cc\r\n", "ccm tmmbr\r\n");
+    assert_eq!(feedback_on_layers(&alone, true), ["a=rtcp-fb:108 ack ccfb"]);
+    assert_eq!(feedback_on_layers(&alone, false), [""; 0]);
     // Without retransmissions of their own there is no telling apart what came twice.
     let bare = both.replace("a=fmtp:109 apt=108\r\n", "");
     assert_eq!(feedback_on_layers(&bare, true), ["a=rtcp-fb:108 goog-remb"]);

@@ -72,9 +72,10 @@ impl Estimator {
             self.learn(now, outcome);
         }
         let is_news = self.delay.take_news();
-        if now < self.drained_at {
+        if now < self.drained_at
+            && let Some(newest) = self.narrow.newest(self.ceiling)
+        {
             // What was dropped is known by now.
-            let newest = self.narrow.newest(self.ceiling);
             self.drained_at = self.drained_at.min(now + self.behind(now, &newest));
         }
         let narrowed = self.narrowed.take().filter(|narrowed| {
@@ -225,7 +226,8 @@ impl Estimator {
             reason = "a cast of a float saturates, and bounded below"
         )]
         let more_us = (f64::from(bytes) * 8e6 / narrowed.bps) as i64;
-        let us = narrowed.queue_us.saturating_add(more_us) - since_us;
+        let us = narrowed.queue_us.saturating_add(more_us);
+        let us = us.saturating_sub(since_us);
         Span::micros(u64::try_from(us).unwrap_or_default()).min(QUEUE_MAX)
     }
 

@@ -113,14 +113,14 @@ impl Narrow {
     }
 
     /// What the packet that was sent last, of those that have come, says of a path that carries
-    /// `bps`.
-    pub const fn newest(&self, bps: f64) -> Narrowed {
+    /// `bps`. `None`: none has come.
+    pub fn newest(&self, bps: f64) -> Option<Narrowed> {
         let (sent_us, delay_us) = self.newest;
-        Narrowed {
+        (sent_us != i64::MIN).then(|| Narrowed {
             bps,
-            queue_us: delay_us.saturating_sub(self.least_us),
+            queue_us: delay_us - self.least_us,
             sent_us,
-        }
+        })
     }
 }
 
