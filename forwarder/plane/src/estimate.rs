@@ -52,9 +52,12 @@ const BPS_MIN_F: f64 = 50e3;
 const BPS_MAX_F: f64 = 100e6;
 
 /// Statuses of feedback that are looked at, at once. More than the log has packets; and in the long
-/// run [`STATUSES_PER_PACKET`] for each packet sent, so that a peer cannot make work.
+/// run [`STATUSES_PER_PACKET`] for each packet sent and [`STATUSES_PER_MS`], so that a peer cannot
+/// make work.
 const STATUSES_MAX: u16 = 4_096;
 const STATUSES_PER_PACKET: u16 = 4;
+/// Messages come however little is sent: Chromium's every 25 ms at most, of two or three sources.
+const STATUSES_PER_MS: u64 = 2;
 
 /// Media is sent and nothing is heard for so long: the rate is halved.
 const SILENCE: Span = Span::secs(2);
@@ -108,6 +111,8 @@ pub struct Estimator {
     rtt: Span,
     newest_rtt: Span,
     statuses_left: u16,
+    /// Up to when time has added to them.
+    statuses_at: Time,
     /// The number after those of the last message; the video's own, if it tells of sources.
     next_told: u16,
 }
@@ -145,6 +150,7 @@ impl Estimator {
             rtt: Span::ZERO,
             newest_rtt: Span::ZERO,
             statuses_left: STATUSES_MAX,
+            statuses_at: now,
             next_told: 0,
         }
     }

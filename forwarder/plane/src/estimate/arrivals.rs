@@ -4,11 +4,11 @@ use wire::rtcp_feedback::{Arrivals, Came, TransportCc};
 use wire::seq::diff16;
 use wire::time::{Span, Time};
 
-use super::Estimator;
 use super::delay::Delay;
 use super::meter::Meter;
 use super::narrow::Narrow;
 use super::sent::{News, Source, Told, micros};
+use super::{Estimator, STATUSES_MAX, STATUSES_PER_MS};
 
 /// What a message costs besides its statuses, and each of its sources.
 pub(super) const MESSAGE_STATUSES: u16 = 16;
@@ -22,9 +22,10 @@ const JUMP_US: i64 = 3_000_000;
 impl Estimator {
     /// Arrival times. Packets that are not known, too old or known to have come are left out.
     ///
-    /// Costs at most 4,096 statuses at once and 4 for each packet sent in the long run, whatever
-    /// a compound holds; what is beyond is not read.
+    /// Costs at most 4,096 statuses at once and 2,000 a second and 4 for each packet sent in the
+    /// long run, whatever a compound holds; what is beyond is not read.
     pub fn on_transport(&mut self, now: Time, message: &TransportCc<'_>) {
+        self.allow(now);
         let cost = message.count.saturating_add(MESSAGE_STATUSES);
         let Some(left) = self.statuses_left.checked_sub(cost) else {
             return;
@@ -63,19 +64,24 @@ impl Estimator {
     ///
     /// Costs as much as transport-wide feedback does; what is beyond is not read.
     pub fn on_arrivals(&mut self, now: Time, message: &Arrivals<'_>, ssrcs: [u32; 2]) {
+        self.allow(now);
         let clock = self.reports.after(message.reported);
         let mut told_us = None;
         let mut arrived_us = None;
         for block in message.blocks() {
-            let cost = block.count.saturating_add(MESSAGE_STATUSES);
+            let source = match block.ssrc {
+                ssrc if ssrc == ssrcs[0] => Some(Source::Media),
+                ssrc if ssrc == ssrcs[1] => Some(Source::Repairs),
+                _ => None,
+            };
+            let read = source.map_or(0, |_| block.count);
+            let cost = read.saturating_add(MESSAGE_STATUSES);
             let Some(left) = self.statuses_left.checked_sub(cost) else {
                 break;
             };
             self.statuses_left = left;
-            let source = match block.ssrc {
-                ssrc if ssrc == ssrcs[0] => Source::Media,
-                ssrc if ssrc == ssrcs[1] => Source::Repairs,
-                _ => continue,
+            let Some(source) = source else {
+                continue;
             };
             if source == Source::Media {
                 if diff16(block.first, self.next_told) > 0 {
@@ -109,6 +115,17 @@ impl Estimator {
             self.reports = clock;
             self.conclude(now, told_us, arrived_us);
         }
+    }
+
+    /// Adds what time allows to be read.
+    fn allow(&mut self, now: Time) {
+        let ms = now.since(self.statuses_at).0 / 1_000_000;
+        if ms == 0 {
+            return;
+        }
+        self.statuses_at = now;
+        let more = u16::try_from(ms * STATUSES_PER_MS).unwrap_or(STATUSES_MAX);
+        self.statuses_left = self.statuses_left.saturating_add(more).min(STATUSES_MAX);
     }
 
     /// Ends a message that has told of packets up to the one sent at `told_us`, of which those up

@@ -85,6 +85,15 @@ fn sent_by_source(estimator: &mut Estimator) -> Vec<(u32, u16, Vec<Came>)> {
 }
 
 fn arrivals(estimator: &mut Estimator, told: &[(u32, u16, Vec<Came>)], reported: u32) {
+    arrivals_at(estimator, at(1_230), told, reported);
+}
+
+fn arrivals_at(
+    estimator: &mut Estimator,
+    now: Time,
+    told: &[(u32, u16, Vec<Came>)],
+    reported: u32,
+) {
     let lent: Vec<_> = told.iter().map(|one| (one.0, one.1, &one.2[..])).collect();
     let mut out = [0; 2_048];
     let used = write_arrivals(1, &lent, reported, &mut out);
@@ -94,7 +103,7 @@ fn arrivals(estimator: &mut Estimator, told: &[(u32, u16, Vec<Came>)], reported:
     let Message::Arrivals(fci) = feedback.message else {
         panic!("{feedback:?}");
     };
-    estimator.on_arrivals(at(1_230), &Arrivals::parse(fci).unwrap(), [7, 8]);
+    estimator.on_arrivals(now, &Arrivals::parse(fci).unwrap(), [7, 8]);
 }
 
 #[test]
@@ -119,6 +128,28 @@ fn arrivals_by_source_are_told_apart() {
     assert_eq!((estimator.state(), estimator.bps()), (state, before));
 }
 
+/// A viewer who is sent as little as can be tells of it as often as browsers do.
+#[test]
+fn feedback_on_little_is_read_for_ever() {
+    let mut by_source = Estimator::new(at(0), 150_000);
+    let mut transport_wide = Estimator::new(at(0), 150_000);
+    for nth in 0..20_000_u16 {
+        let now = at(30 * u64::from(nth));
+        for estimator in [&mut by_source, &mut transport_wide] {
+            estimator.on_sent(now, &Run::media(nth, 1, 600));
+        }
+        let now = now + Span::millis(20);
+        let came = vec![Came::Before(0)];
+        let told = [(7, nth, came.clone()), (8, 3, vec![]), (9, 5, came)];
+        arrivals_at(&mut by_source, now, &told, u32::from(nth) * 1_966);
+        let fci = message(nth, 1, u32::from(nth) * 30 / 64, &[0x2001], &[4]);
+        transport_wide.on_transport(now, &TransportCc::parse(&fci).unwrap());
+        for estimator in [&by_source, &transport_wide] {
+            assert!(estimator.statuses_left > STATUSES_MAX / 2, "{nth}");
+        }
+    }
+}
+
 #[test]
 fn packets_that_never_were_are_not_looked_for_for_ever() {
     let mut estimator = Estimator::new(at(0), 1_000_000);
@@ -140,7 +171,7 @@ fn packets_that_never_were_are_not_looked_for_for_ever() {
 
 #[test]
 fn its_size_is_known() {
-    assert_eq!(size_of::<Estimator>(), 3_688);
+    assert_eq!(size_of::<Estimator>(), 3_696);
     assert!(size_of::<Choice>() <= 176, "{}", size_of::<Choice>());
 }
 
