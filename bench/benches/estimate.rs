@@ -49,21 +49,26 @@ fn told(packets: u16) -> Vec<u8> {
     out[HEAD_BYTES..used].to_vec()
 }
 
-fn feedback(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("on_transport");
+/// Reads a message that `say` made of so many packets, by `read`.
+fn feedback(
+    criterion: &mut Criterion,
+    name: &str,
+    say: fn(u16) -> Vec<u8>,
+    read: fn(&mut Estimator, &[u8]),
+) {
+    let mut group = criterion.benchmark_group(name);
     group
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(1_500));
     for packets in PACKETS {
-        let fci = told(packets);
+        let fci = say(packets);
         group.throughput(Throughput::Elements(packets.into()));
         group.bench_function(format!("{packets}_packets"), |bencher| {
             bencher.iter_batched_ref(
                 || sent(packets),
                 |estimator| {
-                    let message = TransportCc::parse(black_box(&fci)).expect("it is well formed");
-                    estimator.on_transport(at(100), &message);
+                    read(estimator, black_box(&fci));
                     estimator.bps()
                 },
                 BatchSize::NumIterations(VIEWERS as u64),
@@ -71,6 +76,13 @@ fn feedback(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+fn transport_wide(criterion: &mut Criterion) {
+    feedback(criterion, "on_transport", told, |estimator, fci| {
+        let message = TransportCc::parse(fci).expect("it is well formed");
+        estimator.on_transport(at(100), &message);
+    });
 }
 
 /// The same as a message by source.
@@ -87,27 +99,10 @@ fn arrivals(packets: u16) -> Vec<u8> {
 }
 
 fn by_source(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("on_arrivals");
-    group
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1_500));
-    for packets in PACKETS {
-        let fci = arrivals(packets);
-        group.throughput(Throughput::Elements(packets.into()));
-        group.bench_function(format!("{packets}_packets"), |bencher| {
-            bencher.iter_batched_ref(
-                || sent(packets),
-                |estimator| {
-                    let message = Arrivals::parse(black_box(&fci)).expect("it is well formed");
-                    estimator.on_arrivals(at(100), &message, [7, 8]);
-                    estimator.bps()
-                },
-                BatchSize::NumIterations(VIEWERS as u64),
-            );
-        });
-    }
-    group.finish();
+    feedback(criterion, "on_arrivals", arrivals, |estimator, fci| {
+        let message = Arrivals::parse(fci).expect("it is well formed");
+        estimator.on_arrivals(at(100), &message, [7, 8]);
+    });
 }
 
 /// A figure is for a run.
@@ -135,5 +130,5 @@ fn runs(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, feedback, by_source, runs);
+criterion_group!(benches, transport_wide, by_source, runs);
 criterion_main!(benches);

@@ -124,8 +124,8 @@ fn silent(seed: u64) -> (World, String, String) {
     (world, id, there)
 }
 
-/// Both sides exchange their fragments.
-fn restart(world: &mut World, id: &str, there: &str) -> String {
+/// The client asks for a restart; gives what the server says to that.
+fn ask_restart(world: &mut World, id: &str, there: &str) -> String {
     let client = &mut world.nodes[CLIENT].sessions;
     let ours = client.restart_offer(world.now, id).unwrap();
     let server = &mut world.nodes[SERVER].sessions;
@@ -134,6 +134,12 @@ fn restart(world: &mut World, id: &str, there: &str) -> String {
     let Patched::Restarted { fragment, .. } = patched else {
         panic!("{patched:?}");
     };
+    fragment
+}
+
+/// Both sides exchange their fragments.
+fn restart(world: &mut World, id: &str, there: &str) -> String {
+    let fragment = ask_restart(world, id, there);
     let client = &mut world.nodes[CLIENT].sessions;
     client.restart_answered(world.now, id, &fragment).unwrap();
     fragment
@@ -190,13 +196,7 @@ fn consent_that_comes_back_by_itself_needs_no_restart() {
 fn a_restart_that_leads_nowhere_ends_the_session() {
     let (mut world, id, there) = silent(62);
     let now = world.now;
-    let client = &mut world.nodes[CLIENT].sessions;
-    let ours = client.restart_offer(now, &id).unwrap();
-    let server = &mut world.nodes[SERVER].sessions;
-    let body = PatchBody::TrickleIce(&ours);
-    let Ok(Patched::Restarted { fragment, .. }) = server.patch(now, &there, Some("*"), body) else {
-        panic!("not restarted");
-    };
+    let fragment = ask_restart(&mut world, &id, &there);
     let client = &mut world.nodes[CLIENT].sessions;
     for bad in ["", "nonsense", "a=ice-ufrag:abcd\r\n"] {
         assert!(client.restart_answered(now, &id, bad).is_err(), "{bad}");
@@ -220,13 +220,7 @@ fn a_server_may_be_elsewhere_after_a_restart() {
     let old = std::mem::replace(&mut world.nodes[SERVER].at, at);
     world.nodes[SERVER].is_dead = false;
     let now = world.now;
-    let client = &mut world.nodes[CLIENT].sessions;
-    let ours = client.restart_offer(now, &id).unwrap();
-    let server = &mut world.nodes[SERVER].sessions;
-    let body = PatchBody::TrickleIce(&ours);
-    let Ok(Patched::Restarted { fragment, .. }) = server.patch(now, &there, Some("*"), body) else {
-        panic!("not restarted");
-    };
+    let fragment = ask_restart(&mut world, &id, &there);
     let said = |at: std::net::SocketAddr| format!("{} {}", at.ip(), at.port());
     let fragment = fragment.replace(&said(old), &said(at));
     let client = &mut world.nodes[CLIENT].sessions;
