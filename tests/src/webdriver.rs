@@ -100,19 +100,6 @@ impl Chromium {
         this
     }
 
-    /// Runs a script in every page that is opened from now on, before its own.
-    ///
-    /// # Panics
-    /// When the browser refuses.
-    pub fn run_before_pages(&mut self, script: &str) {
-        let command = json!({
-            "cmd": "Page.addScriptToEvaluateOnNewDocument",
-            "params": { "source": script },
-        });
-        let done = self.ask("POST", "/goog/cdp/execute", &command);
-        done.unwrap_or_else(|error| panic!("{error}"));
-    }
-
     fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let path = format!("/session{}{path}", self.session);
         let body = if body.is_null() {

@@ -21,33 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BY_SOURCE: &str =
     "--force-fieldtrials=WebRTC-RFC8888CongestionControlFeedback/Enabled,offer:true/";
 
-/// Takes the transport-wide feedback out of what the page offers.
-const NOT_TRANSPORT_WIDE: &str = r"
-    const ask = window.fetch;
-    window.fetch = (url, options = {}) => {
-        const body = typeof options.body === 'string'
-            ? options.body.replace(/a=rtcp-fb:\d+ transport-cc\r\n/g, '')
-            : options.body;
-        return ask(url, { ...options, body });
-    };";
-
-/// What a viewer behind a narrow way may have to bear.
-#[derive(Clone, Copy)]
-struct Limits {
-    /// How long a picture may stand, beyond its time.
-    freeze_ms: f64,
-    /// Until it is back when the way is wide again.
-    back: Duration,
-}
-
-impl Limits {
-    const fn freeze_ms(freeze_ms: f64) -> Self {
-        Self {
-            freeze_ms,
-            back: Duration::from_secs(15),
-        }
-    }
-}
+/// Until a viewer is back when its way is wide again.
+const BACK: Duration = Duration::from_secs(15);
 
 /// How long a picture stands if nothing freezes, at 30 a second.
 const PICTURE_MS: f64 = 33.4;
@@ -87,12 +62,12 @@ fn behind_a_relay(seed: u64) -> (Server, Relay) {
     (Server::start(setup), relay)
 }
 
-fn narrow_way(codec: &str, layers: &str, limits: Limits) {
-    narrow_way_of(codec, layers, limits, false);
+fn narrow_way(codec: &str, layers: &str, freeze_ms: f64) {
+    narrow_way_of(codec, layers, freeze_ms, false);
 }
 
 /// The same of a viewer that tells `by_source` what it gets.
-fn narrow_way_of(codec: &str, layers: &str, limits: Limits, by_source: bool) {
+fn narrow_way_of(codec: &str, layers: &str, freeze_ms: f64, by_source: bool) {
     let _turn = alone();
     if !ready() {
         return;
@@ -109,15 +84,9 @@ fn narrow_way_of(codec: &str, layers: &str, limits: Limits, by_source: bool) {
             Err(format!("{stats}"))
         }
     });
-    let mut viewer = if by_source {
-        let mut viewer = Chromium::start_with(&[BY_SOURCE]);
-        viewer.run_before_pages(NOT_TRANSPORT_WIDE);
-        viewer
-    } else {
-        Chromium::start()
-    };
+    let flags: &[&str] = if by_source { &[BY_SOURCE] } else { &[] };
+    let mut viewer = Chromium::start_with(flags);
     viewer.watch(&server, "live/layers");
-    must_have_negotiated(&mut viewer, by_source);
     let climbed = wait_height(&mut viewer, "720 lines", |height| height == 720);
     viewer.must_show_a_moving_picture();
     let age = viewer.glass_to_glass_ms(90);
@@ -130,12 +99,13 @@ fn narrow_way_of(codec: &str, layers: &str, limits: Limits, by_source: bool) {
     );
     let kept = (0..FALLS).any(|_| {
         let fall = Fall::see(&mut viewer, &relay, &server);
-        let kept = fall.keeps(limits);
+        let kept = fall.keeps(freeze_ms);
         println!("{codec} {layers}: {fall:.1?}: {kept:?}");
         kept.is_ok()
     });
     viewer.must_show_a_moving_picture();
     server.must_be_unharmed();
+    must_be_told(&server, by_source);
     assert!(kept, "none of {FALLS} falls kept the limits");
 }
 
@@ -187,14 +157,14 @@ impl Fall {
         }
     }
 
-    fn keeps(&self, limits: Limits) -> Result<(), &'static str> {
+    fn keeps(&self, freeze_ms: f64) -> Result<(), &'static str> {
         if self.fell > Duration::from_secs(5) {
             Err("it fell too late")
         } else if self.settled >= 720 {
             Err("it did not stay")
-        } else if self.back > limits.back {
+        } else if self.back > BACK {
             Err("it was back too late")
-        } else if self.stood_ms.max(self.stood_then_ms) - PICTURE_MS > limits.freeze_ms {
+        } else if self.stood_ms.max(self.stood_then_ms) - PICTURE_MS > freeze_ms {
             Err("it froze")
         } else {
             Ok(())
@@ -206,12 +176,11 @@ fn longest_ms(viewer: &mut Chromium) -> f64 {
     viewer.run(LONGEST_FREEZE, &[])["longest"].as_f64().unwrap()
 }
 
-/// By what the viewer tells what it gets.
-fn must_have_negotiated(viewer: &mut Chromium, by_source: bool) {
-    let told = viewer.run("return window.freshet.pc.remoteDescription.sdp", &[]);
-    let told = told.as_str().unwrap();
-    assert_eq!(told.contains(" ack ccfb\r\n"), by_source, "{told}");
-    assert_eq!(told.contains(" transport-cc\r\n"), !by_source, "{told}");
+/// The one viewer tells what it gets in this way alone.
+fn must_be_told(server: &Server, by_source: bool) {
+    let told = |counter: &str| server.metric(&format!("freshet_worker_{counter}_total")) > 100.0;
+    assert_eq!(told("source_feedback_received"), by_source);
+    assert_eq!(told("transport_feedback_received"), !by_source);
 }
 
 /// What the server says that its viewer is sent.
@@ -243,22 +212,17 @@ fn must_tell_of_nine_layers(server: &Server) {
 
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_a_smaller_vp8() {
-    narrow_way("vp8", "simulcast", Limits::freeze_ms(300.0));
+    narrow_way("vp8", "simulcast", 300.0);
 }
 
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_a_smaller_h264() {
-    narrow_way("h264", "simulcast", Limits::freeze_ms(300.0));
+    narrow_way("h264", "simulcast", 300.0);
 }
 
 #[test]
 fn feedback_by_source_leads_to_a_smaller_vp8() {
-    // It is slower than with transport-wide feedback, which is therefore preferred.
-    let limits = Limits {
-        freeze_ms: 600.0,
-        back: Duration::from_secs(60),
-    };
-    narrow_way_of("vp8", "simulcast", limits, true);
+    narrow_way_of("vp8", "simulcast", 300.0, true);
 }
 
 fn passes_through(codec: &str, layers: &str) {
@@ -296,7 +260,7 @@ fn passes_through(codec: &str, layers: &str) {
 fn a_viewer_behind_a_narrow_way_gets_fewer_layers_of_vp9() {
     // A picture of all layers with T0 has up to 23 KB, which take 310 ms of such a way by
     // themselves: what was sent before anybody could know has to pass.
-    narrow_way("vp9", "L3T3", Limits::freeze_ms(400.0));
+    narrow_way("vp9", "L3T3", 400.0);
 }
 
 #[test]

@@ -138,6 +138,10 @@ counters! {
         "Packets sent once more to find out what a viewer's path carries.";
     Sum RtpElementDropped "rtp_element_dropped" "elements"
         "Header-extension elements left out: packet too full for them, or no legal ones.";
+    Sum TransportFeedbackReceived "transport_feedback_received" "messages"
+        "Transport-wide feedback messages received.";
+    Sum SourceFeedbackReceived "source_feedback_received" "messages"
+        "Messages received that tell arrivals by source (RFC 8888).";
 }
 
 const _: () = assert!(

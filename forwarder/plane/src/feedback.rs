@@ -75,6 +75,8 @@ struct Heard {
     unqueued: u64,
     pleas: u64,
     replayed: u64,
+    transport_wide: u64,
+    by_source: u64,
     bye: bool,
     /// How long what was sent to it lately took to be told of; zero: not known.
     queued: Span,
@@ -119,6 +121,8 @@ impl Plane {
         stats.add(Counter::RetransmissionOverBudget, heard.unqueued);
         stats.add(Counter::PliReceived, heard.pleas);
         stats.add(Counter::KeyframeReplayed, heard.replayed);
+        stats.add(Counter::TransportFeedbackReceived, heard.transport_wide);
+        stats.add(Counter::SourceFeedbackReceived, heard.by_source);
         if items.malformed().is_some() {
             return Verdict::RtcpMalformed;
         }
@@ -201,6 +205,8 @@ impl Tables {
             Message::Fir(fir) if fir.entries().any(|entry| entry.ssrc == video_ssrc) => {
                 self.on_plea(wall, slot, heard);
             }
+            Message::TransportCc(_) => heard.transport_wide += 1,
+            Message::Arrivals(_) => heard.by_source += 1,
             _ => {}
         }
     }

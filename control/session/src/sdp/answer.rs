@@ -77,7 +77,7 @@ impl Plan<'_> {
         // A stream of one layer has nothing to adapt, and the feedback would be 17 packets a second
         // and viewer in place of 1.2.
         let adapts = sending.layered;
-        let ccfb = plan.ccfb && adapts;
+        let by_source = self.by_source && adapts;
         let transport_cc = plan.transport_cc.filter(|_| adapts);
         let is_video = codec.clock_hz == VideoCodec::CLOCK_HZ;
         let feedback = [
@@ -85,9 +85,8 @@ impl Plan<'_> {
             (codec.pli && is_video, "nack pli"),
             (codec.fir && is_video, "ccm fir"),
             (transport_cc.is_some(), "transport-cc"),
-            (ccfb, "ack ccfb"),
             (
-                adapts && is_video && codec.remb && transport_cc.is_none() && !ccfb,
+                adapts && is_video && codec.remb && transport_cc.is_none() && !by_source,
                 "goog-remb",
             ),
         ];
@@ -95,6 +94,9 @@ impl Plan<'_> {
         text::codec(out, codec, &fmtp, &feedback, plan.rtx);
         if let Some(red) = red {
             text::codec(out, red, red.fmtp.as_deref().unwrap_or_default(), &[], None);
+        }
+        if by_source {
+            line(out, format_args!("a=rtcp-fb:* ack ccfb"));
         }
         if let Some(value) = &media.rcvr_rtt {
             line(out, format_args!("a=rtcp-xr:{value}"));

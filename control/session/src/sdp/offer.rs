@@ -201,6 +201,12 @@ impl OfferedMedia {
         ]
         .contains(&self.proto.as_str())
     }
+
+    /// Arrivals of all of its formats are told by source and sequence number (RFC 8888).
+    #[must_use]
+    pub fn tells_by_source(&self) -> bool {
+        self.codecs.iter().all(|codec| codec.ccfb)
+    }
 }
 
 impl Extension {

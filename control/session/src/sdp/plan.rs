@@ -17,6 +17,9 @@ pub const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrex
 pub struct Plan<'a> {
     /// What each track goes out as.
     pub tracks: [Option<TrackPlan<'a>>; TRACKS_MAX],
+    /// Arrivals are told by source and sequence number (RFC 8888) where anything is to adapt, and
+    /// no transport-wide number is sent.
+    pub by_source: bool,
     /// The peer's side of the transport.
     pub terms: Terms,
     pub(super) offer: &'a Offer,
@@ -34,9 +37,6 @@ pub struct TrackPlan<'a> {
     /// Identifier of the playout-delay extension, if offered, 1 to 14, and whether the peer only
     /// receives it.
     pub playout_delay: Option<(u8, bool)>,
-    /// Feedback about arrivals by source and sequence number is offered (RFC 8888), and nothing
-    /// better.
-    pub ccfb: bool,
     /// The same as of `playout_delay` of the transport-wide sequence number, if its feedback is
     /// offered as well.
     pub transport_cc: Option<(u8, bool)>,
@@ -97,11 +97,24 @@ fn plan_with<'a>(
     let Some(first) = first else {
         return Err(nothing_fits(secure_rtp_seen, receiving_seen, description));
     };
+    let by_source = is_by_source(offer, &tracks);
+    if by_source && let Some(video) = &mut tracks[VIDEO] {
+        video.transport_cc = None;
+    }
     Ok(Plan {
         tracks,
+        by_source,
         terms: read(offer, first)?,
         offer,
     })
+}
+
+/// It is a matter of the transport: all formats of all sections have to offer it. RFC 8888 section
+/// 6 has one line for all formats, Chromium 156 one for each. Without retransmissions of their own
+/// there is no telling apart what came twice.
+fn is_by_source(offer: &Offer, tracks: &[Option<TrackPlan<'_>>; TRACKS_MAX]) -> bool {
+    let offers = |track: &TrackPlan<'_>| offer.medias[track.section].tells_by_source();
+    tracks[VIDEO].is_some_and(|video| video.rtx.is_some()) && tracks.iter().flatten().all(offers)
 }
 
 fn plan_video<'a>(
@@ -114,13 +127,11 @@ fn plan_video<'a>(
     // Only with retransmissions of their own: see `TrackOut::transport_cc_at`.
     let has_transport_cc = codec.transport_cc && rtx.is_some();
     let transport_cc = extension(media, TRANSPORT_CC_URI).filter(|_| has_transport_cc);
-    let ccfb = codec.ccfb && rtx.is_some() && transport_cc.is_none();
     Some(TrackPlan {
         section,
         codec,
         rtx,
         playout_delay: extension(media, PLAYOUT_DELAY_URI),
-        ccfb,
         transport_cc,
         stereo: false,
         elements: agree(media, codec, Direction::RecvOnly),
@@ -140,7 +151,6 @@ fn plan_audio<'a>(
         codec,
         rtx: None,
         playout_delay: extension(media, PLAYOUT_DELAY_URI),
-        ccfb: false,
         transport_cc: None,
         stereo: *channels > 1,
         elements: agree(media, codec, Direction::RecvOnly),

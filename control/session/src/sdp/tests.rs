@@ -203,8 +203,15 @@ fn feedback_on_layers(offer: &str, layered: bool) -> Vec<String> {
     let offer = Offer::parse(offer).unwrap();
     let plan = plan(&offer, &H264_AND_OPUS).unwrap();
     let answer = plan.write(&local(&candidates()), &sending);
-    assert!(!section(&answer, "audio").contains("rtcp-fb"), "{answer}");
-    let video = section(&answer, "video");
+    let [audio, video] = ["audio", "video"].map(|kind| section(&answer, kind));
+    let told_of_sound = audio.lines().filter(|line| line.starts_with("a=rtcp-fb:"));
+    let by_source = video.contains("a=rtcp-fb:* ack ccfb\r\n");
+    assert_eq!(told_of_sound.count(), usize::from(by_source), "{answer}");
+    assert_eq!(
+        audio.contains("a=rtcp-fb:* ack ccfb\r\n"),
+        by_source,
+        "{answer}"
+    );
     let told = video.lines().filter(|line| {
         let is_repair = line.contains("nack") || line.contains("ccm");
         line.starts_with("a=rtcp-fb:") && !is_repair || line.contains("transport-wide-cc")
@@ -213,16 +220,34 @@ fn feedback_on_layers(offer: &str, layered: bool) -> Vec<String> {
 }
 
 #[test]
-fn feedback_by_source_is_taken_where_there_is_no_transport_wide_one() {
-    let told = feedback_on_layers(CHROMIUM, true);
-    assert!(told[0] == "a=rtcp-fb:108 transport-cc", "{told:?}");
-    assert_eq!(told.len(), 2, "{told:?}");
-    // As RFC 8888 section 6 has it, for all formats.
-    let both = CHROMIUM.replace("a=rtpmap:108 ", "a=rtcp-fb:* ack ccfb\r\na=rtpmap:108 ");
-    assert_eq!(feedback_on_layers(&both, true), told);
-    let alone = both.replace("transport-cc\r\n", "ccm tmmbr\r\n");
-    assert_eq!(feedback_on_layers(&alone, true), ["a=rtcp-fb:108 ack ccfb"]);
-    assert_eq!(feedback_on_layers(&alone, false), [""; 0]);
+fn feedback_by_source_is_taken_where_all_of_the_transport_offers_it() {
+    let wide = feedback_on_layers(CHROMIUM, true);
+    assert!(wide[0] == "a=rtcp-fb:108 transport-cc", "{wide:?}");
+    assert_eq!(wide.len(), 2, "{wide:?}");
+    let both = CHROMIUM.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-fb:* ack ccfb\r\n");
+    assert_eq!(feedback_on_layers(&both, true), ["a=rtcp-fb:* ack ccfb"]);
+    assert_eq!(feedback_on_layers(&both, false), [""; 0]);
+    // As Chromium says it.
+    let each: String = CHROMIUM
+        .lines()
+        .map(|line| {
+            match line
+                .strip_prefix("a=rtpmap:")
+                .and_then(|rest| rest.split_once(' '))
+            {
+                Some((format, _)) => format!("{line}\r\na=rtcp-fb:{format} ack ccfb\r\n"),
+                None => format!("{line}\r\n"),
+            }
+        })
+        .collect();
+    assert_eq!(feedback_on_layers(&each, true), ["a=rtcp-fb:* ack ccfb"]);
+    // Of one format or one section it is no offer.
+    for part in [
+        each.replacen(" ack ccfb\r\n", " ack rpsi\r\n", 1),
+        both.replacen("a=rtcp-fb:* ack ccfb\r\n", "", 1),
+    ] {
+        assert_eq!(feedback_on_layers(&part, true), wide);
+    }
     // Without retransmissions of their own there is no telling apart what came twice.
     let bare = both.replace("a=fmtp:109 apt=108\r\n", "");
     assert_eq!(feedback_on_layers(&bare, true), ["a=rtcp-fb:108 goog-remb"]);
