@@ -178,7 +178,7 @@ class Publisher extends Connection {
       const transceiver = pc.addTransceiver(track, {
         direction: "sendonly",
         streams: [media],
-        sendEncodings: isVideo ? encodings(this.layers) : [],
+        sendEncodings: isVideo ? encodings(this.layers, this.codec) : [],
       });
       if (isVideo && this.codec !== "auto") prefer(transceiver, this.codec);
     }
@@ -245,9 +245,16 @@ class Publisher extends Connection {
   }
 }
 
-/** What the browser is to send of the picture. */
-function encodings(layers) {
-  if (layers === "simulcast") return SIZES;
+/**
+ * What the browser is to send of the picture. Chromium sends VP9 and AV1 in several sizes only if each
+ * is said to have one spatial layer.
+ */
+function encodings(layers, codec) {
+  if (layers === "simulcast") {
+    return codec === "vp9" || codec === "av1"
+      ? SIZES.map((size) => ({ ...size, scalabilityMode: "L1T3" }))
+      : SIZES;
+  }
   const one = { maxBitrate: VIDEO_BPS_MAX };
   return [layers === "one" ? one : { ...one, scalabilityMode: layers }];
 }
