@@ -1,5 +1,5 @@
 //! Browsers send AV1 in temporal layers, levels and times of capture, and sound with redundancy:
-//! others are passed what they take of it.
+//! others are passed what they take of it, by another node.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that finds nothing there has failed"
@@ -142,6 +142,29 @@ fn received_in_3_s(viewer: &mut Chromium) -> ([f64; 2], Value) {
     (["all", "plain"].map(of), after)
 }
 
+fn must_take_all(answer: &str) {
+    for expected in [
+        "dependency-descriptor",
+        "abs-capture-time",
+        "ssrc-audio-level",
+        "red/48000",
+    ] {
+        assert!(answer.contains(expected), "{expected}: {answer}");
+    }
+}
+
+/// Another node, which takes the stream from `origin`.
+fn edge_of(origin: &Server) -> Server {
+    let pull = format!(
+        "[[pull]]\nstream = \"live/beside\"\nurl = \"{}\"\n",
+        origin.url("/whep/live/beside")
+    );
+    Server::start(Setup {
+        toml: pull,
+        ..Setup::default()
+    })
+}
+
 #[test]
 fn what_goes_with_av1_and_opus_reaches_those_who_take_it() {
     let _turn = alone();
@@ -155,26 +178,20 @@ fn what_goes_with_av1_and_opus_reaches_those_who_take_it() {
         .unwrap();
     let endpoint = json!(server.url("/whip/live/beside"));
     let published = publisher.run(PUBLISH, &[endpoint]);
-    let answer = published["answer"].as_str().unwrap();
-    for expected in [
-        "dependency-descriptor",
-        "abs-capture-time",
-        "ssrc-audio-level",
-        "red/48000",
-    ] {
-        assert!(answer.contains(expected), "{expected}: {published}");
-    }
+    must_take_all(published["answer"].as_str().unwrap());
     server.wait_live("live/beside");
+    let edge = edge_of(&server);
+    edge.wait_live("live/beside");
     let mut viewer = Chromium::start();
-    viewer.open(&server.url("/?stream=nothing-here")).unwrap();
-    viewer.run(WATCH, &[json!(server.url("/whep/live/beside"))]);
+    viewer.open(&edge.url("/?stream=nothing-here")).unwrap();
+    viewer.run(WATCH, &[json!(edge.url("/whep/live/beside"))]);
     wait_for("both to play", PATIENCE, || {
         let seen = viewer.run(LOOK, &[]);
         let plays = |player| number(&seen, player, "video", "framesDecoded") > 30.0;
         if plays("all") && plays("plain") {
             Ok(())
         } else {
-            Err(format!("{seen} {}", server.log()))
+            Err(format!("{seen} {}", edge.log()))
         }
     });
     let (whole, seen) = received_in_3_s(&mut viewer);
@@ -214,4 +231,5 @@ fn what_goes_with_av1_and_opus_reaches_those_who_take_it() {
         assert!(asked < 1.0, "{last}");
     }
     server.must_be_unharmed();
+    edge.must_be_unharmed();
 }

@@ -12,13 +12,10 @@ use crate::burst::Piece;
 use crate::estimate::{Run, Source};
 use crate::fanout::{Outcome, Tables, Turn};
 use crate::pace::{REPAIR_BURST_BYTES, REPAIR_BYTES_PER_S, REPAIR_SHARE};
-use crate::rewrite::low;
+use crate::rewrite::{OSN_BYTES, low};
 use crate::send::seal_varied;
 use crate::stream::Stream;
 use crate::viewer::Viewer;
-
-/// Bytes that RFC 4588 section 4 puts before the payload: the original sequence number.
-const OSN_BYTES: usize = 2;
 
 /// Most packets of one run of repairs.
 const GROUP_MAX: usize = 16;
@@ -268,14 +265,15 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) ->
     for (index, piece) in group.pieces.iter().flatten() {
         let room = out.get_mut(used..).unwrap_or_default();
         let osn = low(*index).to_be_bytes();
-        let payload = track.payload(piece);
-        let (stamp, parts) = if is_rtx {
-            (track.stamp_rtx(*index, piece), [&osn[..], payload])
+        let (stamp, osn) = if is_rtx {
+            (track.stamp_rtx(*index, piece), &osn[..])
         } else {
-            (track.stamp_again(*index, piece), [payload, &[]])
+            (track.stamp_again(*index, piece), &[][..])
         };
+        let (front, rest) = track.parts(osn, piece);
         debug_assert!(stamp.is_some(), "found in the history");
         if let Some(stamp) = stamp {
+            let parts = [&front[..], rest];
             used += seal_varied(&viewer.sealer, &out_as, &stamp, piece, parts, room);
         }
     }

@@ -14,7 +14,7 @@ use names::Names;
 mod names;
 mod stamp;
 
-pub use stamp::{Stamp, write, write_wide};
+pub use stamp::{OSN_BYTES, Stamp, write, write_wide};
 
 /// Bytes of the largest header that we write.
 pub const HEADER_BYTES_MAX: usize = HEADER_BYTES + EXT_BYTES_MAX;

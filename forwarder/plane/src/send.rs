@@ -123,7 +123,8 @@ fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> u
     let track = &mut viewer.tracks[track_of(piece.lane())];
     let stamp = track.stamp(now, piece);
     if piece.form() != 0 {
-        let parts = [track.payload(piece), &[]];
+        let (front, rest) = track.parts(&[], piece);
+        let parts = [&front[..], rest];
         return seal_varied(&viewer.sealer, &track.out, &stamp, piece, parts, room);
     }
     let written = write(&track.out, &stamp);

@@ -1,8 +1,10 @@
 //! Owns what a packet leaves as: its header in bytes, and the numbers of frames that are the
 //! viewer's. Hot.
 
+use arrayvec::ArrayVec;
 use link::command::TrackOut;
 use link::elements::DESCRIPTOR;
+use wire::payload::red::{HEADERS_BYTES_MAX, headers_bytes, rename};
 use wire::rtp::{EXTENSION, HEADER_BYTES, Header, PADDING};
 use wire::seq::newer16;
 
@@ -20,6 +22,13 @@ pub struct Stamp {
     pub(super) number_offset: u16,
     pub(super) padded: bool,
 }
+
+/// Bytes of the number that a packet was first sent under, which precedes its payload when it is
+/// sent again (RFC 4588 section 4).
+pub const OSN_BYTES: usize = 2;
+
+/// What precedes that of a payload which goes out as the log has it.
+pub type Front = ArrayVec<u8, { OSN_BYTES + HEADERS_BYTES_MAX }>;
 
 /// A header in bytes. Those of packets with elements are longer, and fewer: zeros for them all
 /// would cost every packet.
@@ -59,6 +68,29 @@ impl OutTrack {
         }
         let primary = piece.payload.get(usize::from(piece.primary_at)..);
         primary.unwrap_or_default()
+    }
+
+    /// The same after `osn`, in two parts: sound with redundancy says in itself what payload type
+    /// it is of, and that is the viewer's.
+    #[inline]
+    pub fn parts<'a>(&self, osn: &[u8], piece: &Piece<'a>) -> (Front, &'a [u8]) {
+        let mut front = Front::new();
+        let mut payload = self.payload(piece);
+        let mut take = |bytes: &[u8]| {
+            let taken = front.try_extend_from_slice(bytes);
+            debug_assert!(taken.is_ok(), "ingest lets no more through");
+        };
+        take(osn);
+        if piece.primary_at != 0 && self.out.red_payload_type != 0 {
+            let (headers, blocks) = payload.split_at(headers_bytes(payload));
+            take(headers);
+            payload = blocks;
+            rename(
+                front.get_mut(osn.len()..).unwrap_or_default(),
+                self.out.payload_type,
+            );
+        }
+        (front, payload)
     }
 
     //= https://aomediacodec.github.io/av1-rtp-spec/#a82-syntax

@@ -12,6 +12,9 @@ use crate::world::World;
 
 const RED_TYPE: u8 = 63;
 
+/// What a viewer calls Opus.
+const OTHER_AUDIO_TYPE: u8 = 109;
+
 /// Identifiers at the publisher.
 const LEVEL: u8 = 1;
 const TIME: u8 = 8;
@@ -169,6 +172,7 @@ fn redundancy_reaches_those_who_take_it_and_the_primary_the_others() {
         let stream = peer.add.stream;
         let mut whole = world.viewer(stream);
         whole.add.tracks[AUDIO].red_payload_type = 64;
+        whole.add.tracks[AUDIO].payload_type = OTHER_AUDIO_TYPE;
         whole.add.tracks[AUDIO].elements = [0, 6, 5];
         whole.add.tracks[VIDEO].elements[DESCRIPTOR] = 7;
         let whole = world.add(whole);
@@ -207,11 +211,21 @@ fn redundancy_reaches_those_who_take_it_and_the_primary_the_others() {
             assert_eq!(got.len(), sent.len());
             for (got, (number, bytes, blocks)) in got.iter().zip(&sent) {
                 let is_red = viewer == whole && !blocks.is_empty();
-                assert_eq!(got.header.payload_type, if is_red { 64 } else { 111 });
+                let own = if viewer == whole {
+                    OTHER_AUDIO_TYPE
+                } else {
+                    AUDIO_TYPE
+                };
+                assert_eq!(got.header.payload_type, if is_red { 64 } else { own });
                 let heads = 4 * blocks.len() + 1 + blocks.iter().sum::<usize>();
                 let before = if is_red { heads } else { 0 };
                 assert_eq!(got.payload.len(), before + bytes);
                 assert_eq!(got.payload[before..], vec![*number; *bytes]);
+                // Blocks are named as the viewer knows them.
+                let names = got.payload[..before].iter().step_by(4);
+                let expected = [vec![0x80 | own; blocks.len()], vec![own]].concat();
+                let names: Vec<u8> = names.copied().take(expected.len()).collect();
+                assert!(!is_red || names == expected, "{names:?}");
                 let level = [0x80 | *number];
                 let id = if viewer == whole { 6 } else { 2 };
                 let expected = (viewer != none).then_some(&level[..]);
