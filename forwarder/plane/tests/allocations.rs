@@ -6,9 +6,10 @@ mod counting;
 use freshet_plane::{Outlets, Plane};
 use link::Region;
 use link::command::{
-    AddPublisher, AddViewer, Codec, Command, IceCredentials, Origin, TRACKS_MAX, TrackIn, TrackOut,
-    Wants,
+    AUDIO, AddPublisher, AddViewer, Codec, Command, IceCredentials, Origin, TRACKS_MAX, TrackIn,
+    TrackOut, VIDEO, Wants,
 };
+use link::elements::KINDS;
 use link::ids::{CoreId, ufrag};
 use link::keys::{MasterKey, SrtpKeys};
 use link::limits::Limits;
@@ -28,6 +29,10 @@ struct Slot {
     memory: Box<[u8]>,
     datagrams: u64,
     claims: u64,
+    /// Runs whose first packet has header-extension elements.
+    extended: u64,
+    /// Runs that begin with sound with redundancy.
+    redundant: u64,
 }
 
 impl Egress for Slot {
@@ -43,10 +48,18 @@ impl Egress for Slot {
         self.datagrams += u64::from(run.segments);
         self.memory.get_mut(..run.bytes)
     }
-    fn commit(&mut self, _: usize) {}
+    fn commit(&mut self, _: usize) {
+        self.extended += u64::from(self.memory[0] & 0x10 != 0);
+        self.redundant += u64::from(self.memory[1] & 0x7f == RED_TYPE);
+    }
 }
 
 const VIEWERS: u8 = 20;
+
+/// Each of so many takes what goes with the media: elements, sound with redundancy.
+const TAKER: u8 = 3;
+
+const RED_TYPE: u8 = 63;
 
 struct Peers {
     at: Vec<RxMeta>,
@@ -86,6 +99,12 @@ fn add_viewers(
             ufrag: ufrag(u32::from(n), [n; 12]),
             pwd: [b'p'; 24],
         };
+        let mut tracks = [out(10, 90_000), out(20, 48_000)];
+        if n.is_multiple_of(TAKER) {
+            tracks[VIDEO].elements = [5, 0, 6];
+            tracks[AUDIO].elements = [0, 7, 6];
+            tracks[AUDIO].red_payload_type = RED_TYPE;
+        }
         let add = AddViewer {
             viewer,
             stream,
@@ -97,7 +116,7 @@ fn add_viewers(
                 send: master,
                 receive: master,
             },
-            tracks: [out(10, 90_000), out(20, 48_000)],
+            tracks,
             rtcp_first_index: 0,
             encoding: None,
         };
@@ -130,16 +149,31 @@ fn frame(writer: &mut LogWriter, now: Time, nth: u32) {
             arrival: now,
             ..Record::default()
         };
-        writer.append(&record, &[&[5; 1000]]).unwrap();
+        let number = u16::try_from(nth & 0xffff).unwrap().to_be_bytes();
+        let descriptor = [0xc0, number[0], number[1]];
+        let elements = [&descriptor[..], &[], &[1; 8]];
+        let elements = if packet == 0 {
+            elements
+        } else {
+            [&[][..]; KINDS]
+        };
+        writer
+            .append_with(&record, &[&[5; 1000]], elements)
+            .unwrap();
     }
     let audio = Record {
         lane: 1,
         timestamp: nth * 960,
+        primary_at: 45,
         capture: now,
         arrival: now,
         ..Record::default()
     };
-    writer.append(&audio, &[&[6; 100]]).unwrap();
+    let blocks = [0x80 | 111, 0, 0, 40, 111];
+    let elements = [&[][..], &[0x85], &[]];
+    writer
+        .append_with(&audio, &[&blocks, &[6; 100]], elements)
+        .unwrap();
     writer.publish();
 }
 
@@ -308,6 +342,8 @@ fn nothing_is_allocated_while_a_stream_plays() {
         memory: vec![0; RUN_BYTES_MAX].into_boxed_slice(),
         datagrams: 0,
         claims: 0,
+        extended: 0,
+        redundant: 0,
     };
     let publisher = add_publisher(&region, &mut plane, now);
     let mut indexes = [0; VIEWERS as usize];
@@ -351,5 +387,7 @@ fn nothing_is_allocated_while_a_stream_plays() {
     ] {
         assert!(stats.read(did) > 0, "{did:?} never happened");
     }
-    assert!(egress.datagrams > 50_000, "{}", egress.datagrams);
+    assert!(egress.datagrams > 40_000, "{}", egress.datagrams);
+    let goes_with = (egress.extended, egress.redundant);
+    assert!(goes_with.0 > 1_000 && goes_with.1 > 1_000, "{goes_with:?}");
 }
