@@ -6,6 +6,7 @@ pub mod classic;
 pub mod cpu;
 pub mod host;
 pub mod null;
+pub mod open;
 pub mod rig;
 pub mod samples;
 pub mod sink;

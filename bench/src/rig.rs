@@ -12,7 +12,7 @@ use link::command::{AddViewer, Command, IceCredentials, TrackOut, VIDEO};
 use link::ids::{CoreId, StreamId, ufrag};
 use link::keys::{MasterKey, Profile, SrtpKeys};
 use link::limits::Limits;
-use link::log::{Flags, LogWriter, Record};
+use link::log::{Entry, Flags, LogWriter, Record};
 use link::stats::{Counter, Stats};
 use seal::Cipher;
 use wire::peer::Ip;
@@ -217,6 +217,8 @@ impl<P: Port> Rig<P> {
                 timestamp: self.ticks,
                 capture: self.now,
                 arrival: self.now,
+                entry: Entry::Sidecar,
+                came: self.now,
                 ..Record::default()
             };
             if packet == 0 {

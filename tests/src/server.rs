@@ -39,6 +39,8 @@ pub struct Setup {
     pub cores: u16,
     /// `auto`, `mmsg` or `uring`.
     pub backend: &'static str,
+    /// More keys of `[media]`, line by line.
+    pub media: &'static str,
     /// Packets of a stream's history.
     pub log_packets: u32,
     /// Streams at once.
@@ -58,6 +60,7 @@ impl Default for Setup {
             media_port: None,
             cores: 1,
             backend: "auto",
+            media: "",
             log_packets: 16384,
             streams_max: 8,
             viewers_max: 2048,
@@ -108,7 +111,7 @@ impl Server {
             "[node]\nrun_dir = {run_dir:?}\n\
              [http]\nlisten = \"{http}\"\n\
              [media]\nlisten = \"0.0.0.0:{media_port}\"\nadvertise = [\"{advertise}\"]\n\
-             cores = {cores}\nbackend = \"{backend}\"\n\
+             cores = {cores}\nbackend = \"{backend}\"\n{more}\n\
              [srt]\nlisten = \"{srt}\"\n\
              [limits]\nstreams_max = {streams_max}\nviewers_max = {viewers_max}\n\
              log_packets = {log_packets}\n\
@@ -116,6 +119,7 @@ impl Server {
             run_dir = place.path().join("run"),
             cores = setup.cores,
             backend = setup.backend,
+            more = setup.media,
             streams_max = setup.streams_max,
             viewers_max = setup.viewers_max,
             log_packets = setup.log_packets,

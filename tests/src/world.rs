@@ -153,7 +153,8 @@ impl<N: Network> World<N> {
                 plane.tick(now, now.0 + UNIX_OFFSET);
                 plane.fan_out(now, port);
             }
-            port.flush(now);
+            let report = port.flush(now);
+            plane.flushed(report.at, report.waiting == 0);
         }
         if is_tick {
             self.ticked_at = now;
@@ -229,6 +230,10 @@ struct Into<'a> {
 }
 
 impl RxSink for Into<'_> {
+    fn came(&mut self, at: Option<Time>) {
+        self.plane.came(at);
+    }
+
     fn datagram(&mut self, meta: wire::datagram::RxMeta, bytes: &mut [u8]) {
         self.plane.datagram(meta, bytes);
     }

@@ -102,6 +102,10 @@ pub struct Media {
     pub cipher: Cipher,
     /// What an idle worker does.
     pub idle: Idle,
+    /// How long it looks for work before it sleeps, if it does.
+    pub spin_us: u32,
+    /// `SO_BUSY_POLL` of the sockets; 0: off.
+    pub busy_poll_us: u16,
 }
 
 /// How packets come and go.

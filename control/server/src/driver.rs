@@ -12,6 +12,7 @@ mod samples;
 mod source;
 mod stream;
 mod streams;
+mod transit;
 mod views;
 mod whep;
 mod whip;
@@ -37,6 +38,7 @@ use stream::Active;
 use streams::{Refusal, Streams};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
+use transit::Transits;
 use wire::time::{Span, Time};
 
 /// How often a new forwarder is looked for: it has nothing to send until it is told.
@@ -88,6 +90,7 @@ pub struct Driver {
     facts: Facts,
     srt_counters: SrtCounters,
     srt_overflowed: u64,
+    transits: Transits,
     /// Who wants to know what becomes of a session with another server.
     relays: BTreeMap<String, watch::Sender<RelayStep>>,
     housekeeping_at: Time,
@@ -137,6 +140,7 @@ impl Driver {
             facts,
             srt_counters: SrtCounters::default(),
             srt_overflowed: 0,
+            transits: Transits::default(),
             relays: BTreeMap::new(),
             housekeeping_at: clock::now(),
             audit_at: clock::now() + AUDIT_INTERVAL,
@@ -232,6 +236,7 @@ impl Driver {
             self.release_orphans(now);
             self.streams.reap(now, &mut self.sessions);
             self.streams.measure(now, &mut self.sessions);
+            self.transits.look(now, transit::workers(&self.region));
             self.hear_pushes();
             self.hear_calls();
             self.tell_news(now);

@@ -1,12 +1,15 @@
 //! Owns the metrics as text: OpenMetrics, per node, worker and stream, never per viewer.
 
 use crate::control::{MetricsSnapshot, PublisherView, Sample, StreamState, StreamView};
+use link::transit::{Distribution, ENTRIES, UNIT_NS};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::ops::Range;
+use wire::time::Span;
 
 /// What [`render`] makes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,6 +24,12 @@ pub fn render(snapshot: MetricsSnapshot) -> String {
     let _ = encode(&mut text, &registry);
     text
 }
+
+/// Ends of the buckets of transit times: 8.2 microseconds and doubled up to 1.07 seconds, which are
+/// ends of buckets that workers count in.
+const TRANSIT_EDGES: Range<u32> = 7..25;
+
+const NS_PER_S: f64 = 1e9;
 
 #[derive(Debug)]
 struct Snapshot(MetricsSnapshot);
@@ -156,6 +165,23 @@ impl Snapshot {
                 }
             }
         }
+        self.transits(encoder)
+    }
+
+    fn transits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How long media packets were inside, from the kernel (entry network) or the \
+                    sidecar (entry sidecar) to the last viewer of the worker";
+        let name = "freshet_worker_transit_seconds";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for core in &self.0.cores {
+            for ((_, entry), times) in ENTRIES.iter().zip(&core.transits) {
+                let labels = [("core", &core.core.to_string()[..]), ("entry", *entry)];
+                let mut metric = metric.encode_family(&labels)?;
+                let sum = float(times.sum_ns()) / NS_PER_S;
+                let count = times.count();
+                metric.encode_histogram::<NoLabelSet>(sum, count, &buckets(times), None)?;
+            }
+        }
         Ok(())
     }
 
@@ -192,6 +218,22 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// Upper ends in seconds, and how many packets lie between each and the one before.
+fn buckets(times: &Distribution) -> Vec<(f64, u64)> {
+    let mut before = 0;
+    let mut buckets: Vec<_> = TRANSIT_EDGES
+        .map(|bits| {
+            let edge = Span(UNIT_NS << bits);
+            let below = times.below(edge);
+            let between = below.saturating_sub(before);
+            before = below;
+            (float(edge.0) / NS_PER_S, between)
+        })
+        .collect();
+    buckets.push((f64::INFINITY, times.count().saturating_sub(before)));
+    buckets
 }
 
 fn gauge<'a>(
@@ -260,6 +302,22 @@ mod tests {
         }
     }
 
+    /// 3 packets of 20 us and one of 2 s from the network, none from the sidecar.
+    fn times() -> Vec<Distribution> {
+        let limits = link::limits::Limits {
+            cores: 1,
+            streams_max: 1,
+            viewers_max: 1,
+            ..link::limits::Limits::default()
+        };
+        let region = link::Region::create(&limits).unwrap();
+        let stats = region.stats(link::ids::CoreId(0)).unwrap();
+        for us in [20, 20, 20, 2_000_000] {
+            stats.add_transit(link::log::Entry::Network, Span::micros(us));
+        }
+        ENTRIES.map(|(entry, _)| stats.transit(entry)).into()
+    }
+
     fn snapshot() -> MetricsSnapshot {
         let core = |core, value| CoreCounters {
             core,
@@ -267,6 +325,7 @@ mod tests {
                 sample("packet_sent", value, true),
                 sample("viewer_active", 2, false),
             ],
+            transits: times(),
         };
         let stream = StreamView {
             name: "a/b".into(),
@@ -313,6 +372,10 @@ mod tests {
             "freshet_worker_packet_sent_total{core=\"0\"} 7",
             "freshet_worker_packet_sent_total{core=\"1\"} 8",
             "freshet_worker_viewer_active{core=\"1\"} 2.0",
+            "# TYPE freshet_worker_transit_seconds histogram",
+            "freshet_worker_transit_seconds_count{core=\"1\",entry=\"network\"} 4",
+            "freshet_worker_transit_seconds_sum{core=\"1\",entry=\"network\"} 2.00006",
+            "freshet_worker_transit_seconds_count{core=\"0\",entry=\"sidecar\"} 0",
             "freshet_handshake_done_total 4",
             "freshet_session_active{state=\"connected\"} 3.0",
             "freshet_uptime_seconds 5.0",
@@ -331,6 +394,23 @@ mod tests {
             !text.contains("publisher_latency_seconds{"),
             "what is not known is left out"
         );
+    }
+
+    #[test]
+    fn times_inside_are_a_histogram() {
+        let text = render(snapshot());
+        let name = "freshet_worker_transit_seconds_bucket";
+        for (le, packets) in [
+            ("0.000016384", 0),
+            ("0.000032768", 3),
+            ("1.073741824", 3),
+            ("+Inf", 4),
+        ] {
+            let line = format!("{name}{{le=\"{le}\",core=\"1\",entry=\"network\"}} {packets}");
+            assert!(text.lines().any(|l| l == line), "missing: {line}\n{text}");
+        }
+        let buckets = text.lines().filter(|line| line.starts_with(name));
+        assert_eq!(buckets.count(), 2 * 2 * 19);
     }
 
     #[test]

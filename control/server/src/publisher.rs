@@ -3,7 +3,7 @@
 use crate::clock;
 use link::command::{AUDIO, VIDEO};
 use link::ids::StreamId;
-use link::log::{AppendError, Flags, LogWriter, Record};
+use link::log::{AppendError, Entry, Flags, LogWriter, Record};
 use media::clip::Looper;
 use media::{Continuation, Description, Ingest, Notice, Output, Packet, Track};
 use std::time::Duration;
@@ -278,6 +278,9 @@ fn record(packet: &Packet<'_>, now: Time) -> Record {
         timestamp: packet.timestamp,
         capture: packet.capture,
         arrival: now,
+        // What is paced is due now: that it was held back before is meant.
+        entry: Entry::Sidecar,
+        came: now,
         ..Record::default()
     }
 }

@@ -12,10 +12,6 @@ use wire::time::Span;
 use worker::probe::{self, Probe};
 use worker::{PortConfig, Socket, SocketConfig, Workers};
 
-/// How long a spinning worker looks for work before it sleeps: longer than the gap between two
-/// frames of video at 25 a second, so that a busy stream never sleeps.
-const SPIN: Span = Span::millis(50);
-
 /// How often the workers are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -131,8 +127,16 @@ fn start(region: Region, config: &Config) -> io::Result<Workers> {
     let cipher = cipher(config).map_err(io::Error::other)?;
     let cores = usize::from(region.limits().cores);
     let address = config.media.listen.resolve();
-    let sockets = Socket::bind_all(address, cores, &SocketConfig::default())
+    let busy_poll_us = config.media.busy_poll_us;
+    let sizes = SocketConfig {
+        busy_poll_us,
+        ..SocketConfig::default()
+    };
+    let sockets = Socket::bind_all(address, cores, &sizes)
         .map_err(|e| io::Error::other(format!("media port {address}: {e}")))?;
+    if sockets.iter().any(|s| s.busy_poll_us() < busy_poll_us) {
+        tracing::warn!("media.busy_poll_us: the kernel refuses it, CAP_NET_ADMIN is needed");
+    }
     tracing::info!(%address, cores, backend = name(choice.backend), %cipher, "forwarding");
     let workers = worker::spawn(worker::Config {
         region,
@@ -142,7 +146,7 @@ fn start(region: Region, config: &Config) -> io::Result<Workers> {
         port: PortConfig::default(),
         idle: match config.media.idle {
             Idle::Sleep => worker::Idle::Sleep,
-            Idle::Spin => worker::Idle::Spin(SPIN),
+            Idle::Spin => worker::Idle::Spin(Span::micros(config.media.spin_us.into())),
         },
         pin: worker::Pin::Auto,
     });

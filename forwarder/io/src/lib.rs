@@ -18,6 +18,7 @@ mod cmsg;
 mod message;
 #[allow(unsafe_code)]
 pub mod mmsg;
+mod stamp;
 #[allow(unsafe_code)]
 pub mod uring;
 

@@ -65,6 +65,15 @@ impl Egress for Mmsg {
     }
 }
 
+/// The end of a flush: the clock is read only if something was sent.
+pub(crate) fn sent_at(report: &FlushReport) -> Time {
+    if report.runs > 0 {
+        clock::now()
+    } else {
+        Time::ZERO
+    }
+}
+
 impl Port for Mmsg {
     fn recv(&mut self, _now: Time, sink: &mut impl RxSink) -> usize {
         self.rx.recv(&self.socket, sink, &mut self.report)
@@ -72,6 +81,7 @@ impl Port for Mmsg {
 
     fn flush(&mut self, _now: Time) -> FlushReport {
         self.tx.send(&self.socket, &mut self.report);
+        self.report.at = sent_at(&self.report);
         self.report.waiting = self.tx.arena.waiting();
         core::mem::take(&mut self.report)
     }

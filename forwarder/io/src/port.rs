@@ -41,6 +41,9 @@ pub struct FlushReport {
     /// Datagrams received that were longer than [`wire::datagram::DATAGRAM_MAX`] or came without
     /// a usable address, and were dropped.
     pub received_unusable: u32,
+    /// When the kernel had taken those runs: the clock, read after the last call that gave it
+    /// some. [`Time::ZERO`] if there are none.
+    pub at: Time,
 }
 
 /// The number of runs collected before they are handed to the kernel without waiting for the

@@ -16,6 +16,10 @@ pub struct SocketConfig {
     pub receive_bytes: usize,
     /// Bytes of the send buffer asked for. It bounds what lies in the queues of the device.
     pub send_bytes: usize,
+    /// Microseconds for `SO_BUSY_POLL`: with more than 0, a read that finds nothing looks into the
+    /// queue of the card itself, without its interrupt. More than `net.core.busy_read` takes
+    /// `CAP_NET_ADMIN`; what was granted is in [`Socket::busy_poll_us`].
+    pub busy_poll_us: u16,
 }
 
 impl Default for SocketConfig {
@@ -23,6 +27,7 @@ impl Default for SocketConfig {
         Self {
             receive_bytes: 4 << 20,
             send_bytes: 4 << 20,
+            busy_poll_us: 0,
         }
     }
 }
@@ -33,6 +38,7 @@ pub struct Socket {
     inner: socket2::Socket,
     family: Family,
     local: SocketAddr,
+    busy_poll_us: u16,
 }
 
 impl Socket {
@@ -91,6 +97,12 @@ impl Socket {
         )
     }
 
+    /// What the kernel granted of [`SocketConfig::busy_poll_us`].
+    #[must_use]
+    pub fn busy_poll_us(&self) -> u16 {
+        self.busy_poll_us
+    }
+
     /// True if the kernel knows `UDP_SEGMENT`.
     #[must_use]
     pub fn segments(&self) -> bool {
@@ -137,6 +149,11 @@ fn bind(addr: SocketAddr, config: &SocketConfig) -> Result<Socket, Error> {
     };
     // A version 6 socket needs it too, for what it sends to version 4.
     set("IP_MTU_DISCOVER", probe(&inner, Family::V4))?;
+    // Without it packets are as well forwarded; how long that took is not known then.
+    let _ = setsockopt(&inner, sockopt::ReceiveTimestampns, &true);
+    let busy_poll = (libc::SOL_SOCKET, libc::SO_BUSY_POLL);
+    let is_granted = set_int(&inner, busy_poll, config.busy_poll_us.into()).is_ok();
+    let busy_poll_us = if is_granted { config.busy_poll_us } else { 0 };
     grow(&inner, config);
     inner
         .bind(&SockAddr::from(addr))
@@ -150,6 +167,7 @@ fn bind(addr: SocketAddr, config: &SocketConfig) -> Result<Socket, Error> {
         inner,
         family,
         local,
+        busy_poll_us,
     })
 }
 
@@ -166,25 +184,31 @@ fn no_ipv6(error: &Error) -> bool {
 
 /// Sets "don't fragment" and ignores what routers say of the path: our datagrams are small, and
 /// the kernel saves the choice of an identification, which is 9 % of a send.
-#[allow(unsafe_code)]
 fn probe(socket: &socket2::Socket, family: Family) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let (level, name, value) = match family {
+    let (option, value) = match family {
         Family::V4 => (
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
+            (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
             libc::IP_PMTUDISC_PROBE,
         ),
         Family::V6 => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
+            (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
             libc::IPV6_PMTUDISC_PROBE,
         ),
     };
-    let value: libc::c_int = value;
+    set_int(socket, option, value)
+}
+
+/// Sets an option, by level and name, whose value is an int.
+#[allow(unsafe_code)]
+fn set_int(
+    socket: &socket2::Socket,
+    (level, name): (libc::c_int, libc::c_int),
+    value: libc::c_int,
+) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
     // SAFETY: the option is an int, and the pointer and length are those of an int that lives
     // through the call.
-    // JUSTIFICATION: neither socket2 nor nix knows this option.
+    // JUSTIFICATION: neither socket2 nor nix knows these options.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -223,6 +247,20 @@ mod tests {
         assert_ne!(all[0].local().port(), 0);
         assert!(all.iter().all(|s| s.local() == all[0].local()));
         assert!(all[0].buffers().0 > 0 && all[0].buffers().1 > 0);
+    }
+
+    #[test]
+    fn busy_polling_is_asked_for_and_what_is_granted_is_told() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let off = Socket::bind(any, &SocketConfig::default()).unwrap();
+        assert_eq!(off.busy_poll_us(), 0);
+        let config = SocketConfig {
+            busy_poll_us: 50,
+            ..SocketConfig::default()
+        };
+        let on = Socket::bind(any, &config).unwrap();
+        let may = set_int(&on.inner, (libc::SOL_SOCKET, libc::SO_BUSY_POLL), 51);
+        assert_eq!(on.busy_poll_us(), if may.is_ok() { 50 } else { 0 });
     }
 
     #[test]

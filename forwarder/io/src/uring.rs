@@ -9,6 +9,7 @@ use crate::arena::Arena;
 use crate::clock;
 use crate::error::Error;
 use crate::message::{Messages, Refusal};
+use crate::mmsg::sent_at;
 use crate::mmsg::tx::{count, segments_max, singly};
 use crate::port::{FlushReport, Port, PortConfig};
 use crate::socket::Socket;
@@ -272,6 +273,7 @@ impl Port for Uring {
         if self.arena.waiting() > 0 {
             self.send();
         }
+        self.report.at = sent_at(&self.report);
         self.report.waiting = self.arena.waiting() + self.arena.in_flight();
         mem::take(&mut self.report)
     }

@@ -53,6 +53,10 @@ macro_rules! backend {
                 s::flood::<$port>();
             }
             #[test]
+            fn a_datagram_is_stamped_when_it_comes() {
+                s::stamps::<$port>();
+            }
+            #[test]
             fn a_datagram_too_long_is_dropped_and_counted() {
                 s::too_long::<$port>();
             }

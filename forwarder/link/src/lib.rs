@@ -8,6 +8,7 @@
 //! | [`punt`] | both | both | [`Region::punts_in_producer`] and three more |
 //! | [`log`] | one writer | every worker | [`Region::log_writer`], [`Region::log_reader`] |
 //! | [`stats`], [`viewer`] | a worker | control | [`Region::stats`], [`Region::viewer`] |
+//! | [`transit`] | a worker | control | [`stats::Stats::transit`] |
 //! | [`wake`] | both | both | [`Region::waker`], [`Region::sleeper`] |
 //!
 //! [`Region::create`] makes the memory for use in one process; a [`keeper::Keeper`] keeps it alive
@@ -38,6 +39,8 @@ pub mod stream;
 mod sync;
 #[cfg(not(loom))]
 mod text;
+#[cfg(not(loom))]
+pub mod transit;
 #[cfg(not(loom))]
 pub mod viewer;
 pub mod wake;

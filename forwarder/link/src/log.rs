@@ -19,5 +19,5 @@ mod writer;
 #[cfg(not(loom))]
 pub(crate) use memory::{LogHead, LogMemory, PinLine};
 pub use reader::{LogReader, Pinned};
-pub use record::{Flags, Record};
+pub use record::{Entry, Flags, Record};
 pub use writer::{AppendError, LogWriter};

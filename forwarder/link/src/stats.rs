@@ -1,10 +1,16 @@
 //! Owns the counters: one block for each worker and one line for each stream and worker. One
 //! writer each. Hot.
 
-use crate::lanes::{LANES_MAX, SPATIAL_MAX, TEMPORAL_MAX};
+use crate::log::Entry;
 use crate::sync::Shared;
+use crate::transit::{Distribution, ENTRIES, TransitCells};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use wire::time::Time;
+use intake::INTAKE_WORDS;
+use wire::time::{Span, Time};
+
+mod intake;
+
+pub use intake::Intake;
 
 /// Room for counters in a block. New ones go to the end of the table, so that both sides of an
 /// upgrade read the same places.
@@ -142,6 +148,8 @@ counters! {
         "Transport-wide feedback messages received.";
     Sum SourceFeedbackReceived "source_feedback_received" "messages"
         "Messages received that tell arrivals by source (RFC 8888).";
+    Sum TransitUnknown "transit_unknown" "packets"
+        "Media packets whose time inside is not known: no stamp, or the clock was set meanwhile.";
 }
 
 const _: () = assert!(
@@ -156,6 +164,8 @@ pub(crate) struct StatsBlock {
     heartbeat: AtomicU64,
     applied: AtomicU64,
     counters: [AtomicU64; COUNTERS_ROOM],
+    /// By the places of [`Entry`].
+    transits: [TransitCells; ENTRIES.len()],
 }
 
 /// The counters of one worker. That worker writes; everybody may read.
@@ -189,6 +199,22 @@ impl Stats {
     #[must_use]
     pub fn read(&self, counter: Counter) -> u64 {
         self.block.counters[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a media packet that was inside for so long. The worker alone.
+    #[inline]
+    pub fn add_transit(&self, entry: Entry, time: Span) {
+        match entry.place() {
+            Some(place) => self.block.transits[place].add(time),
+            None => self.add(Counter::TransitUnknown, 1),
+        }
+    }
+
+    /// How long media packets of this entry were inside; of [`Entry::Unknown`] nothing.
+    #[must_use]
+    pub fn transit(&self, entry: Entry) -> Distribution {
+        let cells = entry.place().map(|place| &self.block.transits[place]);
+        cells.map_or_else(Distribution::default, TransitCells::read)
     }
 
     /// Says that the worker's loop turned round at this time.
@@ -227,43 +253,6 @@ pub(crate) struct StreamLine {
     reserved: u32,
     /// The fields of [`Intake`] in their order.
     intake: [AtomicU64; INTAKE_WORDS],
-}
-
-/// Words of an [`Intake`] for each lane: four of the lane, one for each of its layers and one for
-/// the size of each spatial one.
-const LANE_WORDS: usize = 4 + SPATIAL_MAX * TEMPORAL_MAX + SPATIAL_MAX;
-
-/// Words of an [`Intake`].
-const INTAKE_WORDS: usize = LANE_WORDS * LANES_MAX + 5;
-
-/// What the worker that has a stream's publisher has taken in, over all publishers of this
-/// generation of the stream, and what is known of the last one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Intake {
-    /// Media packets appended to the log, by lane.
-    pub packets: [u64; LANES_MAX],
-    /// Payload bytes of them.
-    pub bytes: [u64; LANES_MAX],
-    /// Width and height of the newest keyframe by lane, in pixels, where the packets tell; 0: not
-    /// known.
-    pub sizes: [(u16, u16); LANES_MAX],
-    /// Payload bytes by lane, spatial and temporal layer; layers above the highest that is told
-    /// apart count with that.
-    pub layer_bytes: [[[u64; TEMPORAL_MAX]; SPATIAL_MAX]; LANES_MAX],
-    /// Width and height by lane and spatial layer, likewise; 0: not known.
-    pub layer_sizes: [[(u16, u16); SPATIAL_MAX]; LANES_MAX],
-    /// Frames of video that began, by lane.
-    pub frames: [u64; LANES_MAX],
-    /// Keyframes among them, of all lanes.
-    pub keyframes: u64,
-    /// Packets that never came.
-    pub lost: u64,
-    /// Packets that came when they were asked for again.
-    pub recovered: u64,
-    /// When the last packet came.
-    pub arrival: Time,
-    /// Round trip to the publisher in microseconds; 0: not known.
-    pub rtt_us: u64,
 }
 
 /// The counters of one stream on one worker. That worker writes; everybody may read.
@@ -329,62 +318,4 @@ impl StreamStats {
     pub fn viewers(&self) -> u32 {
         self.line.viewers.load(Ordering::Relaxed)
     }
-}
-
-impl Intake {
-    fn words(&self) -> [u64; INTAKE_WORDS] {
-        let mut words = [0; INTAKE_WORDS];
-        let mut put = words.iter_mut();
-        let mut put = |word: u64| put.by_ref().take(1).for_each(|place| *place = word);
-        for lane in 0..LANES_MAX {
-            put(self.packets[lane]);
-            put(self.bytes[lane]);
-            put(word_of(self.sizes[lane]));
-            put(self.frames[lane]);
-            self.layer_bytes[lane]
-                .iter()
-                .flatten()
-                .for_each(|n| put(*n));
-            self.layer_sizes[lane]
-                .iter()
-                .for_each(|size| put(word_of(*size)));
-        }
-        put(self.keyframes);
-        put(self.lost);
-        put(self.recovered);
-        put(self.arrival.0);
-        put(self.rtt_us);
-        words
-    }
-
-    fn of_words(words: [u64; INTAKE_WORDS]) -> Self {
-        let mut words = words.into_iter();
-        let mut take = || words.next().unwrap_or_default();
-        let mut intake = Self::default();
-        for lane in 0..LANES_MAX {
-            intake.packets[lane] = take();
-            intake.bytes[lane] = take();
-            intake.sizes[lane] = size_of_word(take());
-            intake.frames[lane] = take();
-            let layers = intake.layer_bytes[lane].iter_mut().flatten();
-            layers.for_each(|n| *n = take());
-            let sizes = intake.layer_sizes[lane].iter_mut();
-            sizes.for_each(|size| *size = size_of_word(take()));
-        }
-        intake.keyframes = take();
-        intake.lost = take();
-        intake.recovered = take();
-        intake.arrival = Time(take());
-        intake.rtt_us = take();
-        intake
-    }
-}
-
-fn word_of((width, height): (u16, u16)) -> u64 {
-    u64::from(width) << 16 | u64::from(height)
-}
-
-fn size_of_word(word: u64) -> (u16, u16) {
-    let side = |word: u64| u16::try_from(word & 0xffff).unwrap_or(0);
-    (side(word >> 16), side(word))
 }

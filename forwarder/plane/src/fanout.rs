@@ -19,6 +19,7 @@ use crate::keyframe::rejoin;
 use crate::layers::Adaptations;
 use crate::send::send_run;
 use crate::stream::{Stream, Streams};
+use crate::transit::Transits;
 use crate::viewer::{Phase, Viewer};
 use crate::viewers::{NONE, Viewers};
 
@@ -40,6 +41,8 @@ pub struct Turn<'a, E> {
     pub segments_max: u8,
     /// What is known of the paths of viewers of layered streams.
     pub adaptations: &'a mut Adaptations,
+    /// The packets that are sent in this turn.
+    pub transits: &'a mut Transits,
     /// What has been sent.
     pub done: Done,
 }
@@ -200,6 +203,9 @@ fn live_stream<E: Egress>(
             break;
         }
         stream.hearing.note(turn.now, burst);
+        if stream.viewers > 0 {
+            turn.transits.note(&log, burst.range.clone());
+        }
         from = burst.range.end;
         let mut slot = stream.first_viewer;
         for _ in 0..stream.viewers {

@@ -4,6 +4,7 @@
 use link::ids::CoreId;
 use wire::datagram::{DATAGRAM_MAX, RxMeta};
 use wire::peer::{Ip, Peer};
+use wire::time::Time;
 
 /// Parcels that wait at once. They are taken out every turn, and only datagrams of viewers and
 /// publishers that changed their address come this way: of a publisher, a keyframe at once, which
@@ -28,6 +29,8 @@ pub struct Parcel {
     pub to: CoreId,
     /// Where the datagram came from, and to which address of ours.
     pub meta: RxMeta,
+    /// When the datagram was received, if that is known.
+    pub came: Option<Time>,
     /// What it carries.
     pub contents: Contents,
     used: usize,
@@ -45,6 +48,7 @@ impl Parcel {
             },
             local: Ip::UNKNOWN,
         },
+        came: None,
         contents: Contents::Flow,
         used: 0,
         bytes: [0; DATAGRAM_MAX],
@@ -78,7 +82,14 @@ impl Handoffs {
     }
 
     /// Queues a parcel. False: no room, or the datagram is too long.
-    pub fn push(&mut self, to: CoreId, meta: RxMeta, contents: Contents, bytes: &[u8]) -> bool {
+    pub fn push(
+        &mut self,
+        to: CoreId,
+        meta: RxMeta,
+        came: Option<Time>,
+        contents: Contents,
+        bytes: &[u8],
+    ) -> bool {
         if self.waiting == self.ring.len() || bytes.len() > DATAGRAM_MAX {
             return false;
         }
@@ -87,6 +98,7 @@ impl Handoffs {
         parcel.from = self.core;
         parcel.to = to;
         parcel.meta = meta;
+        parcel.came = came;
         parcel.contents = contents;
         parcel.used = bytes.len();
         parcel.bytes[..bytes.len()].copy_from_slice(bytes);

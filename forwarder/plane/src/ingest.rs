@@ -22,6 +22,11 @@ const DATAGRAM_BYTES: usize = 1500;
 const _: () = assert!(TRACKS_MAX == 2, "track masks and lists are written for two");
 
 impl RxSink for Plane {
+    #[inline]
+    fn came(&mut self, at: Option<Time>) {
+        self.came = at;
+    }
+
     /// Takes one datagram at the time that [`Plane::begin`] was told.
     #[inline]
     fn datagram(&mut self, meta: RxMeta, bytes: &mut [u8]) {
@@ -34,6 +39,7 @@ impl Plane {
     /// A parcel that another core has sent to this one.
     pub fn parcel(&mut self, parcel: &mut Parcel) {
         let (from, meta) = (parcel.from, parcel.meta);
+        self.came = parcel.came;
         match parcel.contents {
             Contents::Datagram => {
                 let before = self.flows.target(&meta);
@@ -43,7 +49,7 @@ impl Plane {
                 let is_ours = matches!(self.flows.target(&meta), Some(Target::Viewer(_)));
                 let is_new = !matches!(before, Some(Target::Viewer(_)));
                 if is_ours && (is_new || verdict == Verdict::Answered) {
-                    self.handoffs.push(from, meta, Contents::Flow, &[]);
+                    self.handoffs.push(from, meta, None, Contents::Flow, &[]);
                 }
             }
             Contents::Flow => {
@@ -96,8 +102,8 @@ impl Plane {
                 self.publishers.on_rtcp(self.wall, stream, way, bytes)
             }
             Some(Target::Publisher { stream, way }) => {
-                self.publishers
-                    .on_rtp(self.now, stream, By::Way(way), bytes)
+                let at = (self.now, self.came);
+                self.publishers.on_rtp(at, stream, By::Way(way), bytes)
             }
             Some(Target::Remote(_)) | None => Verdict::Unknown,
         }
@@ -141,9 +147,8 @@ impl Plane {
         }
         let received = bytes.len() as u64;
         let (stream, id) = (viewer.stream, viewer.id);
-        let verdict = self
-            .publishers
-            .on_rtp(self.now, stream, By::Viewer(id), bytes);
+        let at = (self.now, self.came);
+        let verdict = self.publishers.on_rtp(at, stream, By::Viewer(id), bytes);
         if verdict.is_of_a_track() {
             viewer.cold.quality.bytes_received += received;
             viewer.cold.heard_at = self.now;
@@ -183,7 +188,8 @@ impl Plane {
 
     /// Passes a datagram to the core that serves its viewer.
     pub(crate) fn hand_off(&mut self, to: CoreId, meta: RxMeta, bytes: &[u8]) -> Verdict {
-        if self.handoffs.push(to, meta, Contents::Datagram, bytes) {
+        let contents = Contents::Datagram;
+        if self.handoffs.push(to, meta, self.came, contents, bytes) {
             Verdict::HandedOff
         } else {
             Verdict::HandoffFull
@@ -193,6 +199,7 @@ impl Plane {
     /// Sets the time for the datagrams that follow.
     pub fn begin(&mut self, now: Time) {
         self.now = now;
+        self.came = None;
         self.wall.now = now;
     }
 }

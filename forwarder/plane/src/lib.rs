@@ -51,6 +51,7 @@ mod stream;
 mod tick;
 mod timeline;
 mod told;
+mod transit;
 mod upstream;
 mod verdict;
 mod viewer;
@@ -79,6 +80,7 @@ use random::Random;
 use report::Wall;
 use shared::Shared;
 use stream::Stream;
+use transit::Transits;
 use viewer::{PATHS_MAX, Viewer};
 
 pub use handoff::{Contents, Parcel};
@@ -119,6 +121,8 @@ const FIXED_BYTES: u64 = 5 << 20;
 pub struct Plane {
     core: CoreId,
     now: Time,
+    /// When the datagrams that come now were received.
+    came: Option<Time>,
     wall: Wall,
     ticked_at: Time,
     visited: usize,
@@ -130,6 +134,7 @@ pub struct Plane {
     passed: Passed,
     shared: Shared,
     adaptations: Adaptations,
+    transits: Transits,
     outbox: Outbox,
     handoffs: Handoffs,
     random: Random,
@@ -145,6 +150,7 @@ impl Plane {
         Self {
             core,
             now: Time::ZERO,
+            came: None,
             wall: Wall::default(),
             ticked_at: Time::ZERO,
             visited: 0,
@@ -155,6 +161,7 @@ impl Plane {
             passed: Passed::new(limits.streams_max),
             shared: Shared::new(),
             adaptations: Adaptations::new(limits.viewers_max),
+            transits: Transits::new(),
             outbox: Outbox::new(),
             handoffs: Handoffs::new(core, limits.cores),
             random,
@@ -195,6 +202,7 @@ impl Plane {
             segments_max: egress.segments_max(),
             egress,
             adaptations: &mut self.adaptations,
+            transits: &mut self.transits,
             done: Done::default(),
         };
         self.tables.serve_blocked(&mut turn);
@@ -205,6 +213,15 @@ impl Plane {
         let done = turn.done;
         self.count(&done, replies as u64, reply_bytes as u64);
         usize::try_from(done.datagrams).unwrap_or(usize::MAX) + replies
+    }
+
+    /// What [`Plane::fan_out`] has sent was given to the kernel at `at`: all of it, or not.
+    pub fn flushed(&mut self, at: Time, is_all: bool) {
+        if !self.transits.is_empty() {
+            let is_all = is_all && self.tables.lists.blocked.is_empty();
+            let at = at.max(self.now);
+            self.transits.flushed(at, is_all, &self.outlets.stats);
+        }
     }
 
     /// True if control was told something since the last call: then wake it, once a turn.

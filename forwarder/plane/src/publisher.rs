@@ -45,6 +45,9 @@ pub struct Publisher {
     pub ways: [Option<Way>; TRACKS_MAX],
     /// Where they go.
     pub writer: LogWriter,
+    /// When that came whose packets are appended: of those that waited for it, too. They were in
+    /// nobody's way before.
+    pub came: Option<Time>,
     /// Its lanes.
     pub lanes: [InLane; LANES_MAX],
     /// Identifiers of the extensions that name encodings; 0: none.
@@ -87,6 +90,7 @@ impl Publisher {
             viewer: add.viewer,
             ways,
             writer,
+            came: None,
             lanes: core::array::from_fn(|lane| InLane::new(now, &add.lanes[lane], lane != AUDIO)),
             rid_id: add.rid_id,
             repaired_rid_id: add.repaired_rid_id,

@@ -117,8 +117,15 @@ impl Publishers {
         }
     }
 
-    /// RTP of the publisher of the stream with this index.
-    pub fn on_rtp(&mut self, now: Time, stream: u32, by: By, bytes: &mut [u8]) -> Verdict {
+    /// RTP of the publisher of the stream with this index, in a turn that began at the first of
+    /// these times, and received at the second, if that is known.
+    pub fn on_rtp(
+        &mut self,
+        (now, came): (Time, Option<Time>),
+        stream: u32,
+        by: By,
+        bytes: &mut [u8],
+    ) -> Verdict {
         let Self { slots, pool, .. } = self;
         let slot = slots
             .get_mut(stream as usize)
@@ -135,7 +142,10 @@ impl Publishers {
             Err(refusal) => return Verdict::of_rtp(refusal),
         };
         match Packet::parse(opened.packet) {
-            Ok(packet) => publisher.on_packet(pool, now, lanes, opened.index, &packet),
+            Ok(packet) => {
+                publisher.came = came;
+                publisher.on_packet(pool, now, lanes, opened.index, &packet)
+            }
             Err(_) => Verdict::RtpMalformed,
         }
     }
@@ -180,6 +190,7 @@ impl Publishers {
             let Some(Some(publisher)) = slots.get_mut(index as usize) else {
                 continue;
             };
+            publisher.came = Some(now);
             for lane in 0..LANES_MAX {
                 while publisher.gives_up_at(lane) <= now && publisher.skip(pool, now, lane) {}
             }

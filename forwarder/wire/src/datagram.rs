@@ -1,6 +1,7 @@
 //! Owns the seam between what to do with a packet and how bytes come and go.
 
 use crate::peer::{Ip, Peer};
+use crate::time::Time;
 
 /// Largest UDP payload ever sent or accepted in one datagram, in bytes: an Ethernet frame of 1500
 /// less the IPv4 and UDP headers. Longer ones are dropped and counted by the backend.
@@ -39,6 +40,13 @@ pub struct RunMeta {
 
 /// Takes the datagrams of one receive call, one after another.
 pub trait RxSink {
+    /// When the kernel received the datagrams that follow, if that is known. For whoever does not
+    /// want to know, nothing.
+    #[inline]
+    fn came(&mut self, at: Option<Time>) {
+        let _ = at;
+    }
+
     /// `bytes` are lent for the duration of the call and may be decrypted in place.
     fn datagram(&mut self, meta: RxMeta, bytes: &mut [u8]);
 }

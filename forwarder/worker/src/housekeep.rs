@@ -167,6 +167,10 @@ pub(crate) struct Weighed<'a> {
 }
 
 impl RxSink for Weighed<'_> {
+    fn came(&mut self, at: Option<Time>) {
+        self.plane.came(at);
+    }
+
     fn datagram(&mut self, meta: RxMeta, bytes: &mut [u8]) {
         self.bytes += bytes.len() as u64;
         self.plane.datagram(meta, bytes);

@@ -120,6 +120,7 @@ impl<P: Port> Seat<P> {
         let sent = self.plane.fan_out(now, &mut self.port);
         let report = self.port.flush(now);
         self.tally.flushed(&report);
+        self.plane.flushed(report.at, report.waiting == 0);
         if self.plane.has_told() {
             self.control.wake();
         }

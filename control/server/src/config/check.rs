@@ -42,7 +42,7 @@ pub(super) fn check(config: &Config) -> Result<(), Bad> {
 }
 
 fn check_numbers(config: &Config) -> Result<(), Bad> {
-    let (http, limits) = (&config.http, &config.limits);
+    let (http, media, limits) = (&config.http, &config.media, &config.limits);
     let of_usize = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let cores_max = of_usize(link::limits::CORES_MAX);
     for (key, value, range) in [
@@ -71,7 +71,9 @@ fn check_numbers(config: &Config) -> Result<(), Bad> {
             http.request_timeout_ms,
             100..=600_000,
         ),
-        ("media.cores", config.media.cores.into(), 0..=cores_max),
+        ("media.cores", media.cores.into(), 0..=cores_max),
+        ("media.spin_us", media.spin_us.into(), 1..=1_000_000),
+        ("media.busy_poll_us", media.busy_poll_us.into(), 0..=1000),
         ("srt.latency_ms", config.srt.latency_ms.into(), 20..=8000),
         (
             "streams.opus_bitrate_bps",
@@ -311,6 +313,8 @@ impl Default for Media {
             backend: Backend::Auto,
             cipher: Cipher::Auto,
             idle: Idle::Sleep,
+            spin_us: 50_000,
+            busy_poll_us: 0,
         }
     }
 }

@@ -137,7 +137,7 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
 }
 
 /// Text, line of the error, cause, remedy.
-const WRONG: [(&str, usize, &str, &str); 20] = [
+const WRONG: [(&str, usize, &str, &str); 22] = [
     (
         "[[pull]]\nstream = \"a*\"\nurl = \"http://x/y\"",
         2,
@@ -188,6 +188,18 @@ const WRONG: [(&str, usize, &str, &str); 20] = [
         2,
         "media.cores: 65 is out of range",
         "write 0 to 64",
+    ),
+    (
+        "[media]\nspin_us = 0",
+        2,
+        "media.spin_us: 0 is out of range",
+        "write 1 to 1000000",
+    ),
+    (
+        "[media]\nbusy_poll_us = 1001",
+        2,
+        "media.busy_poll_us: 1001 is out of range",
+        "write 0 to 1000",
     ),
     (
         "[media]\nbackend = \"dpdk\"",

@@ -1,6 +1,7 @@
 //! Owns the plain data that the API shows: what the driver fills in and HTTP gives out.
 
 use super::layers::LayerInfo;
+use link::transit::Distribution;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -193,6 +194,8 @@ pub struct NodeView {
     pub listen: ListenView,
     /// Its processes.
     pub processes: ProcessesView,
+    /// How long media packets were inside in the last minute, all workers together.
+    pub transit: Vec<TransitView>,
     /// Counters of each worker.
     pub counters: Vec<CoreView>,
 }
@@ -248,8 +251,31 @@ pub struct CoreView {
     pub core: u16,
     /// Time since its last turn; none: it has not had any.
     pub turn_age_ms: Option<u64>,
+    /// How long media packets were inside in the last minute.
+    pub transit: Vec<TransitView>,
     /// Counters since its start, by name.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// How long media packets were inside. A packet counts once for each worker that has viewers of its
+/// stream, when its copies for all of them have been handed to the kernel. Times are told to one
+/// part in sixteen, rounded up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TransitView {
+    /// From when it counts: `network`, when the kernel received the packet (WHIP, pushes, relays);
+    /// `sidecar`, when the sidecar released it at the stream's pace (SRT, the demo).
+    #[schema(example = "network")]
+    pub entry: String,
+    /// Packets.
+    pub packets: u64,
+    /// The half of them were inside no longer than this.
+    pub p50_us: u64,
+    /// 99 of 100.
+    pub p99_us: u64,
+    /// 999 of 1000.
+    pub p999_us: u64,
+    /// All of them.
+    pub max_us: u64,
 }
 
 /// Whether newcomers may be sent here.
@@ -301,6 +327,10 @@ pub struct CoreCounters {
     pub core: u16,
     /// Its counters.
     pub samples: Vec<Sample>,
+    /// How long media packets were inside, by the places of [`ENTRIES`].
+    ///
+    /// [`ENTRIES`]: link::transit::ENTRIES
+    pub transits: Vec<Distribution>,
 }
 
 /// A counter and its value.

@@ -3,6 +3,7 @@
 use super::Driver;
 use super::source::{audio, video};
 use super::stream::{Active, Stream};
+use super::transit::{self, Counted};
 use super::whip::{intake, is_fed};
 use crate::clock;
 use crate::control::{
@@ -188,6 +189,12 @@ impl Driver {
     pub(super) fn node_view(&self) -> NodeView {
         let now = clock::now();
         let limits = self.region.limits();
+        let mut transit = Counted::default();
+        for core in self.lines.cores() {
+            for (sum, of) in transit.iter_mut().zip(self.of_late(core)) {
+                sum.add(&of);
+            }
+        }
         NodeView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: now.since(self.facts.started).as_millis() / 1000,
@@ -205,6 +212,7 @@ impl Driver {
                 forwarder: self.facts.forwarder_pid(),
                 control: Some(std::process::id()),
             },
+            transit: transit::views(&transit),
             counters: self
                 .lines
                 .cores()
@@ -221,11 +229,19 @@ impl Driver {
         CoreView {
             core: core.0,
             turn_age_ms: (turned > Time::ZERO).then(|| now.since(turned).as_millis()),
+            transit: transit::views(&self.of_late(core)),
             counters: COUNTERS
                 .iter()
                 .map(|c| (c.name().to_owned(), stats.read(*c)))
                 .collect(),
         }
+    }
+
+    /// How long media packets were inside of late, as this worker has counted.
+    fn of_late(&self, core: CoreId) -> Counted {
+        let counted = self.region.stats(core).map(|stats| transit::read(&stats));
+        let counted = counted.unwrap_or_default();
+        self.transits.of_late(usize::from(core.0), counted)
     }
 
     pub(super) fn metrics_snapshot(&self) -> MetricsSnapshot {
@@ -244,6 +260,7 @@ impl Driver {
             Some(CoreCounters {
                 core: core.0,
                 samples: COUNTERS.iter().map(sample).collect(),
+                transits: transit::read(&stats).into(),
             })
         };
         MetricsSnapshot {

@@ -5,10 +5,10 @@ use crate::cmsg::{self, RX_CONTROL_BYTES};
 use crate::message::{EMPTY, NOTHING};
 use crate::port::{FlushReport, PortConfig};
 use crate::socket::Socket;
+use crate::stamp::{Clocks, Stamps};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use wire::datagram::{DATAGRAM_MAX, RxMeta, RxSink};
-use wire::peer::Ip;
 
 /// Datagrams of one call. A core that keeps up sees far fewer; 64 cost no less each.
 const BATCH: u16 = 32;
@@ -31,6 +31,7 @@ pub(crate) struct Rx {
     frames: Box<[Frame]>,
     vectors: Box<[libc::iovec]>,
     headers: Box<[libc::mmsghdr]>,
+    stamps: Stamps,
     turn_max: usize,
 }
 
@@ -46,6 +47,7 @@ impl Rx {
             frames: vec![frame; places].into_boxed_slice(),
             vectors: vec![NOTHING; places].into_boxed_slice(),
             headers: vec![EMPTY; places].into_boxed_slice(),
+            stamps: Stamps::default(),
             turn_max: usize::from(config.rx_turn_max),
         };
         for place in 0..places {
@@ -75,6 +77,7 @@ impl Rx {
                     break;
                 }
             };
+            self.stamps.look(Clocks::read);
             for place in 0..arrived {
                 given += usize::from(self.give(place, sink, report));
                 self.reset(place);
@@ -98,7 +101,9 @@ impl Rx {
             report.received_unusable += 1;
             return false;
         };
-        let local = cmsg::local(&frame.control[..control_bytes]).unwrap_or(Ip::UNKNOWN);
+        let came = cmsg::came(&frame.control[..control_bytes]);
+        let local = came.local;
+        sink.came(self.stamps.time(came.stamp_ns));
         sink.datagram(RxMeta { peer, local }, &mut frame.bytes[..bytes]);
         true
     }

@@ -62,6 +62,8 @@ const INBOX_MAX: usize = 65_536;
 /// A datagram that has arrived.
 pub(super) struct Letter {
     pub meta: RxMeta,
+    /// When it arrived.
+    pub came: Time,
     pub bytes: Vec<u8>,
 }
 
@@ -165,7 +167,7 @@ impl Net {
         {
             self.due.pop();
             if let Some(flight) = self.flights.remove(&number) {
-                self.land(flight);
+                self.land(time, flight);
             }
         }
     }
@@ -195,7 +197,7 @@ impl Net {
             .insert(self.launched, Flight { to, from, bytes });
     }
 
-    fn land(&mut self, flight: Flight) {
+    fn land(&mut self, came: Time, flight: Flight) {
         let Some(id) = self.receiver(flight.from, flight.to) else {
             self.counts.unbound += 1;
             return;
@@ -210,6 +212,7 @@ impl Net {
                 peer: flight.from,
                 local: flight.to.ip,
             },
+            came,
             bytes: flight.bytes,
         });
     }

@@ -131,6 +131,7 @@ impl Port for SimPort {
                 self.report.received_unusable += 1;
                 continue;
             }
+            sink.came(Some(letter.came));
             sink.datagram(letter.meta, &mut letter.bytes);
             given += 1;
         }
@@ -142,6 +143,9 @@ impl Port for SimPort {
             self.send_front(now);
         }
         self.report.waiting = self.arena.waiting();
+        if self.report.runs > 0 {
+            self.report.at = now;
+        }
         core::mem::take(&mut self.report)
     }
 

@@ -8,9 +8,9 @@ use crate::addr::{self, NAME_BYTES, NAME_LENGTH};
 use crate::cmsg::{self, RX_CONTROL_BYTES};
 use crate::message::EMPTY;
 use crate::port::FlushReport;
+use crate::stamp::{Clocks, Stamps};
 use std::collections::VecDeque;
 use wire::datagram::{DATAGRAM_MAX, RxMeta, RxSink};
-use wire::peer::Ip;
 
 const HEADER_BYTES: usize = 16;
 const CONTROL_AT: usize = HEADER_BYTES + NAME_BYTES;
@@ -29,6 +29,7 @@ pub(super) const SHAPE: libc::msghdr = libc::msghdr {
 /// Frames that the kernel has filled and the sink has not seen.
 pub(super) struct Ready {
     frames: VecDeque<(u16, usize)>,
+    stamps: Stamps,
 }
 
 impl Ready {
@@ -36,6 +37,7 @@ impl Ready {
     pub(super) fn new(buffers: u16) -> Self {
         Self {
             frames: VecDeque::with_capacity(usize::from(buffers)),
+            stamps: Stamps::default(),
         }
     }
 
@@ -56,12 +58,14 @@ impl Ready {
         sink: &mut impl RxSink,
         report: &mut FlushReport,
     ) -> usize {
+        self.stamps.look(Clocks::read);
         let mut given = 0;
         while given < max
             && let Some((id, bytes)) = self.frames.pop_front()
         {
             let frame = buffers.frame(id).and_then(|frame| frame.get_mut(..bytes));
-            if let Some((meta, payload)) = frame.and_then(parse) {
+            if let Some((meta, stamp_ns, payload)) = frame.and_then(parse) {
+                sink.came(self.stamps.time(stamp_ns));
                 sink.datagram(meta, payload);
                 given += 1;
             } else {
@@ -74,8 +78,8 @@ impl Ready {
     }
 }
 
-/// The datagram in a frame; `None` if it is too long or has no usable address.
-fn parse(frame: &mut [u8]) -> Option<(RxMeta, &mut [u8])> {
+/// The datagram in a frame and its stamp; `None` if it is too long or has no usable address.
+fn parse(frame: &mut [u8]) -> Option<(RxMeta, Option<u64>, &mut [u8])> {
     let (head, payload) = frame.split_at_mut_checked(PAYLOAD_AT)?;
     let number = |at: usize| -> Option<usize> {
         let bytes = head.get(at..at + 4)?.first_chunk()?;
@@ -89,8 +93,10 @@ fn parse(frame: &mut [u8]) -> Option<(RxMeta, &mut [u8])> {
     }
     let peer = addr::parse(head.get(HEADER_BYTES..HEADER_BYTES + name_bytes)?)?;
     let control = head.get(CONTROL_AT..CONTROL_AT + control_bytes)?;
-    let local = cmsg::local(control).unwrap_or(Ip::UNKNOWN);
-    Some((RxMeta { peer, local }, payload.get_mut(..payload_bytes)?))
+    let came = cmsg::came(control);
+    let local = came.local;
+    let payload = payload.get_mut(..payload_bytes)?;
+    Some((RxMeta { peer, local }, came.stamp_ns, payload))
 }
 
 #[cfg(test)]
@@ -111,7 +117,7 @@ mod tests {
                     field.copy_from_slice(&u32::from(length).to_ne_bytes());
                 }
             }
-            if let Some((_, payload)) = parse(&mut bytes) {
+            if let Some((_, _, payload)) = parse(&mut bytes) {
                 prop_assert_eq!(payload.len(), usize::from(lengths[2]));
             }
         }

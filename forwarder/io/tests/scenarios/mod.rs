@@ -387,6 +387,55 @@ pub fn ten_thousand<P: Made>() {
     assert_eq!(rig.flush(), FlushReport::default());
 }
 
+/// What a datagram is said to have come at lies between the begin and the end of its sending, since
+/// the loopback delivers meanwhile, and not where it was read.
+pub fn stamps<P: Made>() {
+    for addr in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+        let Some(mut rig) = Rig::<P>::new(addr, PortConfig::default()) else {
+            return;
+        };
+        let own = if addr == "[::1]:0" {
+            addr
+        } else {
+            "127.0.0.1:0"
+        };
+        let client = peer(own);
+        for n in 0..50_u8 {
+            let mut spans = Vec::new();
+            for _ in 0..2 {
+                let before = clock::now();
+                client.send_to(&[n; 30], rig.addr).unwrap();
+                spans.push(before..=clock::now());
+            }
+            let mut got = Stamped::default();
+            let end = clock::now() + Span::secs(2);
+            while got.0.len() < 2 && clock::now() < end {
+                rig.port.wait(end);
+                rig.port.recv(clock::now(), &mut got);
+            }
+            for (span, came) in spans.iter().zip(&got.0) {
+                let came = came.expect("nobody sets the clock meanwhile");
+                assert!(span.contains(&came), "{came:?} is not in {span:?}");
+            }
+            assert_eq!(got.0.len(), 2);
+        }
+    }
+}
+
+/// Notes the stamp of each datagram.
+#[derive(Default)]
+struct Stamped(Vec<Option<Time>>, Option<Time>);
+
+impl RxSink for Stamped {
+    fn came(&mut self, at: Option<Time>) {
+        self.1 = at;
+    }
+
+    fn datagram(&mut self, _: RxMeta, _: &mut [u8]) {
+        self.0.push(self.1.take());
+    }
+}
+
 pub fn flood<P: Made>() {
     let config = PortConfig {
         rx_buffers: 4,

@@ -61,6 +61,40 @@ impl BitOrAssign for Flags {
     }
 }
 
+/// From where the time of a packet counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Entry {
+    /// It is not known.
+    #[default]
+    Unknown = 0,
+    /// From when the kernel took the packet from the network.
+    Network = 1,
+    /// From when the sidecar gave the packet away, which it does at the stream's pace.
+    Sidecar = 2,
+}
+
+impl Entry {
+    /// As it lies in memory; what is not known is [`Entry::Unknown`].
+    pub(crate) const fn of(byte: u8) -> Self {
+        match byte {
+            1 => Self::Network,
+            2 => Self::Sidecar,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The place of its distribution among those of a worker.
+    #[must_use]
+    pub const fn place(self) -> Option<usize> {
+        match self {
+            Self::Unknown => None,
+            Self::Network => Some(0),
+            Self::Sidecar => Some(1),
+        }
+    }
+}
+
 /// The description of one packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -90,6 +124,10 @@ pub struct Record {
     /// The header-extension elements behind the payload. With the payload they have at most
     /// [`PAYLOAD_MAX`] bytes.
     pub elements: Sizes,
+    /// What `came` is.
+    pub entry: Entry,
+    /// From when the time inside counts; nothing if the entry is not known.
+    pub came: Time,
 }
 
 impl Record {
@@ -108,7 +146,9 @@ impl Record {
         put.u64(self.lane_seq)
             .u64(self.capture.0)
             .u64(self.arrival.0)
-            .bytes(&self.elements.0);
+            .bytes(&self.elements.0)
+            .u8(self.entry as u8)
+            .u64(self.came.0);
     }
 
     /// `None`: not a record of a writer of ours.
@@ -131,6 +171,8 @@ impl Record {
             arrival: Time(take.u64()?),
             primary_at,
             elements: Sizes(take.array()?),
+            entry: Entry::of(take.u8()?),
+            came: Time(take.u64()?),
         };
         record.fits().then_some(record)
     }

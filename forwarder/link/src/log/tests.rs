@@ -32,6 +32,8 @@ fn record(lane: usize, flags: Flags) -> Record {
     Record {
         lane: u8::try_from(lane).unwrap(),
         flags,
+        entry: Entry::Sidecar,
+        came: Time(u64::from(flags.0) << 40 | 7),
         ..Record::default()
     }
 }

@@ -4,7 +4,7 @@
 use link::command::AUDIO;
 use link::lanes::{LAYERS, SPATIAL_MAX, TEMPORAL_MAX};
 use link::limits::PAYLOAD_MAX;
-use link::log::{AppendError, Flags, Record};
+use link::log::{AppendError, Entry, Flags, Record};
 use wire::payload::red::primary_at;
 use wire::time::Time;
 
@@ -58,6 +58,8 @@ impl Publisher {
             timestamp,
             capture,
             arrival: now,
+            entry: self.came.map_or(Entry::Unknown, |_| Entry::Network),
+            came: self.came.unwrap_or_default(),
             spatial: place.spatial,
             temporal: place.temporal,
             primary_at: primary,

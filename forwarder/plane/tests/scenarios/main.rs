@@ -21,6 +21,7 @@ mod reports;
 mod screen;
 mod storm;
 mod svc;
+mod transit;
 mod upstream;
 mod viewer;
 mod whip;

@@ -14,7 +14,7 @@ use crate::viewer::address;
 use crate::world::World;
 
 /// A publisher with a key; H.264.
-struct Encoder {
+pub struct Encoder {
     sealer: Sealer,
     index: u64,
     ssrc: u32,
@@ -70,7 +70,7 @@ impl Encoder {
     }
 
     /// The datagrams of a frame of `packets`.
-    fn frame(&mut self, key: bool, packets: u8) -> Vec<Vec<u8>> {
+    pub fn frame(&mut self, key: bool, packets: u8) -> Vec<Vec<u8>> {
         self.timestamp = self.timestamp.wrapping_add(3000);
         let frame = (0..packets).map(|nth| {
             let mut payload = vec![nth; 300];
@@ -107,7 +107,7 @@ fn send(world: &mut World, datagrams: &[Vec<u8>]) {
     }
 }
 
-fn opened() -> (World, StreamId, Encoder) {
+pub fn opened() -> (World, StreamId, Encoder) {
     let mut world = World::new();
     let stream = world.region.open_stream(0, "live/in").unwrap();
     let mut encoder = Encoder::new(&mut world, stream, 3, 1000);

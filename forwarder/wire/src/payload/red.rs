@@ -35,7 +35,8 @@ pub fn primary_at(payload: &[u8], primary: u8) -> Option<usize> {
     }
 }
 
-/// How many bytes the headers of `payload` have, in which [`primary_at`] has found the primary block.
+/// How many bytes the headers of `payload` have, in which [`primary_at`] has found the primary
+/// block.
 #[inline]
 #[must_use]
 pub fn headers_bytes(payload: &[u8]) -> usize {
