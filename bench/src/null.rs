@@ -1,7 +1,7 @@
 //! Owns a port that swallows what it is given: what is left is the cost of the plane.
 
 use io::{FlushReport, Port};
-use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxSink, SEGMENTS_MAX};
+use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxSink, SEGMENTS_MAX, Slot};
 use wire::time::Time;
 
 /// Slots that are written in turn: as many as a real port has in use between two calls of the
@@ -34,12 +34,12 @@ impl Egress for Null {
         self.segments_max
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.next = (self.next + 1) % SLOTS;
         self.report.runs += 1;
         self.report.datagrams += u32::from(run.segments);
         let from = self.next * (RUN_BYTES_MAX + 1);
-        self.slots.get_mut(from..from + run.bytes)
+        self.slots.get_mut(from..from + run.bytes).map(Slot::joined)
     }
 
     fn commit(&mut self, bytes: usize) {

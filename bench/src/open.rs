@@ -101,6 +101,7 @@ impl Stage {
             region: region.clone(),
             sockets,
             backend: shape.backend,
+            xdp: None,
             cipher: Cipher::best(),
             port: PortConfig::default(),
             idle: shape.idle,

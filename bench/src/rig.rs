@@ -27,6 +27,18 @@ const TURNS_MAX: u32 = 100_000;
 /// Between two turns of one burst.
 const TURN: Span = Span::micros(20);
 
+/// The ways to all viewers are found so soon, or not at all.
+const XDP_PATIENCE: Span = Span::secs(5);
+
+/// What leaves by the socket where AF_XDP should have it, by the reason.
+const XDP_PASSED: [Counter; 5] = [
+    Counter::XdpPassedAsking,
+    Counter::XdpPassedRoute,
+    Counter::XdpPassedNeighbour,
+    Counter::XdpPassedDevice,
+    Counter::XdpPassedSize,
+];
+
 /// Packets that the log holds: several seconds, far more than a second-level cache.
 const LOG_PACKETS: u32 = 4096;
 
@@ -159,6 +171,26 @@ impl<P: Port> Rig<P> {
         ];
         let read = counters.map(|(name, counter)| (name, self.stats.read(counter)));
         read.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Sends to everybody until every packet of a burst leaves by AF_XDP: their ways have to be
+    /// found first.
+    ///
+    /// # Errors
+    /// They don't within some seconds: what leaves otherwise, and why.
+    pub fn warm_xdp(&mut self) -> Result<(), String> {
+        let patience = clock::now() + XDP_PATIENCE;
+        while clock::now() < patience {
+            let before = self.stats.read(Counter::XdpSent);
+            self.burst(1);
+            if self.stats.read(Counter::XdpSent) - before == self.viewers {
+                return Ok(());
+            }
+            std::thread::sleep(core::time::Duration::from_millis(5));
+        }
+        let read = XDP_PASSED.map(|counter| (counter.name(), self.stats.read(counter)));
+        let passed: Vec<_> = read.into_iter().filter(|(_, count)| *count > 0).collect();
+        Err(format!("{passed:?}"))
     }
 
     /// Sender reports since the start.

@@ -13,7 +13,8 @@ use freshet_bench::samples::Samples;
 use freshet_bench::sink::{self, Sink};
 use freshet_bench::{PAYLOAD_BYTES, cpu};
 use io::probe::{Backend, Probe, choose};
-use io::{Mmsg, PortConfig, Socket, SocketConfig, Uring};
+use io::route::Router;
+use io::{Mmsg, PortConfig, Socket, SocketConfig, Uring, Xdp, XdpConfig};
 use link::command::VIDEO;
 use seal::{Cipher, Profile};
 use wire::datagram::SEGMENTS_MAX;
@@ -161,6 +162,7 @@ enum Way {
     Plane,
     Mmsg,
     Uring,
+    Xdp,
 }
 
 /// All ways to one sink.
@@ -169,6 +171,7 @@ struct Table {
     plane: Rig<Null>,
     mmsg: Rig<Mmsg>,
     uring: Result<Rig<Uring>, String>,
+    xdp: Result<(Rig<Xdp<Mmsg>>, Router), String>,
     rows: Vec<Row>,
     /// In each round, the cheaper baseline through a frame over the default backend.
     ratios: Samples,
@@ -209,6 +212,7 @@ impl Table {
             plane: Rig::new(&audience, |_| Ok::<_, String>(Null::new(SEGMENTS_MAX))),
             mmsg: Rig::new(&audience, |bell| Mmsg::new(socket()?, bell, &config)),
             uring,
+            xdp: xdp(&audience, &config),
             rows: Vec::new(),
             ratios: Samples::default(),
             default: choose(&probe, None).backend,
@@ -216,6 +220,7 @@ impl Table {
             witness: 0,
         };
         table.list();
+        table.list_xdp();
         table.witness = sink.bytes();
         table
     }
@@ -239,6 +244,16 @@ impl Table {
             for burst in BURSTS {
                 self.row(&format!("freshet, {backend}"), burst, Some(backend), way);
             }
+        }
+    }
+
+    fn list_xdp(&mut self) {
+        if let Err(why) = &self.xdp {
+            println!("note        no AF_XDP: {why}");
+            return;
+        }
+        for burst in BURSTS {
+            self.row("freshet, AF_XDP in copy mode", burst, None, Way::Xdp);
         }
     }
 
@@ -276,12 +291,13 @@ impl Table {
 
     fn forward(&mut self, way: Way, burst: u32, bursts: u32) {
         for _ in 0..bursts {
-            match (way, &mut self.uring) {
-                (Way::Classic(order), _) => self.classic.burst(burst, order),
-                (Way::Sealed, _) => self.classic.seal_burst(burst),
-                (Way::Plane, _) => self.plane.burst(burst),
-                (Way::Uring, Ok(rig)) => rig.burst(burst),
-                (Way::Mmsg, _) | (Way::Uring, Err(_)) => self.mmsg.burst(burst),
+            match (way, &mut self.uring, &mut self.xdp) {
+                (Way::Classic(order), ..) => self.classic.burst(burst, order),
+                (Way::Sealed, ..) => self.classic.seal_burst(burst),
+                (Way::Plane, ..) => self.plane.burst(burst),
+                (Way::Uring, Ok(rig), _) => rig.burst(burst),
+                (Way::Xdp, _, Ok((rig, _))) => rig.burst(burst),
+                (Way::Mmsg | Way::Uring | Way::Xdp, ..) => self.mmsg.burst(burst),
             }
         }
     }
@@ -330,6 +346,7 @@ impl Table {
     fn admit(&self, sink: &Sink) {
         let mut troubles = self.mmsg.troubles();
         troubles.extend(self.uring.iter().flat_map(Rig::troubles));
+        troubles.extend(self.xdp.iter().flat_map(|(rig, _)| rig.troubles()));
         if self.classic.errors > 0 {
             troubles.push(("classic packets refused", self.classic.errors));
         }
@@ -342,4 +359,25 @@ impl Table {
             println!("WRONG: the device saw {seen} bytes of {sealed}: packets were lost before it");
         }
     }
+}
+
+/// A rig that sends by AF_XDP, or why there is none to this sink.
+fn xdp(audience: &Audience, config: &PortConfig) -> Result<(Rig<Xdp<Mmsg>>, Router), String> {
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let sockets = Socket::bind_all(any, 1, &SocketConfig::default());
+    let mut sockets = sockets.map_err(|error| error.to_string())?;
+    let xdp = XdpConfig {
+        checksum: true,
+        note: |note| println!("note        {note}"),
+    };
+    let (router, mut ends) = Router::start(&sockets, xdp).map_err(|error| error.to_string())?;
+    let (Some(socket), Some(end)) = (sockets.pop(), ends.pop()) else {
+        return Err("no socket".to_owned());
+    };
+    let mut rig = Rig::new(audience, |bell| {
+        let under = Mmsg::new(socket, bell, config)?;
+        Ok::<_, io::Error>(Xdp::new(under, end, audience.viewers))
+    });
+    rig.warm_xdp()?;
+    Ok((rig, router))
 }

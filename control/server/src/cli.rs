@@ -124,6 +124,9 @@ pub struct Settings {
     /// Packet backend: auto, mmsg or uring.
     #[arg(long, value_name = "NAME")]
     pub backend: Option<String>,
+    /// How media leaves for viewers: auto, udp or xdp.
+    #[arg(long, value_name = "NAME")]
+    pub transmit: Option<String>,
     /// What seals for viewers with AES-GCM: auto, vaes or ring.
     #[arg(long, value_name = "NAME")]
     pub cipher: Option<String>,
@@ -241,6 +244,7 @@ impl Settings {
             ("srt.listen", "--srt", self.srt.clone()),
             ("media.cores", "--cores", cores),
             ("media.backend", "--backend", self.backend.clone()),
+            ("media.transmit", "--transmit", self.transmit.clone()),
             ("media.cipher", "--cipher", self.cipher.clone()),
             ("log.level", "--log", self.log.clone()),
         ]
@@ -280,7 +284,7 @@ mod tests {
     #[test]
     fn flags_become_keys_that_exist() {
         let line = "serve --http a --media b --advertise c --advertise d --srt e --cores 2 \
-                    --backend f --cipher g --log h";
+                    --backend f --transmit t --cipher g --log h";
         let Command::Serve(args) = parse(line).unwrap() else {
             panic!("not serve")
         };
@@ -290,7 +294,7 @@ mod tests {
             assert!(known.iter().any(|(key, _)| *key == given.key), "{given:?}");
             assert!(line.contains(&given.given_by), "{given:?}");
         }
-        assert_eq!(overrides.len(), 8);
+        assert_eq!(overrides.len(), 9);
         assert_eq!(overrides[2].value, "c,d");
     }
 

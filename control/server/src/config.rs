@@ -98,6 +98,10 @@ pub struct Media {
     pub cores: u16,
     /// How packets come and go.
     pub backend: Backend,
+    /// How media leaves for viewers.
+    pub transmit: Transmit,
+    /// Compute UDP checksums over IPv4 where that is ours to do, with AF_XDP.
+    pub udp_checksum: bool,
     /// What seals for viewers with AES-GCM.
     pub cipher: Cipher,
     /// What an idle worker does.
@@ -119,6 +123,19 @@ pub enum Backend {
     Mmsg,
     /// `io_uring`.
     Uring,
+}
+
+/// How media leaves for viewers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transmit {
+    /// What we think best: the socket.
+    #[default]
+    Auto,
+    /// The backend's socket.
+    Udp,
+    /// AF_XDP where a viewer's way is Ethernet, the socket elsewhere.
+    Xdp,
 }
 
 /// What seals for viewers with AES-GCM.

@@ -218,9 +218,11 @@ fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> i
     writeln!(
         out,
         "  backend    {}: {}",
-        workers::name(choice.backend),
-        choice.why
+        workers::name(choice.backend.backend),
+        choice.backend.why
     )?;
+    let (transmit, why) = (choice.transmit.transmit, &choice.transmit.why);
+    writeln!(out, "  transmit   {transmit}: {why}")?;
     writeln!(out, "  cipher     {cipher} for AES-GCM")?;
     writeln!(out, "  cores      {}", limits.cores)?;
     writeln!(

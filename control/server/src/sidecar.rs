@@ -105,8 +105,10 @@ fn facts(config: &Config, link: &Path, candidates: &[SocketAddr]) -> Facts {
     Facts {
         started: clock::now(),
         backend: BackendView {
-            name: workers::name(choice.backend).to_owned(),
-            why: choice.why,
+            name: workers::name(choice.backend.backend).to_owned(),
+            why: choice.backend.why,
+            transmit: choice.transmit.transmit.to_string(),
+            transmit_why: choice.transmit.why,
             cipher: workers::cipher(config).map_or_else(|_| String::new(), |c| c.to_string()),
         },
         listen: ListenView {

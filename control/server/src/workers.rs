@@ -1,6 +1,6 @@
 //! Owns the forwarder process: its workers, from their sockets to their end.
 
-use crate::config::{Backend, Cipher, Config, Idle};
+use crate::config::{Backend, Cipher, Config, Idle, Transmit};
 use link::region::{Region, Role};
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tuning::{Finding, Row, Verdict};
 use wire::time::Span;
 use worker::probe::{self, Probe};
-use worker::{PortConfig, Socket, SocketConfig, Workers};
+use worker::{PortConfig, Socket, SocketConfig, Workers, XdpConfig};
 
 /// How often the workers are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -19,15 +19,32 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const JOIN_PATIENCE: u32 = 100;
 const JOIN_PAUSE: Duration = Duration::from_millis(50);
 
+/// How packets come and go, and how media leaves.
+pub struct Choice {
+    /// The backend.
+    pub backend: probe::Choice,
+    /// The way out.
+    pub transmit: probe::TransmitChoice,
+}
+
 /// How packets come and go on this host, as the configuration and a probe decide.
 #[must_use]
-pub fn choose(config: &Config) -> probe::Choice {
+pub fn choose(config: &Config) -> Choice {
     let wanted = match config.media.backend {
         Backend::Auto => None,
         Backend::Mmsg => Some(probe::Backend::Mmsg),
         Backend::Uring => Some(probe::Backend::Uring),
     };
-    probe::choose(&Probe::run(), wanted)
+    let transmit = match config.media.transmit {
+        Transmit::Auto => None,
+        Transmit::Udp => Some(probe::Transmit::Udp),
+        Transmit::Xdp => Some(probe::Transmit::Xdp),
+    };
+    let probe = Probe::run();
+    Choice {
+        backend: probe::choose(&probe, wanted),
+        transmit: probe::choose_transmit(&probe, transmit),
+    }
 }
 
 /// What seals for viewers with AES-GCM, as the configuration and the processor decide.
@@ -51,7 +68,11 @@ pub fn probe_rows() -> Vec<Row> {
         let finding = match answer {
             Ok(()) => Finding::good("yes", "yes"),
             Err(error) => {
-                let fix = "a newer kernel, or leave of the container's seccomp profile";
+                let fix = if name == probe::XDP {
+                    "what is said beside it; it is used only with media.transmit = \"xdp\""
+                } else {
+                    "a newer kernel, or leave of the container's seccomp profile"
+                };
                 Finding::wanting(Verdict::Better, error.clone(), "yes", fix)
             }
         };
@@ -137,11 +158,17 @@ fn start(region: Region, config: &Config) -> io::Result<Workers> {
     if sockets.iter().any(|s| s.busy_poll_us() < busy_poll_us) {
         tracing::warn!("media.busy_poll_us: the kernel refuses it, CAP_NET_ADMIN is needed");
     }
-    tracing::info!(%address, cores, backend = name(choice.backend), %cipher, "forwarding");
+    let Choice { backend, transmit } = choice;
+    let (backend, transmit) = (backend.backend, transmit.transmit);
+    tracing::info!(%address, cores, backend = name(backend), %transmit, %cipher, "forwarding");
     let workers = worker::spawn(worker::Config {
         region,
         sockets,
-        backend: choice.backend,
+        backend,
+        xdp: (transmit == probe::Transmit::Xdp).then_some(XdpConfig {
+            checksum: config.media.udp_checksum,
+            note: |note| tracing::warn!("{note}"),
+        }),
         cipher,
         port: PortConfig::default(),
         idle: match config.media.idle {

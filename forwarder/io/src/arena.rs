@@ -1,7 +1,7 @@
 //! Owns the memory that runs are written to before they are sent: one ring of bytes, one ring of
 //! run descriptions, freed in the order of claiming. Hot.
 
-use wire::datagram::{DATAGRAM_MAX, RUN_BYTES_MAX, RunMeta, SEGMENTS_MAX};
+use wire::datagram::{DATAGRAM_MAX, RUN_BYTES_MAX, RunMeta, SEGMENTS_MAX, Slot};
 use wire::peer::{Ip, Peer};
 
 /// A run in the arena.
@@ -67,7 +67,7 @@ impl Arena {
     }
 
     /// Memory for `run`. A claim that was never committed is forgotten.
-    pub(crate) fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    pub(crate) fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.claimed = None;
         let legal = legal(run);
         debug_assert!(legal, "a run that cannot be sent: {run:?}");
@@ -84,7 +84,7 @@ impl Arena {
             start,
             bytes: run.bytes,
         });
-        self.memory.get_mut(start..start + run.bytes)
+        Some(Slot::joined(self.memory.get_mut(start..start + run.bytes)?))
     }
 
     /// Queues the claimed run, cut to `bytes`. Zero, or no claim: nothing.
@@ -180,7 +180,7 @@ impl Arena {
     }
 }
 
-fn legal(run: RunMeta) -> bool {
+pub(crate) fn legal(run: RunMeta) -> bool {
     let segment = usize::from(run.segment_bytes);
     (1..=SEGMENTS_MAX).contains(&run.segments)
         && (1..=DATAGRAM_MAX).contains(&segment)
@@ -193,6 +193,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::VecDeque;
+    use wire::datagram::NOBODY;
 
     fn meta(bytes: usize) -> RunMeta {
         RunMeta {
@@ -201,13 +202,14 @@ mod tests {
             segment_bytes: 1200,
             segments: u8::try_from(bytes.div_ceil(1200)).unwrap(),
             bytes,
+            viewer: NOBODY,
         }
     }
 
     #[test]
     fn commit_cuts_the_run_and_its_segments() {
         let mut arena = Arena::new(4, 65_536);
-        assert_eq!(arena.claim(meta(3000)).unwrap().len(), 3000);
+        assert_eq!(arena.claim(meta(3000)).unwrap().room().len(), 3000);
         arena.commit(1300);
         let (_, run, bytes) = arena.peek(0).unwrap();
         assert_eq!((run.segments, bytes.len()), (2, 1300));
@@ -241,8 +243,8 @@ mod tests {
             let mut kernel: Vec<(usize, Vec<u8>)> = Vec::new();
             for ((step, n), mark) in steps.into_iter().zip((0..=u8::MAX).cycle()) {
                 match step {
-                    0 | 1 => if let Some(bytes) = arena.claim(meta(n)) {
-                        bytes.fill(mark);
+                    0 | 1 => if let Some(mut slot) = arena.claim(meta(n)) {
+                        slot.put(&vec![mark; n], 1200);
                         arena.commit(n);
                         waiting.push_back(vec![mark; n]);
                     },

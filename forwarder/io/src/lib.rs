@@ -8,6 +8,7 @@ pub mod clock;
 pub mod error;
 pub mod port;
 pub mod probe;
+pub mod route;
 pub mod sim;
 pub mod socket;
 pub mod wake;
@@ -21,9 +22,13 @@ pub mod mmsg;
 mod stamp;
 #[allow(unsafe_code)]
 pub mod uring;
+#[allow(unsafe_code)]
+pub mod xdp;
 
 pub use error::Error;
 pub use mmsg::Mmsg;
 pub use port::{FlushReport, Port, PortConfig};
+pub use route::XdpConfig;
 pub use socket::{Socket, SocketConfig};
 pub use uring::Uring;
+pub use xdp::Xdp;

@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 use rx::Rx;
 use std::os::fd::{AsFd, OwnedFd};
 use tx::Tx;
-use wire::datagram::{Egress, RunMeta, RxSink};
+use wire::datagram::{Egress, RunMeta, RxSink, Slot};
 use wire::time::Time;
 
 /// A port over plain system calls.
@@ -53,7 +53,7 @@ impl Egress for Mmsg {
         self.tx.segments_max
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.tx.arena.claim(run)
     }
 

@@ -1,5 +1,6 @@
 //! Owns the seam between one core's loop and a backend.
 
+use crate::xdp::Fallback;
 use wire::datagram::{Egress, RUN_BYTES_MAX, RxSink};
 use wire::time::Time;
 
@@ -44,6 +45,44 @@ pub struct FlushReport {
     /// When the kernel had taken those runs: the clock, read after the last call that gave it
     /// some. [`Time::ZERO`] if there are none.
     pub at: Time,
+    /// What left, or did not leave, by AF_XDP.
+    pub xdp: XdpReport,
+}
+
+/// What AF_XDP has done since the last flush, in datagrams where nothing else is said. Those that
+/// left by the socket instead are counted by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XdpReport {
+    /// Queued for a device.
+    pub datagrams: u32,
+    /// Calls of the kernel.
+    pub wakeups: u32,
+    /// Runs for which there was no frame.
+    pub full: u32,
+    /// By the socket: [`Fallback::Asking`].
+    pub asking: u32,
+    /// By the socket: [`Fallback::Route`].
+    pub route: u32,
+    /// By the socket: [`Fallback::Neighbour`].
+    pub neighbour: u32,
+    /// By the socket: [`Fallback::Device`].
+    pub device: u32,
+    /// By the socket: [`Fallback::Size`].
+    pub size: u32,
+}
+
+impl XdpReport {
+    /// Counts a run that left by the socket.
+    pub(crate) fn fell_back(&mut self, why: Fallback, datagrams: u8) {
+        let counter = match why {
+            Fallback::Asking => &mut self.asking,
+            Fallback::Route => &mut self.route,
+            Fallback::Neighbour => &mut self.neighbour,
+            Fallback::Device => &mut self.device,
+            Fallback::Size => &mut self.size,
+        };
+        *counter += u32::from(datagrams);
+    }
 }
 
 /// The number of runs collected before they are handed to the kernel without waiting for the

@@ -12,7 +12,7 @@ use core::str::FromStr;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
-use wire::datagram::{RunMeta, RxMeta, RxSink};
+use wire::datagram::{NOBODY, RunMeta, RxMeta, RxSink};
 use wire::peer::Ip;
 use wire::time::Span;
 
@@ -23,6 +23,15 @@ pub enum Backend {
     Mmsg,
     /// `io_uring`: [`Uring`].
     Uring,
+}
+
+/// How media leaves for viewers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transmit {
+    /// By the backend's socket.
+    Udp,
+    /// By AF_XDP where a viewer's way is Ethernet, and by the socket elsewhere: [`crate::Xdp`].
+    Xdp,
 }
 
 /// What is taken where the operator leaves it open and the kernel can do both. Runs cost the same
@@ -49,6 +58,8 @@ pub struct Probe {
     pub deferred: Answer,
     /// A receive request renews itself and takes provided buffers.
     pub multishot: Answer,
+    /// AF_XDP sockets can be made, over memory like a worker's.
+    pub xdp: Answer,
 }
 
 impl Probe {
@@ -71,11 +82,12 @@ impl Probe {
             io_uring,
             deferred,
             multishot,
+            xdp: text(crate::xdp::probe()),
         }
     }
 
     /// Name and answer of everything that was tried.
-    pub fn list(&self) -> [(&'static str, &Answer); 6] {
+    pub fn list(&self) -> [(&'static str, &Answer); 7] {
         [
             ("ipv6", &self.ipv6),
             ("udp segmentation (gso)", &self.gso),
@@ -83,6 +95,7 @@ impl Probe {
             ("io_uring", &self.io_uring),
             ("io_uring deferred completions", &self.deferred),
             ("io_uring multishot receive", &self.multishot),
+            (XDP, &self.xdp),
         ]
     }
 }
@@ -131,6 +144,55 @@ pub fn choose(probe: &Probe, wanted: Option<Backend>) -> Choice {
             }
             .to_owned(),
         },
+    }
+}
+
+/// What [`Probe::list`] calls AF_XDP.
+pub const XDP: &str = "af_xdp";
+
+/// How media leaves, and why, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransmitChoice {
+    /// By what.
+    pub transmit: Transmit,
+    /// The reason.
+    pub why: String,
+}
+
+/// Chooses for `wanted`; `None` leaves it to us, and we take the socket: it needs no privilege, and
+/// firewall and traffic shaping of the host see what it sends.
+#[must_use]
+pub fn choose_transmit(probe: &Probe, wanted: Option<Transmit>) -> TransmitChoice {
+    let (transmit, why) = match (wanted, &probe.xdp) {
+        (None, _) => (Transmit::Udp, "the default".to_owned()),
+        (Some(Transmit::Xdp), Err(why)) => {
+            (Transmit::Udp, format!("AF_XDP cannot be used here: {why}"))
+        }
+        (Some(transmit), _) => (transmit, "as configured".to_owned()),
+    };
+    TransmitChoice { transmit, why }
+}
+
+impl FromStr for Transmit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "udp" => Ok(Self::Udp),
+            "xdp" => Ok(Self::Xdp),
+            other => Err(format!(
+                "no way to transmit is called {other:?}; there are udp and xdp"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "udp",
+            Self::Xdp => "xdp",
+        })
     }
 }
 
@@ -237,9 +299,10 @@ fn send_segments(port: &mut impl Port, to: SocketAddr) {
         segment_bytes: 40,
         segments: 3,
         bytes: 87,
+        viewer: NOBODY,
     };
-    if let Some(slot) = port.claim(run) {
-        slot.fill(1);
+    if let Some(mut slot) = port.claim(run) {
+        slot.put(&[1; 87], 40);
         port.commit(87);
     }
 }
@@ -290,6 +353,23 @@ mod tests {
         let choice = choose(&probe, Some(Backend::Uring));
         assert_eq!(choice.backend, Backend::Mmsg);
         assert!(choice.why.contains("switched off"));
+    }
+
+    #[test]
+    fn transmitting_by_xdp_wants_the_kernel_and_the_operator() {
+        let mut probe = Probe::run();
+        probe.xdp = Ok(());
+        let transmit = |probe: &Probe, wanted| choose_transmit(probe, wanted).transmit;
+        assert_eq!(transmit(&probe, Some(Transmit::Xdp)), Transmit::Xdp);
+        assert_eq!(transmit(&probe, None), Transmit::Udp);
+        probe.xdp = Err("no privilege".to_owned());
+        let choice = choose_transmit(&probe, Some(Transmit::Xdp));
+        assert_eq!(choice.transmit, Transmit::Udp);
+        assert!(choice.why.contains("no privilege"));
+        for transmit in [Transmit::Udp, Transmit::Xdp] {
+            assert_eq!(transmit.to_string().parse(), Ok(transmit));
+        }
+        assert!("dpdk".parse::<Transmit>().is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 pub use ring::Mode;
 use rx::Ready;
 use std::os::fd::{AsFd, OwnedFd};
-use wire::datagram::{Egress, RunMeta, RxSink};
+use wire::datagram::{Egress, RunMeta, RxSink, Slot};
 use wire::time::{Span, Time};
 
 const REMEDY: &str = "allow io_uring (sysctl kernel.io_uring_disabled=0, the container's system \
@@ -237,7 +237,7 @@ impl Egress for Uring {
         self.segments_max
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.arena.claim(run)
     }
 

@@ -38,6 +38,12 @@ impl Wake {
     }
 }
 
+impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 const DESCRIPTORS: &str = "raise the limit on open files, `ulimit -n`";
 
 /// Takes the wake-ups out of an eventfd that is readable.

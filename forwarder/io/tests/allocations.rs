@@ -7,7 +7,7 @@ use freshet_io::{Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::UdpSocket;
-use wire::datagram::{RunMeta, RxMeta, RxSink};
+use wire::datagram::{NOBODY, RunMeta, RxMeta, RxSink};
 use wire::peer::Ip;
 use wire::time::Span;
 
@@ -58,6 +58,7 @@ fn turns(port: &mut impl Port, to: std::net::SocketAddr) {
     // An address that no send can reach, too.
     let refused = "255.255.255.255:9".parse().unwrap();
     let mut heard = Heard(0);
+    let bytes = [2; 9000];
     COUNTED.set(Some(0));
     for _ in 0..100 {
         peer.send_to(&[1; 100], to).unwrap();
@@ -68,11 +69,10 @@ fn turns(port: &mut impl Port, to: std::net::SocketAddr) {
                 segment_bytes: 1000,
                 segments,
                 bytes: usize::from(segments) * 1000 - 10,
+                viewer: NOBODY,
             };
-            let bytes = port.claim(run).unwrap();
-            let n = bytes.len();
-            bytes.fill(2);
-            port.commit(n);
+            port.claim(run).unwrap().put(&bytes[..run.bytes], 1000);
+            port.commit(run.bytes);
         }
         port.flush(clock::now());
         port.wait(clock::now() + Span::millis(1));

@@ -150,6 +150,16 @@ counters! {
         "Messages received that tell arrivals by source (RFC 8888).";
     Sum TransitUnknown "transit_unknown" "packets"
         "Media packets whose time inside is not known: no stamp, or the clock was set meanwhile.";
+    Sum XdpSent "xdp_sent" "datagrams" "Datagrams that left by AF_XDP.";
+    Sum XdpCalled "xdp_called" "calls" "Calls that made the kernel send by AF_XDP.";
+    Sum XdpFull "xdp_full" "runs" "Runs put off because no frame of AF_XDP was free.";
+    Sum XdpPassedAsking "xdp_passed_asking" "datagrams" "By the socket: the way is not known yet.";
+    Sum XdpPassedRoute "xdp_passed_route" "datagrams" "By the socket: their route is not Ethernet.";
+    Sum XdpPassedNeighbour "xdp_passed_neighbour" "datagrams"
+        "By the socket: the hardware address of their next hop is not known.";
+    Sum XdpPassedDevice "xdp_passed_device" "datagrams"
+        "By the socket: their device is down, or AF_XDP cannot be had of it.";
+    Sum XdpPassedSize "xdp_passed_size" "datagrams" "By the socket: too long for their device.";
 }
 
 const _: () = assert!(

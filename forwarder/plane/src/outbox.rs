@@ -1,6 +1,6 @@
 //! Owns short answers on their way out: STUN responses and reports, in memory of fixed size.
 
-use wire::datagram::{Egress, RunMeta, RxMeta};
+use wire::datagram::{Egress, NOBODY, RunMeta, RxMeta};
 use wire::peer::Peer;
 
 /// Bytes of the longest answer: 1,200 of feedback to a publisher, sealed.
@@ -73,10 +73,10 @@ impl Outbox {
         let mut bytes = 0;
         while self.waiting > 0 {
             let reply = &self.ring[self.first];
-            let Some(out) = egress.claim(single(reply.to, reply.used)) else {
+            let Some(mut out) = egress.claim(single(reply.to, reply.used)) else {
                 break;
             };
-            out[..reply.used].copy_from_slice(&reply.bytes[..reply.used]);
+            out.put(&reply.bytes[..reply.used], reply.used);
             egress.commit(reply.used);
             bytes += reply.used;
             datagrams += 1;
@@ -95,5 +95,6 @@ pub fn single(to: RxMeta, bytes: usize) -> RunMeta {
         segment_bytes: u16::try_from(bytes).unwrap_or(u16::MAX),
         segments: 1,
         bytes,
+        viewer: NOBODY,
     }
 }

@@ -4,7 +4,7 @@
 
 use link::command::VIDEO;
 use link::limits::PAYLOAD_MAX;
-use wire::datagram::{Egress, RunMeta};
+use wire::datagram::{Egress, RunMeta, Slot};
 use wire::time::Time;
 
 use crate::asked::{Due, Repairs};
@@ -179,10 +179,12 @@ fn send_group<E: Egress>(
         segment_bytes: u16::try_from(group.body_bytes).unwrap_or(u16::MAX),
         segments: packets,
         bytes: group.bytes,
+        viewer: viewer.id.index,
     });
-    let out = out.ok_or(Outcome::Full)?;
+    let mut out = out.ok_or(Outcome::Full)?;
     let first = viewer.tracks[track].transport_sequence;
-    let used = seal(viewer, track, group, out);
+    seal(viewer, track, group, &mut out);
+    let used = out.used();
     turn.egress.commit(used);
     if track == VIDEO {
         let next = viewer.tracks[track].rtx_next_index;
@@ -256,14 +258,12 @@ fn gather<'a>(
     group
 }
 
-/// Writes and seals the packets of a group; gives their bytes.
-fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) -> usize {
+/// Writes and seals the packets of a group.
+fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut Slot<'_>) {
     let track = &mut viewer.tracks[track];
     let is_rtx = track.out.rtx_ssrc != 0;
     let out_as = track.repaired();
-    let mut used = 0;
     for (index, piece) in group.pieces.iter().flatten() {
-        let room = out.get_mut(used..).unwrap_or_default();
         let osn = low(*index).to_be_bytes();
         let (stamp, osn) = if is_rtx {
             (track.stamp_rtx(*index, piece), &osn[..])
@@ -274,8 +274,8 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut [u8]) ->
         debug_assert!(stamp.is_some(), "found in the history");
         if let Some(stamp) = stamp {
             let parts = [&front[..], rest];
-            used += seal_varied(&viewer.sealer, &out_as, &stamp, piece, parts, room);
+            let sealed = seal_varied(&viewer.sealer, &out_as, &stamp, piece, parts, out.room());
+            out.fill(sealed);
         }
     }
-    used
 }

@@ -37,21 +37,17 @@ pub fn send_run<E: Egress>(
             return Outcome::Worn;
         }
     }
-    let Some(out) = turn.egress.claim(meta) else {
+    let Some(mut out) = turn.egress.claim(meta) else {
         return Outcome::Full;
     };
     let first = viewer.tracks[VIDEO].transport_sequence;
-    let mut used = 0;
     for piece in burst.pieces(run) {
         if lanes.has(piece.lane()) {
-            used += seal(
-                turn.now,
-                viewer,
-                piece,
-                out.get_mut(used..).unwrap_or_default(),
-            );
+            let sealed = seal(turn.now, viewer, piece, out.room());
+            out.fill(sealed);
         }
     }
+    let used = out.used();
     finish(turn, viewer, &meta, first, used);
     Outcome::Done
 }
@@ -92,26 +88,23 @@ fn send_part<E: Egress>(
         segment_bytes: u16::try_from(first_bytes).unwrap_or(u16::MAX),
         segments: packets.iter().sum(),
         bytes,
+        viewer: viewer.id.index,
     };
     for (track, packets) in packets.into_iter().enumerate() {
         if packets > 0 && !viewer.lease(track, u64::from(packets)) {
             return Outcome::Worn;
         }
     }
-    let Some(out) = turn.egress.claim(meta) else {
+    let Some(mut out) = turn.egress.claim(meta) else {
         return Outcome::Full;
     };
     let first = viewer.tracks[VIDEO].transport_sequence;
-    let mut used = 0;
     for (piece, cap) in &taken {
         viewer.tracks[VIDEO].cap = *cap;
-        used += seal(
-            turn.now,
-            viewer,
-            piece,
-            out.get_mut(used..).unwrap_or_default(),
-        );
+        let sealed = seal(turn.now, viewer, piece, out.room());
+        out.fill(sealed);
     }
+    let used = out.used();
     viewer.tracks[VIDEO].cap = cap;
     finish(turn, viewer, &meta, first, used);
     Outcome::Done
@@ -215,5 +208,6 @@ fn measure(viewer: &Viewer, burst: &Burst<'_>, run: &Run, lanes: Lanes) -> Optio
         segment_bytes: u16::try_from(first_bytes).unwrap_or(u16::MAX),
         segments,
         bytes,
+        viewer: viewer.id.index,
     })
 }

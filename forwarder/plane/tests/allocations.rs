@@ -16,7 +16,7 @@ use link::limits::Limits;
 use link::log::{Flags, LogWriter, Record};
 use link::stats::Counter;
 use seal::{Profile, Sealer, Secret};
-use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
+use wire::datagram::{self, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
 use wire::peer::{Ip, Peer};
 use wire::rtcp_feedback::{write_nack, write_pli};
 use wire::rtp::Header;
@@ -39,14 +39,14 @@ impl Egress for Slot {
     fn segments_max(&self) -> u8 {
         64
     }
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<datagram::Slot<'_>> {
         self.claims += 1;
         // Full now and then, so that viewers fall behind.
         if self.claims.is_multiple_of(7) {
             return None;
         }
         self.datagrams += u64::from(run.segments);
-        self.memory.get_mut(..run.bytes)
+        self.memory.get_mut(..run.bytes).map(datagram::Slot::joined)
     }
     fn commit(&mut self, _: usize) {
         self.extended += u64::from(self.memory[0] & 0x10 != 0);

@@ -22,6 +22,9 @@ pub struct RxMeta {
     pub local: Ip,
 }
 
+/// The place of a run that is for no viewer: an answer, a handshake.
+pub const NOBODY: u32 = u32::MAX;
+
 /// What is to be known of a run before it is written: datagrams to one peer, each of
 /// `segment_bytes` but for the last, which may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,9 @@ pub struct RunMeta {
     pub segments: u8,
     /// Bytes of the whole run.
     pub bytes: usize,
+    /// The index of the viewer that it is for, which has proved that it is there: a backend may
+    /// keep a way for it. [`NOBODY`]: for anybody else.
+    pub viewer: u32,
 }
 
 /// Takes the datagrams of one receive call, one after another.
@@ -56,10 +62,115 @@ pub trait Egress {
     /// Most segments of a run; may fall to 1 while running, when a device refuses to segment.
     fn segments_max(&self) -> u8;
 
-    /// Memory for exactly `run.bytes` bytes, to be filled and committed before the next claim.
+    /// Memory for the datagrams of `run`, to be filled and committed before the next claim.
     /// `None`: no room this turn, an ordinary answer; nothing was claimed.
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]>;
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>>;
 
     /// Queues the run claimed last, cut to its first `bytes` bytes. Zero abandons it.
     fn commit(&mut self, bytes: usize);
+}
+
+/// The memory of a claimed run, filled datagram by datagram. The datagrams lie one behind the
+/// other, or each in a frame of its own: only the backend knows.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    memory: &'a mut [u8],
+    /// Where each datagram begins; empty: behind the one before it.
+    starts: &'a [u32],
+    datagrams: usize,
+    used: usize,
+}
+
+impl<'a> Slot<'a> {
+    /// Datagrams one behind the other, `memory` being as long as the run.
+    #[must_use]
+    pub fn joined(memory: &'a mut [u8]) -> Self {
+        Self::apart(memory, &[])
+    }
+
+    /// A datagram at each of `starts`, behind which there are [`DATAGRAM_MAX`] bytes.
+    #[must_use]
+    pub fn apart(memory: &'a mut [u8], starts: &'a [u32]) -> Self {
+        Self {
+            memory,
+            starts,
+            datagrams: 0,
+            used: 0,
+        }
+    }
+
+    /// Where the next datagram is to be written. Empty: the run has no room for another.
+    #[inline]
+    pub fn room(&mut self) -> &mut [u8] {
+        let range = if self.starts.is_empty() {
+            self.used..self.memory.len()
+        } else {
+            let start = self.starts.get(self.datagrams);
+            let Some(start) = start.and_then(|start| usize::try_from(*start).ok()) else {
+                return &mut [];
+            };
+            start..start + DATAGRAM_MAX
+        };
+        self.memory.get_mut(range).unwrap_or_default()
+    }
+
+    /// So many bytes were written to [`Slot::room`]: a datagram, or nothing if zero.
+    #[inline]
+    pub fn fill(&mut self, bytes: usize) {
+        self.used += bytes;
+        self.datagrams += usize::from(bytes > 0);
+    }
+
+    /// Bytes of all datagrams so far: what is to be committed.
+    #[inline]
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Copies the datagrams of a run, each of `segment_bytes` but for the last, as far as there
+    /// is room for them.
+    pub fn put(&mut self, run: &[u8], segment_bytes: usize) {
+        for datagram in run.chunks(segment_bytes.max(1)) {
+            let Some(room) = self.room().get_mut(..datagram.len()) else {
+                return;
+            };
+            room.copy_from_slice(datagram);
+            self.fill(datagram.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_lie_behind_each_other_or_apart() {
+        let run: Vec<u8> = (0..250).collect();
+        let mut memory = vec![0; 250];
+        let mut slot = Slot::joined(&mut memory);
+        slot.put(&run, 100);
+        assert_eq!((slot.used(), slot.room().len()), (250, 0));
+        assert_eq!(memory, run);
+        let mut memory = vec![0; 3 * 2048];
+        let starts = [4096, 0, 2048];
+        let mut slot = Slot::apart(&mut memory, &starts);
+        slot.put(&run, 100);
+        assert_eq!((slot.used(), slot.room().len()), (250, 0));
+        assert_eq!(memory[4096..4196], run[..100]);
+        assert_eq!(memory[..100], run[100..200]);
+        assert_eq!(memory[2048..2098], run[200..]);
+    }
+
+    #[test]
+    fn a_slot_without_room_takes_nothing() {
+        let mut slot = Slot::joined(&mut []);
+        slot.put(&[1; 10], 5);
+        slot.fill(0);
+        assert_eq!(slot.used(), 0);
+        let mut memory = vec![0; 100];
+        let mut slot = Slot::apart(&mut memory, &[50]);
+        assert!(slot.room().is_empty(), "a frame that is not all there");
+    }
 }

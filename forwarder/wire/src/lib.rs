@@ -4,9 +4,11 @@
 //! the bytes written, or 0 if the buffer is too short.
 #![forbid(unsafe_code)]
 
+pub mod checksum;
 pub mod datagram;
 pub mod demux;
 pub mod field;
+pub mod frame;
 pub mod ntp;
 pub mod payload;
 pub mod peer;

@@ -9,7 +9,7 @@ use link::ids::CoreId;
 use link::punt::Punt;
 use link::stats::{Counter, Stats};
 use plane::Plane;
-use wire::datagram::{RunMeta, RxMeta, RxSink};
+use wire::datagram::{NOBODY, RunMeta, RxMeta, RxSink};
 use wire::time::Time;
 
 /// Commands that one turn applies: a thousand viewers who come at once must not hold up those who
@@ -78,14 +78,15 @@ impl Intake {
 fn queue(punt: &Punt<'_>, port: &mut impl Port) -> Option<u64> {
     let bytes = punt.bytes.len();
     let segment_bytes = u16::try_from(bytes).ok().filter(|bytes| *bytes > 0)?;
-    let slot = port.claim(RunMeta {
+    let mut slot = port.claim(RunMeta {
         peer: punt.peer,
         local: punt.local,
         segment_bytes,
         segments: 1,
         bytes,
+        viewer: NOBODY,
     })?;
-    slot.copy_from_slice(punt.bytes);
+    slot.put(punt.bytes, bytes);
     port.commit(bytes);
     Some(bytes as u64)
 }
@@ -144,6 +145,7 @@ impl Tally {
 
     /// What the port says went wrong. What went right the plane has counted.
     pub(crate) fn flushed(&self, report: &FlushReport) {
+        let xdp = &report.xdp;
         let counts = [
             (Counter::SendError, u64::from(report.errors)),
             (Counter::SendDropped, u64::from(report.dropped)),
@@ -151,6 +153,14 @@ impl Tally {
                 Counter::DatagramMalformed,
                 u64::from(report.received_unusable),
             ),
+            (Counter::XdpSent, u64::from(xdp.datagrams)),
+            (Counter::XdpCalled, u64::from(xdp.wakeups)),
+            (Counter::XdpFull, u64::from(xdp.full)),
+            (Counter::XdpPassedAsking, u64::from(xdp.asking)),
+            (Counter::XdpPassedRoute, u64::from(xdp.route)),
+            (Counter::XdpPassedNeighbour, u64::from(xdp.neighbour)),
+            (Counter::XdpPassedDevice, u64::from(xdp.device)),
+            (Counter::XdpPassedSize, u64::from(xdp.size)),
         ];
         for (counter, n) in counts {
             if n > 0 {

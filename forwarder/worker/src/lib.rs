@@ -15,7 +15,7 @@ mod seat;
 mod spawn;
 pub mod standalone;
 
-pub use ::io::{PortConfig, Socket, SocketConfig, probe};
+pub use ::io::{PortConfig, Socket, SocketConfig, XdpConfig, probe};
 pub use cpu::Pin;
 pub use error::Error;
 pub use handoff::Exchange;

@@ -9,13 +9,16 @@ use crate::seat::{Seat, SeatConfig};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core_affinity::CoreId as Cpu;
 use io::probe::Backend;
-use io::{Mmsg, Port, PortConfig, Socket, Uring};
+use io::route::{End, Router};
+use io::{Mmsg, Port, PortConfig, Socket, Uring, Xdp, XdpConfig};
+
 use link::Region;
 use link::ids::CoreId;
 use link::wake::Waker;
 use plane::Cipher;
 use std::fs::File;
 use std::io::Read;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -29,6 +32,9 @@ pub struct Config {
     pub sockets: Vec<Socket>,
     /// How they talk to the kernel: see [`io::probe::choose`].
     pub backend: Backend,
+    /// Send to viewers by AF_XDP where that can be: see [`io::probe::choose_transmit`]. If it
+    /// cannot, that is noted, and everything leaves by the backend.
+    pub xdp: Option<XdpConfig>,
     /// What seals for viewers with AES-GCM; one that this machine can run.
     pub cipher: Cipher,
     /// Sizes of each port.
@@ -43,6 +49,8 @@ pub struct Config {
 pub struct Workers {
     stop: Arc<AtomicBool>,
     threads: Vec<Thread>,
+    /// Ends after the threads.
+    _router: Option<Router>,
 }
 
 struct Thread {
@@ -62,19 +70,23 @@ pub fn spawn(config: Config) -> Result<Workers, Error> {
             cores,
         });
     }
+    let (router, ends) = router(&config);
     let exchange = Exchange::new(&config.region);
     let cpus = cpu::plan(&config.pin, usize::from(cores));
     let mut workers = Workers {
         stop: Arc::new(AtomicBool::new(false)),
         threads: Vec::with_capacity(usize::from(cores)),
+        _router: router,
     };
     let (ready, readiness) = channel();
-    for ((core, socket), cpu) in (0..cores).zip(config.sockets).zip(cpus) {
+    let ends = ends.into_iter().map(Some).chain(iter::repeat_with(|| None));
+    for (((core, socket), cpu), end) in (0..cores).zip(config.sockets).zip(cpus).zip(ends) {
         let bench = Bench {
             region: config.region.clone(),
             core: CoreId(core),
             socket,
             backend: config.backend,
+            end,
             cipher: config.cipher,
             port: config.port,
             idle: config.idle,
@@ -90,6 +102,21 @@ pub fn spawn(config: Config) -> Result<Workers, Error> {
         readiness.recv().unwrap_or(Err(Error::Died { core: 0 }))?;
     }
     Ok(workers)
+}
+
+/// What finds the ways to viewers, and its end for each worker; none of it if that is not wanted
+/// or cannot be.
+fn router(config: &Config) -> (Option<Router>, Vec<End>) {
+    let Some(xdp) = config.xdp else {
+        return (None, Vec::new());
+    };
+    match Router::start(&config.sockets, xdp) {
+        Ok((router, ends)) => (Some(router), ends),
+        Err(error) => {
+            (xdp.note)(&format!("AF_XDP: {error}; everything leaves by the socket"));
+            (None, Vec::new())
+        }
+    }
 }
 
 impl Workers {
@@ -166,6 +193,7 @@ struct Bench {
     core: CoreId,
     socket: Socket,
     backend: Backend,
+    end: Option<End>,
     cipher: Cipher,
     port: PortConfig,
     idle: Idle,
@@ -176,12 +204,27 @@ struct Bench {
 
 impl Bench {
     /// The life of the thread. Memory is allocated after it is settled, close to its processor.
-    fn sit(self, ready: Sender<Result<(), Error>>) {
+    fn sit(mut self, ready: Sender<Result<(), Error>>) {
         cpu::settle(self.cpu);
-        match self.backend {
-            Backend::Mmsg => self.serve(ready, Mmsg::new),
-            Backend::Uring => self.serve(ready, Uring::new),
+        match (self.backend, self.end.take()) {
+            (Backend::Mmsg, None) => self.serve(ready, Mmsg::new),
+            (Backend::Uring, None) => self.serve(ready, Uring::new),
+            (Backend::Mmsg, Some(end)) => self.serve_by_xdp(ready, end, Mmsg::new),
+            (Backend::Uring, Some(end)) => self.serve_by_xdp(ready, end, Uring::new),
         }
+    }
+
+    /// The same with lanes of AF_XDP before the backend.
+    fn serve_by_xdp<P: Port>(
+        self,
+        ready: Sender<Result<(), Error>>,
+        end: End,
+        make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
+    ) {
+        let viewers_max = self.region.limits().viewers_max;
+        self.serve(ready, move |socket, bell, config| {
+            make(socket, bell, config).map(|under| Xdp::new(under, end, viewers_max))
+        });
     }
 
     fn serve<P: Port>(

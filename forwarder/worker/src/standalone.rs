@@ -9,8 +9,8 @@ use crate::cpu::Pin;
 use crate::idle::Idle;
 use crate::spawn::{Config, Workers, spawn};
 use core::time::Duration;
-use io::probe::{Backend, Choice, Probe, choose};
-use io::{PortConfig, Socket, SocketConfig};
+use io::probe::{Backend, Choice, Probe, Transmit, TransmitChoice, choose, choose_transmit};
+use io::{PortConfig, Socket, SocketConfig, XdpConfig};
 use link::Region;
 use link::channel::{CommandProducer, EventConsumer, PuntConsumer};
 use link::command::Command;
@@ -75,6 +75,7 @@ pub struct Forwarder {
     region: Region,
     workers: Workers,
     choice: Choice,
+    transmit: TransmitChoice,
     local: SocketAddr,
     lines: Vec<Line>,
     streams: HashMap<String, StreamId>,
@@ -103,7 +104,11 @@ impl Forwarder {
             .as_deref()
             .map(str::parse::<Backend>)
             .transpose()?;
-        let choice = choose(&Probe::run(), wanted);
+        let probe = Probe::run();
+        let choice = choose(&probe, wanted);
+        let wanted = file.transmit.as_deref();
+        let wanted = wanted.map(str::parse::<Transmit>).transpose()?;
+        let transmit = choose_transmit(&probe, wanted);
         let cipher = Cipher::choose(file.cipher.as_deref())?;
         let cores = usize::from(limits.cores);
         let sockets = Socket::bind_all(file.listen, cores, &SocketConfig::default());
@@ -113,6 +118,10 @@ impl Forwarder {
             region: region.clone(),
             sockets,
             backend: choice.backend,
+            xdp: (transmit.transmit == Transmit::Xdp).then_some(XdpConfig {
+                checksum: true,
+                note: |note| eprintln!("{note}"),
+            }),
             cipher,
             port: PortConfig::default(),
             idle: match file.spin_us {
@@ -127,6 +136,7 @@ impl Forwarder {
             region,
             workers,
             choice,
+            transmit,
             local,
             streams: HashMap::new(),
             viewers: HashMap::new(),
@@ -157,11 +167,12 @@ impl Forwarder {
     #[must_use]
     pub fn describe(&self) -> String {
         let Choice { backend, why } = &self.choice;
+        let (transmit, because) = (self.transmit.transmit, &self.transmit.why);
         let (local, cores) = (self.local, self.lines.len());
         let (streams, viewers) = (self.streams.len(), self.viewers.len());
         format!(
-            "forwarder on {local}: {cores} workers over {backend} ({why}), {streams} streams, \
-             {viewers} viewers"
+            "forwarder on {local}: {cores} workers over {backend} ({why}), transmitting by \
+             {transmit} ({because}), {streams} streams, {viewers} viewers"
         )
     }
 

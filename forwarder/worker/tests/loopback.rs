@@ -30,6 +30,7 @@ fn config(region: &Region, backend: Backend, idle: Idle) -> Config {
         region: region.clone(),
         sockets: Socket::bind_all(any, cores, &SocketConfig::default()).unwrap(),
         backend,
+        xdp: None,
         cipher: match backend {
             Backend::Mmsg => Cipher::Ring,
             Backend::Uring => Cipher::best(),

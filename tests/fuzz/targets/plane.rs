@@ -9,7 +9,7 @@ use ::link::keys::SrtpKeys;
 use ::link::lanes::LANES_MAX;
 use ::link::limits::Limits;
 use ::plane::{Outlets, Plane};
-use ::wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
+use ::wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink, Slot};
 use ::wire::demux::{Class, classify};
 use ::wire::peer::{Ip, Peer};
 use ::wire::rtcp::compound;
@@ -296,12 +296,13 @@ impl Egress for Sink {
         64
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         assert!(run.segments >= 1 && run.segments <= 64);
         assert!(run.bytes > 0 && run.bytes <= RUN_BYTES_MAX);
         let full = usize::from(run.segment_bytes) * usize::from(run.segments);
         assert!(run.bytes <= full && run.bytes > full - usize::from(run.segment_bytes));
-        Some(&mut self.claimed.insert((run, vec![0xee; run.bytes])).1)
+        let claimed = self.claimed.insert((run, vec![0xee; run.bytes]));
+        Some(Slot::joined(&mut claimed.1))
     }
 
     fn commit(&mut self, bytes: usize) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use io::port::{FlushReport, Port};
 use link::command::TRACKS_MAX;
-use wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxSink};
+use wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxSink, Slot};
 use wire::demux::{Class, classify};
 use wire::rtp::Packet;
 use wire::time::Time;
@@ -123,13 +123,13 @@ impl<P: Port> Egress for Spy<P> {
         self.port.segments_max()
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.port.claim(run)?;
         self.port.commit(0);
         self.run = Some(run);
         self.buffer.clear();
         self.buffer.resize(run.bytes, 0xee);
-        Some(&mut self.buffer)
+        Some(Slot::joined(&mut self.buffer))
     }
 
     fn commit(&mut self, bytes: usize) {
@@ -141,8 +141,8 @@ impl<P: Port> Egress for Spy<P> {
         for datagram in filled[..bytes].chunks(usize::from(run.segment_bytes)) {
             self.look(datagram);
         }
-        let memory = self.port.claim(run).expect("there was room a moment ago");
-        memory.copy_from_slice(&filled);
+        let mut slot = self.port.claim(run).expect("there was room a moment ago");
+        slot.put(&filled, usize::from(run.segment_bytes));
         self.port.commit(bytes);
         self.buffer = filled;
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Accept, Backend, Bframes, Cipher, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat,
-    Media, Secret, Srt, StreamRule, Streams, Takeover, addresses, redirect, relays,
+    Media, Secret, Srt, StreamRule, Streams, Takeover, Transmit, addresses, redirect, relays,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -311,6 +311,8 @@ impl Default for Media {
             advertise: Vec::new(),
             cores: 0,
             backend: Backend::Auto,
+            transmit: Transmit::Auto,
+            udp_checksum: true,
             cipher: Cipher::Auto,
             idle: Idle::Sleep,
             spin_us: 50_000,

@@ -88,6 +88,7 @@ fn every_key_can_be_set_by_the_environment() {
         let text = match (&key[..], &default) {
             ("media.advertise", _) => "192.0.2.1,192.0.2.2:9",
             ("media.backend", _) => "uring",
+            ("media.transmit", _) => "xdp",
             ("media.cipher", _) => "ring",
             ("media.idle", _) => "spin",
             ("streams.accept", _) => "listed",
@@ -137,7 +138,7 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
 }
 
 /// Text, line of the error, cause, remedy.
-const WRONG: [(&str, usize, &str, &str); 22] = [
+const WRONG: [(&str, usize, &str, &str); 23] = [
     (
         "[[pull]]\nstream = \"a*\"\nurl = \"http://x/y\"",
         2,
@@ -203,6 +204,12 @@ const WRONG: [(&str, usize, &str, &str); 22] = [
     ),
     (
         "[media]\nbackend = \"dpdk\"",
+        2,
+        "unknown variant `dpdk`",
+        "every key",
+    ),
+    (
+        "[media]\ntransmit = \"dpdk\"",
         2,
         "unknown variant `dpdk`",
         "every key",

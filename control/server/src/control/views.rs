@@ -207,6 +207,10 @@ pub struct BackendView {
     pub name: String,
     /// Why this one was chosen.
     pub why: String,
+    /// How media leaves for viewers: `udp`, by that backend, or `xdp`, by AF_XDP where it can.
+    pub transmit: String,
+    /// Why so.
+    pub transmit_why: String,
     /// What seals for viewers with AES-GCM: `vaes` or `ring`.
     pub cipher: String,
 }

@@ -5,7 +5,7 @@ use super::SimNet;
 use crate::arena::Arena;
 use crate::port::{FlushReport, Port, PortConfig};
 use std::net::SocketAddr;
-use wire::datagram::{DATAGRAM_MAX, Egress, RunMeta, RxSink, SEGMENTS_MAX};
+use wire::datagram::{DATAGRAM_MAX, Egress, RunMeta, RxSink, SEGMENTS_MAX, Slot};
 use wire::peer::{Ip, Peer};
 use wire::time::Time;
 
@@ -109,7 +109,7 @@ impl Egress for SimPort {
         self.segments_max
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.arena.claim(run)
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::port::Port;
-use wire::datagram::{Egress, RunMeta, RxMeta, RxSink};
+use wire::datagram::{Egress, NOBODY, RunMeta, RxMeta, RxSink};
 use wire::time::Span;
 
 #[derive(Default)]
@@ -29,11 +29,12 @@ fn queue(port: &mut SimPort, to: SocketAddr, segment: u16, bytes: &[u8]) -> bool
         segment_bytes: segment,
         segments: u8::try_from(bytes.len().div_ceil(usize::from(segment))).unwrap(),
         bytes: bytes.len(),
+        viewer: NOBODY,
     };
-    let Some(slot) = port.claim(run) else {
+    let Some(mut slot) = port.claim(run) else {
         return false;
     };
-    slot.copy_from_slice(bytes);
+    slot.put(bytes, usize::from(segment));
     port.commit(bytes.len());
     true
 }

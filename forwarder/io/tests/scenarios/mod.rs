@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
-use wire::datagram::{RunMeta, RxMeta, RxSink};
+use wire::datagram::{NOBODY, RunMeta, RxMeta, RxSink};
 use wire::peer::{Ip, Peer};
 use wire::time::{Span, Time};
 
@@ -91,11 +91,12 @@ impl<P: Made> Rig<P> {
             segment_bytes: u16::try_from(segment).unwrap(),
             segments: u8::try_from(bytes.len().div_ceil(segment)).unwrap(),
             bytes: bytes.len(),
+            viewer: NOBODY,
         };
-        let Some(slot) = self.port.claim(run) else {
+        let Some(mut slot) = self.port.claim(run) else {
             return false;
         };
-        slot.copy_from_slice(bytes);
+        slot.put(bytes, segment);
         self.port.commit(bytes.len());
         true
     }

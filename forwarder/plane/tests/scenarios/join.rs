@@ -73,7 +73,7 @@ impl wire::datagram::Egress for NoSink<'_> {
     fn segments_max(&self) -> u8 {
         64
     }
-    fn claim(&mut self, _: wire::datagram::RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, _: wire::datagram::RunMeta) -> Option<wire::datagram::Slot<'_>> {
         *self.0 += 1;
         None
     }

@@ -9,7 +9,7 @@ use link::limits::Limits;
 use link::stats::Counter;
 use nix::time::{ClockId, clock_gettime};
 use seal::Profile;
-use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
+use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink, Slot};
 use wire::peer::{Ip, Peer};
 use wire::rtcp_feedback::{TransportRecorder, write_nack, write_pli};
 use wire::rtcp_report::{ReportBlock, write_receiver_report};
@@ -121,9 +121,9 @@ impl Egress for Network {
         64
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.claimed = Some(run);
-        self.memory.get_mut(..run.bytes)
+        self.memory.get_mut(..run.bytes).map(Slot::joined)
     }
 
     fn commit(&mut self, bytes: usize) {

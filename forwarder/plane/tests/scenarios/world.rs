@@ -10,7 +10,7 @@ use link::limits::Limits;
 use link::log::{Flags, LogWriter, Record};
 use link::stats::Counter;
 use seal::Profile;
-use wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink};
+use wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink, Slot};
 use wire::time::{Span, Time};
 
 use crate::viewer::TestViewer;
@@ -29,7 +29,7 @@ impl Egress for Sink {
         self.segments_max
     }
 
-    fn claim(&mut self, run: RunMeta) -> Option<&mut [u8]> {
+    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         assert!(run.segments >= 1 && run.segments <= self.segments_max);
         assert!(run.bytes > 0 && run.bytes <= RUN_BYTES_MAX);
         assert!(usize::from(run.segment_bytes) <= DATAGRAM_MAX);
@@ -37,7 +37,7 @@ impl Egress for Sink {
         assert!(run.bytes <= full && run.bytes > full - usize::from(run.segment_bytes));
         self.room = self.room.checked_sub(1)?;
         let claimed = self.claimed.insert((run, vec![0xee; run.bytes]));
-        Some(&mut claimed.1)
+        Some(Slot::joined(&mut claimed.1))
     }
 
     fn commit(&mut self, bytes: usize) {

@@ -22,6 +22,8 @@ pub struct File {
     pub cores: u16,
     /// `mmsg` or `uring`; absent: whichever is better.
     pub backend: Option<String>,
+    /// `udp` or `xdp`; absent: `udp`.
+    pub transmit: Option<String>,
     /// `vaes` or `ring`; absent: the fastest that the machine can run.
     pub cipher: Option<String>,
     /// Microseconds that a worker spins before it sleeps.
