@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::http;
+use crate::netns::Namespace;
 use crate::place::{Place, free_tcp_port};
 use crate::process::{Process, command};
 use crate::wait::wait_for;
@@ -57,17 +58,32 @@ impl Chromium {
     /// When it does not start.
     #[must_use]
     pub fn start_with(more: &[&str]) -> Self {
+        Self::launch(&[], Ipv4Addr::LOCALHOST, &[], more)
+    }
+
+    /// The same inside `namespace`, at the other end of its cable.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_in(namespace: &Namespace) -> Self {
+        let inside = ["ip", "netns", "exec", namespace.name()];
+        let let_in = format!("--allowed-ips={}", namespace.here());
+        Self::launch(&inside, namespace.there(), &[&let_in], &[])
+    }
+
+    /// Runs the driver by the command `inside`, reached at `ip`, with `options`; the browser gets
+    /// `more` arguments.
+    fn launch(inside: &[&str], ip: Ipv4Addr, options: &[&str], more: &[&str]) -> Self {
         let place = Place::new("chromium");
         let port = free_tcp_port();
-        let driver = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let log = place.path().join("driver.log");
-        let driver_command = command(
-            "chromedriver",
-            &[
-                &format!("--port={port}"),
-                &format!("--log-path={}", log.display()),
-            ],
+        let driver = SocketAddr::from((ip, port));
+        let (port, log) = (
+            format!("--port={port}"),
+            format!("--log-path={}", place.path().join("driver.log").display()),
         );
+        let words = [inside, &["chromedriver", &port, &log], options].concat();
+        let driver_command = command(words[0], &words[1..]);
         let process = Process::start("chromedriver", place.path(), &driver_command);
         wait_for("chromedriver", START, || {
             match http::get(driver, "/status") {
