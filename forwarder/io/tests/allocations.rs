@@ -2,43 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod counting;
+
 use freshet_io::wake::Wake;
 use freshet_io::{Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::UdpSocket;
 use wire::datagram::{NOBODY, RunMeta, RxMeta, RxSink};
 use wire::peer::Ip;
 use wire::time::Span;
-
-thread_local! {
-    /// Allocations of this thread while it counts.
-    static COUNTED: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-struct Counting;
-
-fn note() {
-    // A thread that is ending has no locals any more; it is not the one that counts.
-    let _ = COUNTED.try_with(|counted| counted.set(counted.get().map(|n| n + 1)));
-}
-
-// SAFETY: every call goes to the system's allocator with the caller's own arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: as the caller promised us.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised us.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct Heard(usize);
 
@@ -59,7 +30,7 @@ fn turns(port: &mut impl Port, to: std::net::SocketAddr) {
     let refused = "255.255.255.255:9".parse().unwrap();
     let mut heard = Heard(0);
     let bytes = [2; 9000];
-    COUNTED.set(Some(0));
+    counting::begin();
     for _ in 0..100 {
         peer.send_to(&[1; 100], to).unwrap();
         for (to, segments) in [(addr, 9), (addr, 1), (refused, 3)] {
@@ -78,8 +49,7 @@ fn turns(port: &mut impl Port, to: std::net::SocketAddr) {
         port.wait(clock::now() + Span::millis(1));
         port.recv(clock::now(), &mut heard);
     }
-    let allocated = COUNTED.replace(None);
-    assert_eq!(allocated, Some(0));
+    assert_eq!(counting::end(), 0);
     assert_eq!(heard.0, 100);
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
+#[path = "../counting/mod.rs"]
+mod counting;
 mod net;
 mod program;
 
@@ -182,6 +184,31 @@ fn packets_are_those_of_the_socket_in_both_families() {
         both_ways(&mut rig, 0, &v4);
         both_ways(&mut rig, 1, &v6);
         assert_eq!(rig.dropped, 0);
+    });
+}
+
+#[test]
+fn nothing_is_allocated_by_a_port_with_lanes() {
+    scenario(|other| {
+        other.cable("a0", "b0", 7);
+        let first = other.socket("10.7.0.2:5000").local_addr().unwrap();
+        let then = other.socket("10.7.0.2:5001").local_addr().unwrap();
+        let Some(mut rig) = Rig::new(1) else { return };
+        rig.until_xdp(0, first);
+        let sent = run(9000, 1);
+        let mut done = [0; 2];
+        counting::begin();
+        for turn in 0..200 {
+            // The viewer moves: it is asked for anew, and leaves by the socket meanwhile.
+            let to = if turn < 100 { first } else { then };
+            let report = rig.turn(0, 0, to, &sent);
+            done[usize::from(report.datagrams == 9)] += 1;
+            // To nobody, too: by the socket.
+            rig.turn(0, NOBODY, to, &sent);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(counting::end(), 0);
+        assert!(done[0] > 0 && done[1] > 100, "{done:?}");
     });
 }
 
