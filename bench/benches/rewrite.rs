@@ -54,6 +54,7 @@ fn fan_out(criterion: &mut Criterion) {
     for (name, profile) in [
         ("copied", Profile::Plain),
         ("gcm128", Profile::AeadAes128Gcm),
+        ("cm80", Profile::Aes128CmSha1_80),
     ] {
         for (viewers, burst) in [(100, 1), (100, 9), (1000, 1), (1000, 9)] {
             let audience = Audience {

@@ -2,13 +2,13 @@
 
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 
+use seal::Profile;
 use seal::oracle::Session;
-use seal::{Profile, Secret};
 use wire::rtp::{HEADER_BYTES, Header};
 
-use crate::PAYLOAD_BYTES;
-use crate::rig::{address, master};
-use crate::sink::Sink;
+use lab::PAYLOAD_BYTES;
+use lab::rig::{address, secret};
+use lab::sink::Sink;
 
 /// What libsrtp may add to a packet: room for its largest trailer.
 const TRAILER_BYTES: usize = 160;
@@ -38,16 +38,16 @@ pub enum Order {
 }
 
 impl Classic {
-    /// Sessions of libsrtp with AES-128-GCM and a plain socket at the sink's address.
+    /// Sessions of libsrtp and a plain socket at the sink's address.
     ///
     /// # Panics
-    /// When libsrtp refuses a key or the system a socket.
+    /// When libsrtp refuses a key or the profile, or the system a socket.
     #[must_use]
-    pub fn new(viewers: u32, sink: &Sink) -> Self {
-        let viewers = (0..viewers).map(|n| viewer(n, sink.first)).collect();
+    pub fn new(viewers: u32, profile: Profile, sink: &Sink) -> Self {
+        let viewers = (0..viewers).map(|n| viewer(n, profile, sink.first));
         Self {
             socket: UdpSocket::bind((sink.local, 0)).expect("an address of ours"),
-            viewers,
+            viewers: viewers.collect(),
             packet: Vec::with_capacity(HEADER_BYTES + PAYLOAD_BYTES + TRAILER_BYTES),
             errors: 0,
         }
@@ -103,10 +103,8 @@ impl Classic {
     }
 }
 
-fn viewer(n: u32, first: SocketAddrV4) -> Viewer {
-    let keys = master(n);
-    let secret = Secret::new(Profile::AeadAes128Gcm, &keys.key[..16], &keys.salt[..12]);
-    let mut session = Session::new(&secret.expect("the right lengths")).expect("libsrtp knows GCM");
+fn viewer(n: u32, profile: Profile, first: SocketAddrV4) -> Viewer {
+    let mut session = Session::new(&secret(profile, n)).expect("libsrtp knows the profile");
     let ssrc = 0x1000_0000 + n;
     assert!(session.add(ssrc, 0), "libsrtp takes a new SSRC");
     Viewer {

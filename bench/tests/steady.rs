@@ -62,7 +62,7 @@ fn a_turn_allocates_nothing() {
     let before = sink.bytes();
     for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmSha1_80] {
         let audience = audience(&sink, profile);
-        let null = Rig::new(&audience, |_| Ok::<_, ()>(Null::new(SEGMENTS_MAX)));
+        let null = Rig::new(&audience, |_| Ok::<_, String>(Null::new(SEGMENTS_MAX)));
         steady("null", null);
         let config = PortConfig::default();
         let mmsg = Rig::new(&audience, |bell| Mmsg::new(socket()?, bell, &config));

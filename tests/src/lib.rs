@@ -13,6 +13,7 @@ pub mod process;
 pub mod publish;
 pub mod random;
 pub mod server;
+pub mod swarm;
 pub mod viewer;
 pub mod wait;
 pub mod webdriver;

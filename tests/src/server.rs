@@ -47,6 +47,9 @@ pub struct Setup {
     pub streams_max: u32,
     /// Viewers at once.
     pub viewers_max: u32,
+    /// The load up to which viewers are let in. By default always: those who watch load the same
+    /// cores.
+    pub max_load: f64,
 }
 
 impl Default for Setup {
@@ -64,6 +67,7 @@ impl Default for Setup {
             log_packets: 16384,
             streams_max: 8,
             viewers_max: 2048,
+            max_load: 0.0,
         }
     }
 }
@@ -114,7 +118,7 @@ impl Server {
              cores = {cores}\nbackend = \"{backend}\"\n{more}\n\
              [srt]\nlisten = \"{srt}\"\n\
              [limits]\nstreams_max = {streams_max}\nviewers_max = {viewers_max}\n\
-             log_packets = {log_packets}\n\
+             log_packets = {log_packets}\nmax_load = {max_load:?}\n\
              [log]\nlevel = \"info\"\nredact = false\n{rest}\n",
             run_dir = place.path().join("run"),
             cores = setup.cores,
@@ -123,6 +127,7 @@ impl Server {
             streams_max = setup.streams_max,
             viewers_max = setup.viewers_max,
             log_packets = setup.log_packets,
+            max_load = setup.max_load,
             rest = setup.toml,
         );
         let config = place.file("freshet.toml", config.as_bytes());

@@ -19,8 +19,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::http;
 
-pub use answer::{LEVEL_ID, OFFER_KINDS, TIME_ID};
-pub use dtls::Identity;
+pub use answer::{Answer, LEVEL_ID, OFFER_KINDS, TIME_ID, UFRAG};
+pub use dtls::{Handshake, Identity, Keys};
 pub use session::{Beside, Session};
 pub use track::{Report, Track};
 
@@ -111,7 +111,7 @@ impl Crowd {
             .header("location")
             .expect("201 has a Location")
             .to_owned();
-        let answer = answer::Answer::parse(&posted.text()).expect("an answer as we know them");
+        let answer = Answer::parse(&posted.text()).expect("an answer as we know them");
         let session = Session::start(&self.identity, answer, location)?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.sessions.len() as u64);
         self.epoll

@@ -94,7 +94,7 @@ pub struct Media {
     pub listen: Listen,
     /// Addresses that browsers are told; see [`advertised`].
     pub advertise: Vec<String>,
-    /// Workers; 0: one for each core.
+    /// Workers; 0: see [`Config::cores`].
     pub cores: u16,
     /// How packets come and go.
     pub backend: Backend,
@@ -145,6 +145,8 @@ pub enum Cipher {
     /// The fastest that the processor can run.
     #[default]
     Auto,
+    /// Freshet's own, which wants VAES, VPCLMULQDQ and AVX-512.
+    Vaes512,
     /// Freshet's own, which wants VAES, VPCLMULQDQ and AVX2.
     Vaes,
     /// `ring`.
@@ -288,7 +290,7 @@ pub struct Auth {
 }
 
 /// `[limits]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Streams at once.
@@ -301,6 +303,8 @@ pub struct Limits {
     pub handshakes_max: u32,
     /// Time from POST to the end of the handshake.
     pub handshake_timeout_s: u64,
+    /// The load up to which viewers are let in; 0: always.
+    pub max_load: f64,
 }
 
 /// `[log]`
@@ -326,13 +330,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// Of so many cores, or fewer, one is left to control by default: the more watch, the more come.
+const CORES_OF_CONTROL: usize = 8;
+
 impl Config {
-    /// Workers that are asked for on a host with so many cores.
+    /// Workers that are asked for on a host with so many cores: by default one for each, but for
+    /// those that are left to control, so that handshakes never run where media is forwarded.
     #[must_use]
     pub fn cores(&self, of_host: usize) -> u16 {
         let most = link::limits::CORES_MAX.min(usize::from(u16::MAX));
+        let workers = of_host.saturating_sub(of_host.div_ceil(CORES_OF_CONTROL));
         match self.media.cores {
-            0 => u16::try_from(of_host.clamp(1, most)).unwrap_or(1),
+            0 => u16::try_from(workers.clamp(1, most)).unwrap_or(1),
             n => n,
         }
     }

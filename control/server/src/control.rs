@@ -2,6 +2,7 @@
 
 mod events;
 mod layers;
+mod load;
 mod name;
 mod relay;
 mod sessions;
@@ -9,12 +10,14 @@ mod views;
 
 pub use events::{Event, EventKind, EventKinds};
 pub use layers::{InnerLayerInfo, LayerInfo, LayerWish};
+pub use load::{LoadBrief, LoadView, RefusedView};
 pub use name::{BadName, StreamName};
 pub use relay::{RelayAnswer, RelayOffer, RelayRequest, RelayStep};
 pub use session::{Given, Origins, Patched};
 pub use sessions::{Page, SessionPage, SessionState, SessionView};
 pub use views::*;
 
+use crate::load::Newcomer;
 use crate::problem::Problem;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +40,8 @@ pub enum Request {
     WhepPost {
         /// What.
         stream: StreamName,
+        /// A viewer, or another node that fetches the stream for its own.
+        who: Newcomer,
         /// The SDP offer, at most the body limit of the configuration, valid UTF-8; empty: the
         /// server is to make one.
         offer: String,
@@ -205,10 +210,16 @@ impl Control {
         self.ask(|reply| Request::Push(post, reply)).await
     }
 
-    /// Opens a session that watches.
-    pub async fn whep_post(&self, stream: StreamName, offer: String) -> Result<Posted, Problem> {
+    /// Opens a session that watches: of a viewer, or of another node.
+    pub async fn whep_post(
+        &self,
+        stream: StreamName,
+        who: Newcomer,
+        offer: String,
+    ) -> Result<Posted, Problem> {
         self.ask(|reply| Request::WhepPost {
             stream,
+            who,
             offer,
             reply,
         })

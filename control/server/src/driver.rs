@@ -5,6 +5,7 @@ mod describe;
 mod events;
 mod layers;
 mod lines;
+mod load;
 mod push;
 mod relay;
 mod requests;
@@ -20,6 +21,7 @@ mod whip;
 use crate::clock;
 use crate::config::Config;
 use crate::control::{PublisherKind, RelayStep, Request, StreamName};
+use crate::load::host::HostReading;
 use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
 use events::Events;
@@ -27,6 +29,7 @@ use lines::Lines;
 use link::region::{LinkError, Region};
 use link::stats::Intake;
 use link::wake::Sleeper;
+use load::Loads;
 use media::clip::Looper;
 use session::srt::Counters as SrtCounters;
 use session::{Kind, Output, Sessions};
@@ -67,6 +70,8 @@ pub struct Parts {
     pub srt_news: mpsc::Receiver<News>,
     /// What the SRT task is told.
     pub srt_orders: mpsc::Sender<Order>,
+    /// What the system says of devices and memory.
+    pub host: watch::Receiver<HostReading>,
     /// What does not change while the process lives.
     pub facts: Facts,
 }
@@ -91,6 +96,7 @@ pub struct Driver {
     srt_counters: SrtCounters,
     srt_overflowed: u64,
     transits: Transits,
+    loads: Loads,
     /// Who wants to know what becomes of a session with another server.
     relays: BTreeMap<String, watch::Sender<RelayStep>>,
     housekeeping_at: Time,
@@ -110,6 +116,7 @@ impl Driver {
             requests,
             srt_news,
             srt_orders,
+            host,
             facts,
         } = parts;
         let link_error = |e: LinkError| io::Error::other(format!("link: {e}"));
@@ -141,6 +148,7 @@ impl Driver {
             srt_counters: SrtCounters::default(),
             srt_overflowed: 0,
             transits: Transits::default(),
+            loads: Loads::new(host),
             relays: BTreeMap::new(),
             housekeeping_at: clock::now(),
             audit_at: clock::now() + AUDIT_INTERVAL,
@@ -188,10 +196,11 @@ impl Driver {
         }
     }
 
-    /// Does everything that can be done without waiting.
+    /// Does some of what can be done without waiting: what takes long is cut into turns, between
+    /// which requests are heard.
     fn turn(&mut self) {
         let now = clock::now();
-        while self.lines.receive(now, &mut self.sessions) {}
+        self.lines.receive(now, &mut self.sessions);
         self.sessions.handle_timeout(now);
         if now >= self.housekeeping_at {
             self.housekeeping_at = now + HOUSEKEEPING_INTERVAL;
@@ -218,6 +227,7 @@ impl Driver {
     fn housekeep(&mut self, now: Time) {
         self.streams.reclaim();
         self.tell_live(now);
+        self.sample_load(now);
         let region = &self.region;
         if self.lines.forwarder_is_new() {
             tracing::info!("a forwarder has come: it is given all viewers");
@@ -251,7 +261,7 @@ impl Driver {
                 local,
                 bytes,
             } => {
-                self.lines.transmit(core, peer, local, &bytes);
+                self.lines.transmit(core, peer, local, bytes);
             }
             Output::Command { core, command } => {
                 if let link::command::Command::AddViewer(add) = &*command

@@ -1,5 +1,6 @@
 //! The composition root of the `freshet` binary.
 
+mod bench;
 mod cli;
 mod clock;
 mod config;
@@ -8,6 +9,7 @@ mod control;
 mod doctor;
 mod driver;
 mod http;
+mod load;
 mod media_type;
 mod metrics;
 mod problem;
@@ -49,6 +51,7 @@ fn run(command: Command) -> io::Result<ExitCode> {
         }
         Command::Control(args) => {
             let config = settle(&args.serve.settings)?;
+            workers::stay_off(&config);
             block_on(2, sidecar::run(&args.link, config, args.serve.demo))
         }
         Command::Forwarder(ForwarderArgs {
@@ -72,6 +75,10 @@ fn run(command: Command) -> io::Result<ExitCode> {
             let config = settle(&args.settings)?;
             let more = workers::probe_rows();
             Ok(doctor::doctor(&args, &config, more))
+        }
+        Command::Bench(args) => {
+            let config = settle(&args.settings)?;
+            bench::run(&args, &config)
         }
         Command::Tune(args) => Ok(doctor::tune(&args, &Config::default())),
         Command::Conform(args) => block_on(1, async move { Ok(conform::run(&args).await) }),

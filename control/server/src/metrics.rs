@@ -1,5 +1,7 @@
 //! Owns the metrics as text: OpenMetrics, per node, worker and stream, never per viewer.
 
+mod load;
+
 use crate::control::{MetricsSnapshot, PublisherView, Sample, StreamState, StreamView};
 use link::transit::{Distribution, ENTRIES, UNIT_NS};
 use prometheus_client::collector::Collector;
@@ -117,6 +119,7 @@ const STREAM_GAUGES: [(&str, &str, OfStream); 8] = [
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.node(&mut encoder)?;
+        load::encode(&self.0.load, &mut encoder)?;
         self.workers(&mut encoder)?;
         self.streams(&mut encoder)
     }
@@ -291,7 +294,9 @@ fn float(n: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{CoreCounters, NoticeView, PublisherKind, Severity};
+    use crate::control::{
+        CoreCounters, LoadBrief, LoadView, NoticeView, PublisherKind, RefusedView, Severity,
+    };
 
     fn sample(name: &'static str, value: u64, counter: bool) -> Sample {
         Sample {
@@ -359,6 +364,23 @@ mod tests {
             sessions: [("connected".to_string(), 3)].into(),
             cores: vec![core(0, 7), core(1, 8)],
             control: vec![sample("handshake_done", 4, true)],
+            load: LoadView {
+                brief: LoadBrief {
+                    load: 0.5,
+                    max_load: 0.85,
+                    headroom_viewers: 700,
+                    ..LoadBrief::default()
+                },
+                viewer_load: 0.0005,
+                causes: [("core".to_string(), 0.5)].into(),
+                cores: vec![Some(0.25), None, Some(0.5)],
+                devices: [("eth0".to_string(), 0.125)].into(),
+                refused: vec![RefusedView {
+                    newcomer: "viewer".into(),
+                    cause: "core".into(),
+                    count: 9,
+                }],
+            },
             streams: vec![stream],
         }
     }
@@ -377,6 +399,15 @@ mod tests {
             "freshet_worker_transit_seconds_sum{core=\"1\",entry=\"network\"} 2.00006",
             "freshet_worker_transit_seconds_count{core=\"0\",entry=\"sidecar\"} 0",
             "freshet_handshake_done_total 4",
+            "freshet_load 0.5",
+            "freshet_load_limit 0.85",
+            "freshet_headroom_viewers 700.0",
+            "freshet_viewer_load 0.0005",
+            "freshet_load_cause{cause=\"core\"} 0.5",
+            "freshet_core_load{core=\"0\"} 0.25",
+            "freshet_core_load{core=\"2\"} 0.5",
+            "freshet_device_load{device=\"eth0\"} 0.125",
+            "freshet_newcomer_refused_total{newcomer=\"viewer\",cause=\"core\"} 9",
             "freshet_session_active{state=\"connected\"} 3.0",
             "freshet_uptime_seconds 5.0",
             "freshet_memory_bytes 1073741824.0",
@@ -390,6 +421,10 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "missing: {line}\n{text}");
         }
         assert!(!text.contains("192.0.2.1"), "no address is shown");
+        assert!(
+            !text.contains("freshet_core_load{core=\"1\""),
+            "not measured"
+        );
         assert!(
             !text.contains("publisher_latency_seconds{"),
             "what is not known is left out"

@@ -223,7 +223,8 @@ fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> i
     )?;
     let (transmit, why) = (choice.transmit.transmit, &choice.transmit.why);
     writeln!(out, "  transmit   {transmit}: {why}")?;
-    writeln!(out, "  cipher     {cipher} for AES-GCM")?;
+    let cm = cipher.name_for_cm();
+    writeln!(out, "  cipher     {cipher} for AES-GCM, {cm} for AES-CM")?;
     writeln!(out, "  cores      {}", limits.cores)?;
     writeln!(
         out,

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::control::{BackendView, Control, ListenView, StreamName};
 use crate::driver::{Driver, Facts, Parts};
 use crate::srt::{self, QUESTIONS_MAX, SrtTask};
-use crate::{http, workers};
+use crate::{http, load, workers};
 use link::region::Role;
 use media::clip::Looper;
 use session::Sessions;
@@ -67,6 +67,7 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode
         requests,
         srt_news,
         srt_orders,
+        host: load::host::watch()?,
         facts,
     };
     let mut driver = Driver::new(parts)?;

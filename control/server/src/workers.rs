@@ -2,6 +2,8 @@
 
 use crate::config::{Backend, Cipher, Config, Idle, Transmit};
 use link::region::{Region, Role};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -54,6 +56,7 @@ pub fn choose(config: &Config) -> Choice {
 pub fn cipher(config: &Config) -> Result<worker::Cipher, String> {
     worker::Cipher::choose(match config.media.cipher {
         Cipher::Auto => None,
+        Cipher::Vaes512 => Some("vaes512"),
         Cipher::Vaes => Some("vaes"),
         Cipher::Ring => Some("ring"),
     })
@@ -79,6 +82,24 @@ pub fn probe_rows() -> Vec<Row> {
         Row::new(name, why, finding)
     };
     Probe::run().list().into_iter().map(row).collect()
+}
+
+/// Keeps this thread, and those that it will start, off the processors of workers: handshakes and
+/// transcoding never hold up what is forwarded. Where workers have all processors, they share.
+pub fn stay_off(config: &Config) {
+    let of_host = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = config.cores(of_host);
+    let spare = worker::spare(usize::from(workers));
+    let mut set = CpuSet::new();
+    let known = spare.iter().all(|cpu| set.set(*cpu).is_ok());
+    if !spare.is_empty() && known && sched_setaffinity(Pid::from_raw(0), &set).is_ok() {
+        tracing::debug!(?spare, "control stays off the processors of workers");
+    } else {
+        tracing::info!(
+            workers,
+            "control shares processors with workers: joins may delay media"
+        );
+    }
 }
 
 /// The name of a backend as the configuration has it.

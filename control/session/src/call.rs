@@ -13,7 +13,7 @@ use crate::sdp::terms::Terms;
 use crate::sdp::{counter, plan};
 use crate::session::SessionId;
 use crate::sessions::Sessions;
-use crate::signalling::{Newcomer, full, section_of, unknown_session};
+use crate::signalling::{Newcomer, section_of, unknown_session};
 use link::command::{TRACKS_MAX, TrackOut, VIDEO};
 use link::ids::{StreamId, ViewerId};
 use wire::time::Time;
@@ -113,7 +113,7 @@ impl Sessions {
         let encodings = match &accepted {
             Some(accepted) => {
                 let all = self.take_encodings(now, accepted, &mut tracks);
-                Some(all.ok_or_else(full)?)
+                Some(all.ok_or_else(|| self.full())?)
             }
             None => None,
         };

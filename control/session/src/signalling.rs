@@ -15,6 +15,7 @@ use crate::session::{Publishing, Session, SessionId};
 use crate::sessions::Sessions;
 use link::command::{Command, Pin, TRACKS_MAX, TrackOut};
 use link::ids::{StreamId, ViewerId};
+use std::ops::RangeInclusive;
 use wire::time::Time;
 
 /// Characters of a session id, five bits each: 160 bits.
@@ -23,8 +24,9 @@ pub(crate) const ID_CHARACTERS: usize = 32;
 /// Characters of an entity-tag, five bits each.
 pub(crate) const ETAG_CHARACTERS: usize = 16;
 
-/// Seconds after which a refused newcomer may try again: about a handshake.
-const RETRY_AFTER_SECS: u32 = 2;
+/// Seconds after which a refused newcomer may try again: a time between these, so that those who
+/// were refused together do not come together again.
+const RETRY_AFTER_SECS: RangeInclusive<u8> = 2..=9;
 
 /// A session that was made.
 #[derive(Clone, Debug)]
@@ -151,14 +153,34 @@ impl Sessions {
     /// # Errors
     /// 503: there is none now.
     pub(crate) fn admit(&mut self, now: Time) -> Result<ViewerId, SignalError> {
-        let vacancy = match self.handshakes < self.config.handshakes_max {
-            true => self.table.vacancy(now),
-            false => None,
-        };
-        vacancy.ok_or_else(|| {
-            self.counters.session_refused_full += 1;
-            full()
-        })
+        self.must_have_room()?;
+        let vacancy = self.table.vacancy(now);
+        vacancy.ok_or_else(|| self.full())
+    }
+
+    /// Refuses a newcomer before anything is done for it, if there is no place among those who
+    /// shake hands: what is spent on refusals is taken from those.
+    ///
+    /// # Errors
+    /// 503: there is none now.
+    pub(crate) fn must_have_room(&mut self) -> Result<(), SignalError> {
+        match self.handshakes < self.config.handshakes_max {
+            true => Ok(()),
+            false => Err(self.full()),
+        }
+    }
+
+    pub(crate) fn full(&mut self) -> SignalError {
+        self.counters.session_refused_full += 1;
+        let [random] = self.random.bytes();
+        let (first, last) = RETRY_AFTER_SECS.into_inner();
+        SignalError::new(
+            503,
+            "full",
+            "This node has as many sessions as it can take.",
+            "Try again later or elsewhere; an operator may raise limits.viewers_max.",
+        )
+        .retry_after(u32::from(first + random % (last - first + 1)))
     }
 
     /// Makes a session with the answer that `write` gives to our side of the transport.
@@ -275,16 +297,6 @@ fn matches_etag(if_match: &str, etag: &str) -> bool {
         .split(',')
         .map(str::trim)
         .any(|tag| tag == "*" || tag == "\"*\"" || tag == etag)
-}
-
-pub(crate) fn full() -> SignalError {
-    SignalError::new(
-        503,
-        "full",
-        "This node has as many sessions as it can take.",
-        "Try again later or elsewhere; an operator may raise limits.viewers_max.",
-    )
-    .retry_after(RETRY_AFTER_SECS)
 }
 
 pub(crate) fn unknown_session() -> SignalError {

@@ -31,6 +31,7 @@ impl Sessions {
         playout_delay: Option<PlayoutDelay>,
     ) -> Result<Created, SignalError> {
         let stream = self.watchable(stream)?;
+        self.must_have_room()?;
         let refused = &mut self.counters.offer_refused;
         let offer = Offer::parse(offer).inspect_err(|_| *refused += 1)?;
         let plan = plan(&offer, &stream.description).inspect_err(|_| *refused += 1)?;

@@ -28,6 +28,7 @@ pub mod lanes;
 mod life;
 pub mod limits;
 pub mod log;
+pub mod prefetch;
 pub mod punt;
 #[cfg(not(loom))]
 pub mod region;

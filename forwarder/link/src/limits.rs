@@ -29,7 +29,9 @@ pub struct Limits {
     pub commands_max: u32,
     /// Events on their way from one worker, a power of two.
     pub events_max: u32,
-    /// Handshake datagrams on their way, each direction, one worker; a power of two.
+    /// Handshake datagrams on their way, each direction, one worker; a power of two. The default
+    /// has room for one of each handshake that control allows at once: what is dropped here is
+    /// repeated after a pause, by everybody at the same time.
     pub punts_max: u32,
 }
 
@@ -42,7 +44,7 @@ impl Default for Limits {
             log_packets: 16_384,
             commands_max: 256,
             events_max: 1024,
-            punts_max: 256,
+            punts_max: 1024,
         }
     }
 }

@@ -160,6 +160,11 @@ counters! {
     Sum XdpPassedDevice "xdp_passed_device" "datagrams"
         "By the socket: their device is down, or AF_XDP cannot be had of it.";
     Sum XdpPassedSize "xdp_passed_size" "datagrams" "By the socket: too long for their device.";
+    Sum TimePassed "time_passed_ns" "nanoseconds" "Time since the worker's first turn.";
+    Sum TimeBusy "time_busy_ns" "nanoseconds"
+        "Time of that for turns that had work, and for looking once more before sleep.";
+    Sum TimeCongested "time_congested_ns" "nanoseconds"
+        "Time of that for which runs waited for a device that took no more.";
 }
 
 const _: () = assert!(

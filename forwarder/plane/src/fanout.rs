@@ -1,13 +1,11 @@
 //! Owns the way out: viewers outside, packets inside, one run per viewer and burst. Hot.
 //!
-//! The order of a turn: answers, those who were left over from the last turn, then the new bursts
-//! for all; after them repairs and probes, and at last those who catch up. So a storm of requests
-//! and a crowd of newcomers wait behind the viewers who watch.
-
-use core::ops::Range;
+//! The order of a turn: answers, those who were left over from the last turn, then the new bursts,
+//! a portion of each stream's viewers; after them repairs and probes, and at last those who catch
+//! up. So a storm of requests and a crowd of newcomers wait behind the viewers who watch, and a
+//! stream with few viewers never behind all of a large one's.
 
 use link::command::AUDIO;
-use link::lanes::{LAYERS, LAYERS_MAX, Lanes};
 use link::limits::Limits;
 use link::log::Pinned;
 use wire::datagram::Egress;
@@ -17,15 +15,18 @@ use crate::asked::Repairs;
 use crate::burst::Burst;
 use crate::keyframe::rejoin;
 use crate::layers::Adaptations;
+use crate::live::live_stream;
 use crate::send::send_run;
 use crate::stream::{Stream, Streams};
 use crate::transit::Transits;
 use crate::viewer::{Phase, Viewer};
-use crate::viewers::{NONE, Viewers};
+use crate::viewers::Viewers;
 
-/// Bursts cut for one stream in one turn. More than 512 packets at once come only after a pause;
-/// the rest is for the next turn, so that feedback and other streams are not kept waiting.
-const BURSTS_PER_TURN: usize = 8;
+/// Viewers that were left over and runs of theirs in one turn: some 300 us. The rest is for the
+/// next turn, so that those who keep up are not kept waiting.
+const BLOCKED_PER_TURN: usize = 128;
+/// See `BLOCKED_PER_TURN`.
+const BLOCKED_RUNS_PER_TURN: u64 = 256;
 
 /// A viewer that is so far behind, because the egress has had no room, goes on at a keyframe:
 /// what is older than this would only make its jitter buffer grow.
@@ -43,6 +44,9 @@ pub struct Turn<'a, E> {
     pub adaptations: &'a mut Adaptations,
     /// The packets that are sent in this turn.
     pub transits: &'a mut Transits,
+    /// Viewers of some stream have not been served with its burst yet: little but that is to be
+    /// done.
+    pub is_midway: bool,
     /// What has been sent.
     pub done: Done,
 }
@@ -112,7 +116,14 @@ impl Tables {
 
     /// Viewers for which the egress had no room, from where they stopped.
     pub fn serve_blocked<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
-        while let Some(&slot) = self.lists.blocked.first() {
+        let runs_max = turn.done.runs + BLOCKED_RUNS_PER_TURN;
+        for _ in 0..BLOCKED_PER_TURN {
+            let Some(&slot) = self.lists.blocked.first() else {
+                break;
+            };
+            if turn.done.runs >= runs_max {
+                break;
+            }
             let outcome = match self.viewers.at_mut(slot) {
                 Some(viewer) => match self.streams.at_mut(viewer.stream) {
                     Some(stream) => catch_up_live(turn, viewer, stream),
@@ -177,60 +188,9 @@ impl Lists {
     }
 }
 
-fn live_stream<E: Egress>(
-    turn: &mut Turn<'_, E>,
-    stream: &mut Stream,
-    viewers: &mut Viewers,
-    lists: &mut Lists,
-) {
-    let log = stream.reader.pin();
-    let range = log.range();
-    if range.is_empty() {
-        drop(log);
-        stream.barren_head = Some(stream.reader.head());
-        return;
-    }
-    if stream.seen < range.start {
-        turn.done.overtaken += range.start - stream.seen;
-    }
-    let mut from = stream.seen.clamp(range.start, range.end);
-    let before = turn.done;
-    let mut bursts = Bursts::new();
-    for _ in 0..BURSTS_PER_TURN {
-        bursts.cut(&log, from..range.end, turn.segments_max);
-        let burst = &bursts.whole;
-        if burst.is_empty() {
-            break;
-        }
-        stream.hearing.note(turn.now, burst);
-        if stream.viewers > 0 {
-            turn.transits.note(&log, burst.range.clone());
-        }
-        from = burst.range.end;
-        let mut slot = stream.first_viewer;
-        for _ in 0..stream.viewers {
-            let Some(viewer) = viewers.at_mut(slot) else {
-                break;
-            };
-            let next = viewer.next;
-            live_viewer(turn, slot, viewer, bursts.of(viewer), lists);
-            slot = next;
-        }
-    }
-    stream.seen = from;
-    if stream.first_viewer != NONE
-        && let Some(viewer) = viewers.at(stream.first_viewer)
-    {
-        stream.first_viewer = viewer.next;
-    }
-    stream.stats.add(
-        turn.done.datagrams - before.datagrams,
-        turn.done.bytes - before.bytes,
-    );
-}
-
+/// Gives a burst to a viewer that has got all before it, as far as there is room.
 #[inline]
-fn live_viewer<E: Egress>(
+pub fn live_viewer<E: Egress>(
     turn: &mut Turn<'_, E>,
     slot: u32,
     viewer: &mut Viewer,
@@ -343,54 +303,5 @@ fn is_too_late(now: Time, log: &Pinned<'_>, cursor: u64) -> bool {
     match log.record(cursor) {
         Some(record) => now.since(record.arrival) > LAG_MAX,
         None => true,
-    }
-}
-
-/// A burst as the viewers of a stream get it.
-struct Bursts<'a> {
-    /// All lanes.
-    whole: Burst<'a>,
-    /// With several layers: audio and one of them, by layer. Runs that are cut for all would end
-    /// wherever packets of another layer lie between.
-    layers: [Burst<'a>; LAYERS_MAX],
-    /// The layers that were cut; the others are of an earlier burst.
-    cut: Lanes,
-}
-
-impl<'a> Bursts<'a> {
-    #[inline]
-    fn new() -> Self {
-        Self {
-            whole: Burst::new(),
-            layers: [(); LAYERS_MAX].map(|()| Burst::new()),
-            cut: Lanes::default(),
-        }
-    }
-
-    fn cut(&mut self, log: &'a Pinned<'_>, range: Range<u64>, segments_max: u8) {
-        self.whole.cut(log, range, Lanes::ALL, segments_max);
-        let video = self.whole.lanes.and(Lanes::VIDEO);
-        self.cut = Lanes::default();
-        if video.count() < 2 {
-            return;
-        }
-        for (burst, lane) in self.layers.iter_mut().zip(LAYERS) {
-            if video.has(lane) {
-                let lanes = Lanes::only(lane).with(AUDIO);
-                burst.cut(log, self.whole.range.clone(), lanes, segments_max);
-                self.cut = self.cut.with(lane);
-            }
-        }
-    }
-
-    /// What this viewer takes its packets from.
-    #[inline]
-    fn of(&self, viewer: &Viewer) -> &Burst<'a> {
-        let lane = usize::from(viewer.lane);
-        let layer = LAYERS
-            .iter()
-            .position(|one| *one == lane && self.cut.has(lane));
-        let layer = layer.and_then(|layer| self.layers.get(layer));
-        layer.unwrap_or(&self.whole)
     }
 }

@@ -30,6 +30,10 @@ const CATCH_UP_SEGMENTS: u8 = 16;
 /// a crowd of newcomers does not delay the next burst of those who watch.
 const CATCH_UP_RUNS_PER_TURN: u32 = 256;
 
+/// The same while there are still viewers that a burst has not been sent to: a quarter of what they
+/// are sent meanwhile.
+const CATCH_UP_RUNS_MIDWAY: u32 = 32;
+
 /// After a keyframe was replayed, a call for another is not answered sooner than this.
 const PLEA_INTERVAL_MIN: Span = Span::millis(500);
 
@@ -222,7 +226,10 @@ fn audio_start(now: Time, log: &Pinned<'_>) -> Option<u64> {
 impl Tables {
     /// Feeds those whose video catches up, each at its pace.
     pub fn serve_joining<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
-        let mut runs_left = CATCH_UP_RUNS_PER_TURN;
+        let mut runs_left = match turn.is_midway {
+            true => CATCH_UP_RUNS_MIDWAY,
+            false => CATCH_UP_RUNS_PER_TURN,
+        };
         let mut at = 0;
         while let Some(&slot) = self.lists.joining.get(at) {
             if runs_left == 0 {

@@ -7,7 +7,7 @@
 //!
 //! The way in: `ingest` sorts, `flow` knows whose it is, `check` answers STUN, `feedback` hears
 //! RTCP, `publisher` fills a log with what `reorder` has put in order, `upstream` asks for what is
-//! missing. The way out: `burst` cuts what is new in a log into runs, once; `fanout` walks the
+//! missing. The way out: `burst` cuts what is new in a log into runs, once; `live` walks the
 //! viewers, `send` seals what each one gets, `rewrite` makes its headers, `history` remembers them.
 //! `layers` chooses among the encodings of a stream by what `estimate` thinks of a viewer's path.
 #![forbid(unsafe_code)]
@@ -32,6 +32,7 @@ mod keyframe;
 mod ladder;
 mod lane;
 mod layers;
+mod live;
 mod nack;
 mod outbox;
 mod pace;
@@ -203,6 +204,7 @@ impl Plane {
             egress,
             adaptations: &mut self.adaptations,
             transits: &mut self.transits,
+            is_midway: false,
             done: Done::default(),
         };
         self.tables.serve_blocked(&mut turn);

@@ -25,8 +25,8 @@ const GROUP_MAX: usize = 16;
 /// which follows at once.
 const RUNS_PER_TURN: u64 = 64;
 
-/// And one for so many runs that the turn has sent already: where turns are long for the many that
-/// watch, so is what they lose.
+/// And one for so many runs that the turn has sent already: where many watch, many lose. While
+/// there are still viewers that a burst has not been sent to, there is no more than these.
 const RUNS_SHARE: u64 = 8;
 
 /// Packets looked at to fill one portion of a probe: 2 ms of 25 Mbit/s.
@@ -49,7 +49,8 @@ impl Tables {
     /// Sends what was asked for again, a run of each viewer in turn, as far as a turn of the core
     /// goes.
     pub fn repair<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
-        let runs_max = RUNS_PER_TURN + turn.done.runs / RUNS_SHARE;
+        let by_itself = if turn.is_midway { 0 } else { RUNS_PER_TURN };
+        let runs_max = by_itself + turn.done.runs / RUNS_SHARE;
         for _ in 0..runs_max {
             let Some(due) = self.repairs.due() else {
                 return;
@@ -263,6 +264,7 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut Slot<'_>
     let track = &mut viewer.tracks[track];
     let is_rtx = track.out.rtx_ssrc != 0;
     let out_as = track.repaired();
+    let mut sealing = seal::Run::default();
     for (index, piece) in group.pieces.iter().flatten() {
         let osn = low(*index).to_be_bytes();
         let (stamp, osn) = if is_rtx {
@@ -274,8 +276,9 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut Slot<'_>
         debug_assert!(stamp.is_some(), "found in the history");
         if let Some(stamp) = stamp {
             let parts = [&front[..], rest];
-            let sealed = seal_varied(&viewer.sealer, &out_as, &stamp, piece, parts, out.room());
-            out.fill(sealed);
+            let written = (&out_as, &stamp);
+            seal_varied(&viewer.sealer, written, piece, parts, &mut sealing, out);
         }
     }
+    viewer.sealer.finish_run(sealing, out.memory());
 }

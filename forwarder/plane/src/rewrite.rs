@@ -1,6 +1,8 @@
 //! Owns one track as one viewer gets it: numbers that run on for ever, whatever happens to the
 //! stream, and the header made of them. Hot.
 
+use core::mem::offset_of;
+
 use link::command::{EXT_BYTES_MAX, Pin, TrackOut};
 use link::log::Flags;
 use wire::rtp::{HEADER_BYTES, Header};
@@ -124,6 +126,9 @@ pub struct OutTrack {
 }
 
 impl OutTrack {
+    /// What a packet touches, from the beginning: up to the segment that it continues.
+    pub const HOT_BYTES: usize = offset_of!(OutTrack, history) + size_of::<Segment>();
+
     /// A track of which nothing has been sent.
     pub fn new(out: &TrackOut, timestamp_offset: u32) -> Self {
         let out = &sane(out);

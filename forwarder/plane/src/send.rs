@@ -4,8 +4,8 @@
 use arrayvec::ArrayVec;
 use link::command::{AUDIO, TRACKS_MAX, TrackOut, VIDEO};
 use link::lanes::{Lanes, track_of};
-use seal::Sealer;
-use wire::datagram::{Egress, RunMeta};
+use seal::{Packet, Sealer};
+use wire::datagram::{Egress, RunMeta, Slot};
 use wire::time::Time;
 
 use crate::burst::{Burst, PIECES_MAX, Piece, Run};
@@ -41,12 +41,13 @@ pub fn send_run<E: Egress>(
         return Outcome::Full;
     };
     let first = viewer.tracks[VIDEO].transport_sequence;
+    let mut sealing = seal::Run::default();
     for piece in burst.pieces(run) {
         if lanes.has(piece.lane()) {
-            let sealed = seal(turn.now, viewer, piece, out.room());
-            out.fill(sealed);
+            seal(turn.now, viewer, piece, &mut sealing, &mut out);
         }
     }
+    viewer.sealer.finish_run(sealing, out.memory());
     let used = out.used();
     finish(turn, viewer, &meta, first, used);
     Outcome::Done
@@ -99,56 +100,77 @@ fn send_part<E: Egress>(
         return Outcome::Full;
     };
     let first = viewer.tracks[VIDEO].transport_sequence;
+    let mut sealing = seal::Run::default();
     for (piece, cap) in &taken {
         viewer.tracks[VIDEO].cap = *cap;
-        let sealed = seal(turn.now, viewer, piece, out.room());
-        out.fill(sealed);
+        seal(turn.now, viewer, piece, &mut sealing, &mut out);
     }
+    viewer.sealer.finish_run(sealing, out.memory());
     let used = out.used();
     viewer.tracks[VIDEO].cap = cap;
     finish(turn, viewer, &meta, first, used);
     Outcome::Done
 }
 
-/// Writes and seals one packet; gives its bytes.
+/// Writes and seals one packet.
 #[inline]
-fn seal(now: Time, viewer: &mut Viewer, piece: &Piece<'_>, room: &mut [u8]) -> usize {
+fn seal(
+    now: Time,
+    viewer: &mut Viewer,
+    piece: &Piece<'_>,
+    sealing: &mut seal::Run,
+    out: &mut Slot<'_>,
+) {
     let track = &mut viewer.tracks[track_of(piece.lane())];
     let stamp = track.stamp(now, piece);
     if piece.form() != 0 {
         let (front, rest) = track.parts(&[], piece);
         let parts = [&front[..], rest];
-        return seal_varied(&viewer.sealer, &track.out, &stamp, piece, parts, room);
+        let written = (&track.out, &stamp);
+        return seal_varied(&viewer.sealer, written, piece, parts, sealing, out);
     }
     let written = write(&track.out, &stamp);
-    let sealed = viewer
-        .sealer
-        .rtp(stamp.index, written.header(), piece.payload, room);
-    debug_assert!(
-        sealed.is_some(),
-        "measured, and leased below the last index"
-    );
-    sealed.unwrap_or(0)
+    let packet = Packet {
+        index: stamp.index,
+        header: written.header(),
+        parts: [piece.payload, &[]],
+    };
+    put(&viewer.sealer, &packet, sealing, out);
 }
 
-/// The same of a packet whose size depends on what the viewer has negotiated, `out`.
+/// The same of a packet whose size depends on what the viewer has negotiated, `as_out`.
 pub fn seal_varied(
     sealer: &Sealer,
-    out: &TrackOut,
-    stamp: &Stamp,
+    (as_out, stamp): (&TrackOut, &Stamp),
     piece: &Piece<'_>,
     parts: [&[u8]; 2],
-    room: &mut [u8],
-) -> usize {
-    let sealed = match write_wide(out, stamp, piece) {
-        Some(written) => sealer.rtp_parts(stamp.index, written.header(), parts, room),
-        None => sealer.rtp_parts(stamp.index, write(out, stamp).header(), parts, room),
+    sealing: &mut seal::Run,
+    out: &mut Slot<'_>,
+) {
+    let mut seal = |header: &[u8]| {
+        let packet = Packet {
+            index: stamp.index,
+            header,
+            parts,
+        };
+        put(sealer, &packet, sealing, out);
     };
+    match write_wide(as_out, stamp, piece) {
+        Some(written) => seal(written.header()),
+        None => seal(write(as_out, stamp).header()),
+    }
+}
+
+/// Seals a packet to where the next one of `out` is to be.
+#[inline]
+fn put(sealer: &Sealer, packet: &Packet<'_>, sealing: &mut seal::Run, out: &mut Slot<'_>) {
+    let place = out.place();
+    let sealed = sealer.rtp_of_run(sealing, packet, out.memory(), place);
     debug_assert!(
         sealed.is_some(),
         "measured, and leased below the last index"
     );
-    sealed.unwrap_or(0)
+    out.fill(sealed.unwrap_or(0));
 }
 
 #[inline]

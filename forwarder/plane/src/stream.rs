@@ -13,6 +13,15 @@ use crate::viewers::NONE;
 /// The rates of a ladder move by half a second; every viewer asks for it ten times a second.
 const LADDER_HOLDS: Span = Span::millis(20);
 
+/// A burst that not every viewer has been served with yet. It ends at the stream's `seen`.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Position at which the burst begins.
+    pub start: u64,
+    /// The viewer whose turn it is.
+    pub next: u32,
+}
+
 /// One stream on one core.
 pub struct Stream {
     /// Which.
@@ -21,6 +30,8 @@ pub struct Stream {
     pub reader: LogReader,
     /// Position up to which bursts have been cut.
     pub seen: u64,
+    /// The last of them, if it is under way.
+    pub round: Option<Round>,
     /// A viewer in the ring of its viewers, where the next burst begins; `NONE`: no viewers.
     pub first_viewer: u32,
     /// Viewers in the ring.
@@ -75,7 +86,7 @@ impl Stream {
             return false;
         }
         let head = self.reader.head();
-        head != self.seen && Some(head) != self.barren_head
+        self.round.is_some() || head != self.seen && Some(head) != self.barren_head
     }
 }
 
@@ -122,6 +133,7 @@ impl Streams {
                 id,
                 reader,
                 seen,
+                round: None,
                 first_viewer: NONE,
                 viewers: 0,
                 parts: 0,

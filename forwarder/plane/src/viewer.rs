@@ -20,6 +20,10 @@ use crate::random::Random;
 use crate::report::Echo;
 use crate::rewrite::{Cap, OutTrack};
 
+mod hot;
+
+pub use hot::prefetch;
+
 /// Indexes are leased in blocks of so many packets: one store into shared memory for each block,
 /// and a restart skips at most one, which is far from half a turn of the sequence number.
 const LEASE_BLOCK: u64 = 4096;
@@ -356,3 +360,6 @@ pub fn secret(profile: Profile, master: &MasterKey) -> Result<Secret, KeyError> 
         &master.salt[..profile.salt_bytes()],
     )
 }
+
+#[cfg(test)]
+mod tests;

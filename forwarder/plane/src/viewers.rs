@@ -4,9 +4,10 @@
 //! there have been viewers at once. The memory itself is reserved at the start.
 
 use link::ids::ViewerId;
+use link::lanes::Lanes;
 
 use crate::stream::Stream;
-use crate::viewer::Viewer;
+use crate::viewer::{self, Viewer};
 
 /// No slot.
 pub const NONE: u32 = u32::MAX;
@@ -62,6 +63,14 @@ impl Viewers {
     #[inline]
     pub fn at_mut(&mut self, slot: u32) -> Option<&mut Viewer> {
         self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Asks the processor for what a burst of `lanes` touches of the viewer in this slot.
+    #[inline]
+    pub fn prefetch(&self, slot: u32, lanes: Lanes) {
+        if let Some(place) = self.slots.get(slot as usize) {
+            viewer::prefetch(place, lanes);
+        }
     }
 
     /// Slots in use, in any order.
@@ -156,9 +165,18 @@ impl Viewers {
         stream.viewers -= 1;
         if next == slot {
             stream.first_viewer = NONE;
+            stream.round = None;
             return;
         }
         self.join(prev, next);
+        if let Some(round) = &mut stream.round
+            && round.next == slot
+        {
+            round.next = next;
+            if next == stream.first_viewer {
+                stream.round = None;
+            }
+        }
         if stream.first_viewer == slot {
             stream.first_viewer = next;
         }

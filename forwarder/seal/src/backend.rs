@@ -4,33 +4,41 @@
 //! [`Sealer`](crate::Sealer) chooses.
 
 mod cm_rustcrypto;
+#[cfg(target_arch = "x86_64")]
+mod cm_vaes;
 mod gcm_ring;
 #[cfg(target_arch = "x86_64")]
 mod gcm_vaes;
 
-pub(crate) use cm_rustcrypto::{RustCryptoCm, RustCryptoHmac};
+pub(crate) use cm_rustcrypto::{RustCryptoCm, RustCryptoHmac, RustCryptoSeal};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use cm_vaes::{VaesCm, is_available as is_cm_vaes_available};
 pub(crate) use gcm_ring::RingGcm;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use gcm_vaes::VaesGcm;
+pub(crate) use gcm_vaes::{Vaes512Gcm, VaesGcm};
 
 use core::fmt;
 use core::str::FromStr;
 
 use crate::secret::KeyError;
 
-/// What seals with AES-GCM. What is received is opened by `ring` always: once a packet, not once
-/// a packet and viewer.
+/// What seals for viewers: with AES-GCM, and with AES-CM and HMAC-SHA1. What is received is opened
+/// by `ring` and RustCrypto always: once a packet, not once a packet and viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cipher {
-    /// `ring`, on every machine. It seals in place, so that each packet is copied first.
+    /// `ring`, and RustCrypto for AES-CM, on every machine. They seal in place, so that each packet
+    /// is copied first.
     Ring,
-    /// Ours, on x86-64 with VAES, VPCLMULQDQ and AVX2: Zen 3, Ice Lake and later.
+    /// Ours, on x86-64 with VAES, VPCLMULQDQ and AVX2: Zen 3, Ice Lake and later. AES-CM wants the
+    /// instructions for SHA-1 as well, which all of these have, and is RustCrypto's without.
     Vaes,
+    /// The same twice as wide, where there is AVX-512 besides: Zen 4, Ice Lake and later.
+    Vaes512,
 }
 
 impl Cipher {
     /// All there are, the fastest first.
-    pub const ALL: [Self; 2] = [Self::Vaes, Self::Ring];
+    pub const ALL: [Self; 3] = [Self::Vaes512, Self::Vaes, Self::Ring];
 
     /// The fastest that this machine can run.
     #[must_use]
@@ -50,8 +58,9 @@ impl Cipher {
         let named: Self = name.parse()?;
         if !named.is_available() {
             return Err(format!(
-                "cipher {named}: this processor lacks VAES, VPCLMULQDQ or AVX2; leave the choice \
-                 to 'auto', or take 'ring'"
+                "cipher {named}: this processor lacks {}; leave the choice to 'auto', or take '{}'",
+                named.wants(),
+                Self::best()
             ));
         }
         Ok(named)
@@ -64,8 +73,29 @@ impl Cipher {
             Self::Ring => true,
             #[cfg(target_arch = "x86_64")]
             Self::Vaes => gcm_vaes::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Vaes512 => gcm_vaes::wide_is_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Vaes => false,
+            Self::Vaes | Self::Vaes512 => false,
+        }
+    }
+
+    /// What of a processor it wants, in words.
+    const fn wants(self) -> &'static str {
+        match self {
+            Self::Ring => "nothing",
+            Self::Vaes => "VAES, VPCLMULQDQ or AVX2",
+            Self::Vaes512 => "VAES, VPCLMULQDQ or AVX-512 (F, BW and VL)",
+        }
+    }
+
+    /// The name of what seals AES-CM and HMAC-SHA1 where this one is chosen.
+    #[must_use]
+    pub fn name_for_cm(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Vaes | Self::Vaes512 if is_cm_vaes_available() => "vaes",
+            _ => "rustcrypto",
         }
     }
 
@@ -75,6 +105,7 @@ impl Cipher {
         match self {
             Self::Ring => "ring",
             Self::Vaes => "vaes",
+            Self::Vaes512 => "vaes512",
         }
     }
 }
@@ -90,7 +121,8 @@ impl FromStr for Cipher {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|cipher| cipher.name() == name);
-        found.ok_or_else(|| format!("'{name}' seals nothing here; there are vaes and ring"))
+        found
+            .ok_or_else(|| format!("'{name}' seals nothing here; there are vaes512, vaes and ring"))
     }
 }
 
@@ -112,6 +144,32 @@ pub(crate) trait GcmOpen: GcmSeal {
     /// Verifies and decrypts `sealed`, ciphertext and tag, in place. `None`: the tag is wrong,
     /// and the bytes are lost.
     fn open(&self, nonce: [u8; 12], aad: &[u8], sealed: &mut [u8]) -> Option<()>;
+}
+
+/// Messages of HMAC-SHA1 that go side by side.
+///
+/// Measured on Zen 3, each packet of 1,200 bytes: two take 0.60 of the time of one, three 0.52,
+/// four 0.44; the words of five do not fit into the registers.
+pub(crate) const CM_LANES: usize = 4;
+
+/// What HMAC-SHA1 is to authenticate: a packet without its tag, and the roll-over counter.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Message<'a> {
+    pub bytes: &'a [u8],
+    pub roc: [u8; 4],
+}
+
+/// AES-CM and HMAC-SHA1 with the keys of one direction, for the RTP that is sent.
+pub(crate) trait CmSeal: Sized {
+    /// Expands the keys.
+    fn new(cipher: &[u8; 16], auth: &[u8; 20]) -> Result<Self, KeyError>;
+
+    /// Writes the encrypted parts to `out`, which has exactly their length. The key stream begins
+    /// at the block `iv`, whose last 16 bits are zero. `None`: more than a datagram's bytes.
+    fn encrypt(&self, iv: &[u8; 16], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()>;
+
+    /// Writes the MAC of each message, at most [`CM_LANES`], to the same place of `macs`.
+    fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]; CM_LANES]);
 }
 
 /// AES-CM, the counter mode of RFC 3711 section 4.1.1, with one key of 128 bits.

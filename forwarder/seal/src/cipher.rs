@@ -2,7 +2,7 @@
 
 use wire::srtp::Profile;
 
-use crate::backend::{GCM_TAG_BYTES, RingGcm};
+use crate::backend::{GCM_TAG_BYTES, RingGcm, RustCryptoSeal};
 use crate::cm::{CmRtcp, CmRtp};
 use crate::gcm::{GcmRtcp, GcmRtp};
 use crate::secret::{KeyError, Secret};
@@ -30,14 +30,14 @@ pub(crate) const ENCRYPTED: u32 = 1 << 31;
 pub(crate) enum RtpCipher {
     Plain,
     Gcm(GcmRtp<RingGcm>),
-    Cm(CmRtp),
+    Cm(CmRtp<RustCryptoSeal>),
 }
 
 impl RtpCipher {
     pub fn new(secret: &Secret) -> Result<Self, KeyError> {
         Ok(match secret.profile() {
             Profile::Plain => Self::Plain,
-            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => Self::Cm(CmRtp::new(secret)),
+            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => Self::Cm(CmRtp::new(secret)?),
             Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => Self::Gcm(GcmRtp::new(secret)?),
         })
     }

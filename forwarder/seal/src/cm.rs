@@ -4,77 +4,121 @@ use subtle::ConstantTimeEq;
 use wire::srtp::Profile;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::backend::{Cm, Hmac, RustCryptoCm, RustCryptoHmac};
-use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES};
+use crate::backend::{
+    CM_LANES, Cm, CmSeal, Hmac, Message, RustCryptoCm, RustCryptoHmac, RustCryptoSeal,
+};
+use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES, u32_at};
 use crate::kdf::{Protocol, SessionKeys};
-use crate::secret::{SALT_BYTES_MAX, Secret};
+use crate::sealer::Packet;
+use crate::secret::{KeyError, SALT_BYTES_MAX, Secret};
 
 /// Bytes of an RTCP tag: 80 bits, in the profile with a 32-bit RTP tag as well (RFC 5764 section
 /// 4.1.2, RFC 4568 section 6.2.2).
 const RTCP_TAG_BYTES: usize = 10;
 
 /// The RTP session keys, expanded.
-pub(crate) struct CmRtp {
-    cipher: RustCryptoCm,
-    hmac: RustCryptoHmac,
+pub(crate) struct CmRtp<S> {
+    keys: S,
     salt: Salt,
-    /// 10 or 4.
-    tag_bytes: usize,
+    /// 10 or 4. A byte, or a viewer's state grows by 16.
+    tag_bytes: u8,
 }
 
-impl CmRtp {
-    pub fn new(secret: &Secret) -> Self {
+/// A packet that is encrypted and has no tag yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Untagged {
+    /// Where it begins in the memory that it is in.
+    from: usize,
+    /// Where its tag is to be.
+    to: usize,
+    /// Its roll-over counter, as it is authenticated.
+    roc: [u8; 4],
+}
+
+impl<S: CmSeal> CmRtp<S> {
+    pub fn new(secret: &Secret) -> Result<Self, KeyError> {
         let tag_bytes = if secret.profile() == Profile::Aes128CmSha1_32 {
             4
         } else {
             10
         };
         let keys = SessionKeys::derive(secret, Protocol::Rtp);
-        Self {
-            cipher: RustCryptoCm::new(cipher_key(&keys)),
-            hmac: RustCryptoHmac::new(&keys.auth),
+        Ok(Self {
+            keys: S::new(cipher_key(&keys), &keys.auth)?,
             salt: Salt(keys.salt),
             tag_bytes,
+        })
+    }
+
+    #[inline]
+    pub fn tag_bytes(&self) -> usize {
+        usize::from(self.tag_bytes)
+    }
+
+    /// Encrypts the payload to its place behind the header of the packet at `from` in `memory`,
+    /// which stands there already. The tag is for [`Self::tag`] to write.
+    #[inline]
+    pub fn encrypt(&self, packet: &Packet<'_>, memory: &mut [u8], from: usize) -> Option<Untagged> {
+        let Packet {
+            index,
+            header,
+            parts,
+        } = *packet;
+        let body = from + header.len();
+        let to = body + parts[0].len() + parts[1].len();
+        let iv = self.salt.block(u32_at(header, 8), index);
+        self.keys.encrypt(&iv, parts, memory.get_mut(body..to)?)?;
+        let roc = roc(index);
+        Some(Untagged { from, to, roc })
+    }
+
+    /// Writes the tags of packets in `memory`, at most [`CM_LANES`].
+    #[inline]
+    pub fn tag(&self, memory: &mut [u8], packets: &[Untagged]) {
+        debug_assert!(packets.len() <= CM_LANES, "as many as go side by side");
+        let mut messages = [Message::default(); CM_LANES];
+        for (message, packet) in messages.iter_mut().zip(packets) {
+            message.bytes = memory.get(packet.from..packet.to).unwrap_or_default();
+            message.roc = packet.roc;
+        }
+        let mut macs = [[0; 20]; CM_LANES];
+        let count = packets.len().min(CM_LANES);
+        self.keys.macs(&messages[..count], &mut macs);
+        for (mac, packet) in macs.iter().zip(packets) {
+            if let Some(tag) = memory.get_mut(packet.to..packet.to + self.tag_bytes()) {
+                tag.copy_from_slice(&mac[..self.tag_bytes()]);
+            }
         }
     }
+}
 
-    pub fn tag_bytes(&self) -> usize {
-        self.tag_bytes
-    }
-
-    /// Seals `packet` in place: `clear` bytes of header, the plaintext, room for the tag.
-    pub fn seal(&self, ssrc: u32, index: u64, clear: usize, packet: &mut [u8]) -> Option<()> {
-        let bytes = packet.len().checked_sub(self.tag_bytes)?;
-        let body = packet.get_mut(clear..bytes)?;
-        self.cipher.apply(&self.salt.block(ssrc, index), body);
-        let (message, tag) = packet.split_at_mut(bytes);
-        tag.copy_from_slice(&self.mac(index, message)[..self.tag_bytes]);
-        Some(())
-    }
-
+impl CmRtp<RustCryptoSeal> {
     /// Opens `packet` in place; gives its length without the tag. The bytes stay when it fails.
     pub fn open(&self, ssrc: u32, index: u64, clear: usize, packet: &mut [u8]) -> Option<usize> {
-        let bytes = packet.len().checked_sub(self.tag_bytes)?;
+        let bytes = packet.len().checked_sub(self.tag_bytes())?;
         let (message, tag) = packet.split_at_mut(bytes);
         let body = message.len().checked_sub(clear)?;
-        let mac = self.mac(index, message);
-        if !bool::from(mac[..self.tag_bytes].ct_eq(tag)) {
+        let mac = self.keys.mac(&Message {
+            bytes: message,
+            roc: roc(index),
+        });
+        if !bool::from(mac[..self.tag_bytes()].ct_eq(tag)) {
             return None;
         }
-        self.cipher.apply(
+        self.keys.apply(
             &self.salt.block(ssrc, index),
             &mut packet[clear..clear + body],
         );
         Some(bytes)
     }
+}
 
-    //= https://www.rfc-editor.org/rfc/rfc3711#section-4.2
-    //# In the case of SRTP, M SHALL consist of the Authenticated Portion of the packet (as
-    //# specified in Figure 1) concatenated with the ROC, M = Authenticated Portion || ROC
-    fn mac(&self, index: u64, message: &[u8]) -> [u8; 20] {
-        let [_, _, a, b, c, d, _, _] = index.to_be_bytes();
-        self.hmac.mac(message, &[a, b, c, d])
-    }
+//= https://www.rfc-editor.org/rfc/rfc3711#section-4.2
+//# In the case of SRTP, M SHALL consist of the Authenticated Portion of the packet (as
+//# specified in Figure 1) concatenated with the ROC, M = Authenticated Portion || ROC
+fn roc(index: u64) -> [u8; 4] {
+    let [_, _, a, b, c, d, _, _] = index.to_be_bytes();
+    [a, b, c, d]
 }
 
 /// The RTCP session keys; the cipher's is expanded for each packet, as for

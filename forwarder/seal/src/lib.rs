@@ -30,7 +30,7 @@ pub use backend::Cipher;
 pub use opener::{OpenedRtp, Opener, RtpOpener};
 pub use refusal::Refusal;
 pub use rtcp::RtcpOpener;
-pub use sealer::Sealer;
+pub use sealer::{Packet, Run, Sealer};
 pub use secret::{KeyError, Secret};
 pub use sources::{RTCP_SOURCES_MAX, RTP_SOURCES_MAX};
 pub use wire::srtp::Profile;

@@ -1,14 +1,17 @@
 //! Owns the sending side of one peer. Hot.
 
+use core::ops::Range;
+
+use arrayvec::ArrayVec;
 use wire::rtp::HEADER_BYTES;
 use wire::srtp::Profile;
 
+use crate::backend::{CM_LANES, Cipher, CmSeal, GCM_TAG_BYTES, RingGcm, RustCryptoSeal};
 #[cfg(target_arch = "x86_64")]
-use crate::backend::VaesGcm;
-use crate::backend::{Cipher, GCM_TAG_BYTES, RingGcm};
+use crate::backend::{Vaes512Gcm, VaesCm, VaesGcm, is_cm_vaes_available};
 use crate::cipher::{RTCP_CLEAR_BYTES, RTCP_INDEX_MAX, RTP_INDEX_MAX};
 use crate::cipher::{rtcp_ssrc, u32_at};
-use crate::cm::{CmRtcp, CmRtp};
+use crate::cm::{CmRtcp, CmRtp, Untagged};
 use crate::gcm::{GcmRtcp, GcmRtp};
 use crate::secret::{KeyError, Secret};
 
@@ -34,10 +37,37 @@ enum Suite {
     Gcm(GcmRtp<RingGcm>, GcmRtcp),
     #[cfg(target_arch = "x86_64")]
     Vaes(GcmRtp<VaesGcm>, GcmRtcp),
-    Cm(CmRtp, CmRtcp),
+    #[cfg(target_arch = "x86_64")]
+    Vaes512(GcmRtp<Vaes512Gcm>, GcmRtcp),
+    Cm(CmRtp<RustCryptoSeal>, CmRtcp),
+    #[cfg(target_arch = "x86_64")]
+    CmVaes(CmRtp<VaesCm>, CmRtcp),
+}
+
+/// What is sealed as one packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// As for [`Sealer::rtp`].
+    pub index: u64,
+    /// The RTP header with its extension.
+    pub header: &'a [u8],
+    /// The payload in two parts; see [`Sealer::rtp_parts`].
+    pub parts: [&'a [u8]; 2],
+}
+
+/// What is still to be done for the packets of a run: see [`Sealer::rtp_of_run`].
+#[derive(Default)]
+#[must_use = "Sealer::finish_run writes the tags that are missing"]
+pub struct Run {
+    // Not an array: nothing is to be done for a run that needs none of it.
+    packets: ArrayVec<Untagged, CM_LANES>,
 }
 
 impl Sealer {
+    /// What sealing a packet touches, from the beginning: all of it where VAES seals, most of it
+    /// elsewhere. For whoever asks the processor for memory ahead of its use.
+    pub const HOT_BYTES: usize = 512;
+
     /// Derives the session keys, for the fastest cipher that this machine can run.
     ///
     /// # Errors
@@ -46,22 +76,28 @@ impl Sealer {
         Self::with(secret, Cipher::best())
     }
 
-    /// [`new`](Self::new) with this cipher for the GCM profiles.
+    /// [`new`](Self::new) with this cipher.
     ///
     /// # Errors
     /// [`KeyError::Cipher`]: the cipher refused the key, or this machine can't run it.
     pub fn with(secret: &Secret, cipher: Cipher) -> Result<Self, KeyError> {
         let suite = match secret.profile() {
             Profile::Plain => Suite::Plain,
-            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => {
-                Suite::Cm(CmRtp::new(secret), CmRtcp::new(secret))
-            }
+            Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => match cipher {
+                #[cfg(target_arch = "x86_64")]
+                Cipher::Vaes | Cipher::Vaes512 if is_cm_vaes_available() => {
+                    Suite::CmVaes(CmRtp::new(secret)?, CmRtcp::new(secret))
+                }
+                _ => Suite::Cm(CmRtp::new(secret)?, CmRtcp::new(secret)),
+            },
             Profile::AeadAes128Gcm | Profile::AeadAes256Gcm => match cipher {
                 Cipher::Ring => Suite::Gcm(GcmRtp::new(secret)?, GcmRtcp::new(secret)),
                 #[cfg(target_arch = "x86_64")]
                 Cipher::Vaes => Suite::Vaes(GcmRtp::new(secret)?, GcmRtcp::new(secret)),
+                #[cfg(target_arch = "x86_64")]
+                Cipher::Vaes512 => Suite::Vaes512(GcmRtp::new(secret)?, GcmRtcp::new(secret)),
                 #[cfg(not(target_arch = "x86_64"))]
-                Cipher::Vaes => return Err(KeyError::Cipher),
+                Cipher::Vaes | Cipher::Vaes512 => return Err(KeyError::Cipher),
             },
         };
         Ok(Self { suite })
@@ -74,8 +110,10 @@ impl Sealer {
             Suite::Plain => 0,
             Suite::Gcm(..) => GCM_TAG_BYTES,
             #[cfg(target_arch = "x86_64")]
-            Suite::Vaes(..) => GCM_TAG_BYTES,
+            Suite::Vaes(..) | Suite::Vaes512(..) => GCM_TAG_BYTES,
             Suite::Cm(cm, _) => cm.tag_bytes(),
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes(cm, _) => cm.tag_bytes(),
         }
     }
 
@@ -86,8 +124,10 @@ impl Sealer {
             Suite::Plain => 0,
             Suite::Gcm(..) => GcmRtcp::OVERHEAD,
             #[cfg(target_arch = "x86_64")]
-            Suite::Vaes(..) => GcmRtcp::OVERHEAD,
+            Suite::Vaes(..) | Suite::Vaes512(..) => GcmRtcp::OVERHEAD,
             Suite::Cm(..) => CmRtcp::OVERHEAD,
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes(..) => CmRtcp::OVERHEAD,
         }
     }
 
@@ -116,15 +156,53 @@ impl Sealer {
         parts: [&[u8]; 2],
         out: &mut [u8],
     ) -> Option<usize> {
-        let sequence = u64::from(u32_at(header, 0) & 0xffff);
-        if header.len() < HEADER_BYTES || index > RTP_INDEX_MAX || index & 0xffff != sequence {
-            return None;
+        let packet = Packet {
+            index,
+            header,
+            parts,
+        };
+        self.seal(&packet, out)
+    }
+
+    /// [`rtp_parts`](Self::rtp_parts) for one of several packets that leave together: it is
+    /// written to the front of `room` in `memory`. Its tag may be missing until
+    /// [`finish_run`](Self::finish_run): tags of several packets cost less than as many of one.
+    ///
+    /// All packets of a run are of the same sealer and `memory`.
+    ///
+    /// `None`: as for [`rtp`](Self::rtp).
+    #[inline]
+    pub fn rtp_of_run(
+        &self,
+        run: &mut Run,
+        packet: &Packet<'_>,
+        memory: &mut [u8],
+        room: Range<usize>,
+    ) -> Option<usize> {
+        match &self.suite {
+            Suite::Cm(cm, _) => self.encrypt_of_run(cm, run, packet, memory, room),
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes(cm, _) => self.encrypt_of_run(cm, run, packet, memory, room),
+            _ => self.seal(packet, memory.get_mut(room)?),
         }
-        let payload_bytes = parts[0].len() + parts[1].len();
-        if payload_bytes > PAYLOAD_BYTES_MAX {
-            return None;
+    }
+
+    /// Writes the tags that the packets of a run in `memory` still lack.
+    #[inline]
+    pub fn finish_run(&self, run: Run, memory: &mut [u8]) {
+        if !run.packets.is_empty() {
+            self.tag_run(&run.packets, memory);
         }
-        let bytes = header.len() + payload_bytes + self.rtp_overhead();
+    }
+
+    #[inline]
+    fn seal(&self, packet: &Packet<'_>, out: &mut [u8]) -> Option<usize> {
+        let bytes = self.sealed_bytes(packet)?;
+        let Packet {
+            index,
+            header,
+            parts,
+        } = *packet;
         let out = out.get_mut(..bytes)?;
         let (clear, body) = out.split_at_mut(header.len());
         clear.copy_from_slice(header);
@@ -133,13 +211,66 @@ impl Sealer {
             Suite::Gcm(gcm, _) => gcm.seal(ssrc, index, header, parts, body)?,
             #[cfg(target_arch = "x86_64")]
             Suite::Vaes(gcm, _) => gcm.seal(ssrc, index, header, parts, body)?,
+            #[cfg(target_arch = "x86_64")]
+            Suite::Vaes512(gcm, _) => gcm.seal(ssrc, index, header, parts, body)?,
             Suite::Cm(cm, _) => {
-                copy_parts(parts, body);
-                cm.seal(ssrc, index, header.len(), out)?;
+                let untagged = cm.encrypt(packet, out, 0)?;
+                cm.tag(out, &[untagged]);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes(cm, _) => {
+                let untagged = cm.encrypt(packet, out, 0)?;
+                cm.tag(out, &[untagged]);
             }
             Suite::Plain => copy_parts(parts, body),
         }
         Some(bytes)
+    }
+
+    fn encrypt_of_run<S: CmSeal>(
+        &self,
+        cm: &CmRtp<S>,
+        run: &mut Run,
+        packet: &Packet<'_>,
+        memory: &mut [u8],
+        room: Range<usize>,
+    ) -> Option<usize> {
+        let bytes = self.sealed_bytes(packet)?;
+        let from = room.start;
+        let out = memory.get_mut(room)?.get_mut(..bytes)?;
+        out[..packet.header.len()].copy_from_slice(packet.header);
+        let untagged = cm.encrypt(packet, memory, from)?;
+        // There is room for one: who is full is emptied.
+        run.packets.try_push(untagged).ok()?;
+        if run.packets.is_full() {
+            cm.tag(memory, &run.packets);
+            run.packets.clear();
+        }
+        Some(bytes)
+    }
+
+    fn tag_run(&self, packets: &[Untagged], memory: &mut [u8]) {
+        match &self.suite {
+            Suite::Cm(cm, _) => cm.tag(memory, packets),
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes(cm, _) => cm.tag(memory, packets),
+            _ => debug_assert!(false, "these have their tags at once"),
+        }
+    }
+
+    /// Bytes of a packet when it is sealed. `None`: it can't be.
+    #[inline]
+    fn sealed_bytes(&self, packet: &Packet<'_>) -> Option<usize> {
+        let (header, index) = (packet.header, packet.index);
+        let sequence = u64::from(u32_at(header, 0) & 0xffff);
+        if header.len() < HEADER_BYTES || index > RTP_INDEX_MAX || index & 0xffff != sequence {
+            return None;
+        }
+        let payload_bytes = packet.parts[0].len() + packet.parts[1].len();
+        if payload_bytes > PAYLOAD_BYTES_MAX {
+            return None;
+        }
+        Some(header.len() + payload_bytes + self.rtp_overhead())
     }
 
     /// Writes the protected compound `packet` to `out`; gives its length in bytes. `index` has 31
@@ -163,7 +294,11 @@ impl Sealer {
             Suite::Gcm(_, gcm) => gcm.seal(ssrc, index, packet, out)?,
             #[cfg(target_arch = "x86_64")]
             Suite::Vaes(_, gcm) => gcm.seal(ssrc, index, packet, out)?,
+            #[cfg(target_arch = "x86_64")]
+            Suite::Vaes512(_, gcm) => gcm.seal(ssrc, index, packet, out)?,
             Suite::Cm(_, cm) => cm.seal(ssrc, index, packet, out)?,
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes(_, cm) => cm.seal(ssrc, index, packet, out)?,
             Suite::Plain => out.copy_from_slice(packet),
         }
         Some(bytes)
@@ -175,3 +310,6 @@ fn copy_parts([first, second]: [&[u8]; 2], out: &mut [u8]) {
     out[..first.len()].copy_from_slice(first);
     out[first.len()..][..second.len()].copy_from_slice(second);
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

@@ -1,5 +1,7 @@
 //! Owns the seam between what to do with a packet and how bytes come and go.
 
+use core::ops::Range;
+
 use crate::peer::{Ip, Peer};
 use crate::time::Time;
 
@@ -102,16 +104,28 @@ impl<'a> Slot<'a> {
     /// Where the next datagram is to be written. Empty: the run has no room for another.
     #[inline]
     pub fn room(&mut self) -> &mut [u8] {
-        let range = if self.starts.is_empty() {
-            self.used..self.memory.len()
-        } else {
-            let start = self.starts.get(self.datagrams);
-            let Some(start) = start.and_then(|start| usize::try_from(*start).ok()) else {
-                return &mut [];
-            };
-            start..start + DATAGRAM_MAX
-        };
-        self.memory.get_mut(range).unwrap_or_default()
+        let place = self.place();
+        self.memory.get_mut(place).unwrap_or_default()
+    }
+
+    /// Where in [`Slot::memory`] that is. It may be beyond its end: no room.
+    #[inline]
+    #[must_use]
+    pub fn place(&self) -> Range<usize> {
+        if self.starts.is_empty() {
+            return self.used..self.memory.len();
+        }
+        let start = self.starts.get(self.datagrams);
+        match start.and_then(|start| usize::try_from(*start).ok()) {
+            Some(start) => start..start + DATAGRAM_MAX,
+            None => 0..0,
+        }
+    }
+
+    /// All of it: for what is to be changed in datagrams that were written.
+    #[inline]
+    pub fn memory(&mut self) -> &mut [u8] {
+        self.memory
     }
 
     /// So many bytes were written to [`Slot::room`]: a datagram, or nothing if zero.
@@ -172,5 +186,7 @@ mod tests {
         let mut memory = vec![0; 100];
         let mut slot = Slot::apart(&mut memory, &[50]);
         assert!(slot.room().is_empty(), "a frame that is not all there");
+        slot.fill(10);
+        assert_eq!(slot.place(), 0..0, "no more frames");
     }
 }

@@ -39,6 +39,15 @@ pub(crate) fn plan(pin: &Pin, workers: usize) -> Vec<Option<Cpu>> {
     plan
 }
 
+/// The processors that so many workers leave to others with [`Pin::Auto`]; none if they have all of
+/// them, or nowhere in particular.
+#[must_use]
+pub fn spare(workers: usize) -> Vec<usize> {
+    let cpus = core_affinity::get_core_ids().unwrap_or_default();
+    let left = cpus.len().saturating_sub(workers);
+    cpus.into_iter().take(left).map(|cpu| cpu.id).collect()
+}
+
 /// Settles the calling thread. True if it is where the plan wants it.
 pub(crate) fn settle(cpu: Option<Cpu>) -> bool {
     // Waits end on time, not up to 50 microseconds late; refused, they are late.
@@ -60,6 +69,14 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), cpus);
+        assert!(spare(cpus).is_empty() && spare(cpus + 1).is_empty());
+        for workers in 1..cpus {
+            let taken = plan(&Pin::Auto, workers);
+            let taken: Vec<_> = taken.into_iter().map(|cpu| cpu.unwrap().id).collect();
+            let left = spare(workers);
+            assert_eq!(left.len() + workers, cpus);
+            assert!(left.iter().all(|id| !taken.contains(id)));
+        }
         assert!(plan(&Pin::Auto, cpus + 1).iter().all(Option::is_none));
         assert!(plan(&Pin::Off, 1)[0].is_none());
         let listed = plan(&Pin::Cpus(vec![3]), 2);

@@ -105,6 +105,11 @@ impl Tally {
         Ok(Self { stats })
     }
 
+    /// The counters.
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
     /// A turn began.
     pub(crate) fn turn(&self, now: Time) {
         self.stats.add(Counter::Turn, 1);

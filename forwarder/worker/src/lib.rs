@@ -10,13 +10,14 @@ mod error;
 mod handoff;
 mod housekeep;
 mod idle;
+mod meter;
 mod run;
 mod seat;
 mod spawn;
 pub mod standalone;
 
 pub use ::io::{PortConfig, Socket, SocketConfig, XdpConfig, probe};
-pub use cpu::Pin;
+pub use cpu::{Pin, spare};
 pub use error::Error;
 pub use handoff::Exchange;
 pub use idle::Idle;

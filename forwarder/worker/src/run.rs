@@ -11,6 +11,7 @@ pub(crate) fn run<P: Port>(seat: &mut Seat<P>, idler: &mut Idler, stopping: impl
         let now = clock::now();
         let turn = seat.turn(now, clock::unix_ns);
         if idler.after(now, turn.worked()) == Rest::Sleep {
+            seat.rest(clock::now());
             seat.sleep(now, turn, Time::FAR, &stopping);
         }
     }

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::handoff::Exchange;
 use crate::housekeep::{Intake, Tally, Weighed};
+use crate::meter::Meter;
 use io::Port;
 use link::Region;
 use link::ids::CoreId;
@@ -43,6 +44,7 @@ pub struct Seat<P> {
     intake: Intake,
     exchange: Exchange,
     tally: Tally,
+    meter: Meter,
     sleeper: Sleeper,
     control: Waker,
     tick_at: Time,
@@ -91,6 +93,7 @@ impl<P: Port> Seat<P> {
             intake: Intake::new(region, core)?,
             exchange: config.exchange.clone(),
             tally: Tally::new(region, core)?,
+            meter: Meter::new(),
             sleeper,
             control: region.control_waker(),
             tick_at: Time::ZERO,
@@ -101,6 +104,7 @@ impl<P: Port> Seat<P> {
     /// the calendar time and is asked once a tick.
     pub fn turn(&mut self, now: Time, unix_ns: impl FnOnce() -> u64) -> Turn {
         self.tally.turn(now);
+        self.meter.begin(now, self.tally.stats());
         self.plane.begin(now);
         let mut sink = Weighed {
             plane: &mut self.plane,
@@ -124,12 +128,20 @@ impl<P: Port> Seat<P> {
         if self.plane.has_told() {
             self.control.wake();
         }
-        Turn {
+        let turn = Turn {
             received,
             asked,
             sent,
             waiting: report.waiting,
-        }
+        };
+        self.meter.turned(turn);
+        turn
+    }
+
+    /// Says that [`Seat::sleep`] comes next: what the core does until then is work, however little
+    /// it found.
+    pub fn rest(&mut self, now: Time) {
+        self.meter.rest(now, self.tally.stats());
     }
 
     /// Blocks until there is work, but not past `until`. `stopping` is asked after everybody has

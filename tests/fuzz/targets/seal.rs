@@ -1,6 +1,6 @@
 //! Owns the ciphers: what differs between two of them, or does not open again, is a fault.
 
-use ::seal::{Cipher, Opener, Profile, Sealer, Secret};
+use ::seal::{Cipher, Opener, Packet, Profile, Run, Sealer, Secret};
 use ::wire::rtp::{HEADER_BYTES, Header};
 
 /// A byte that chooses, 44 of key and salt, 8 of numbers, one of how much is header and one of
@@ -50,6 +50,7 @@ pub fn seal(data: &[u8]) {
             let mut out = vec![0; header.len() + payload.len() + sealer.rtp_overhead()];
             let bytes = sealer.rtp_parts(u64::from(sequence), &header, parts.into(), &mut out);
             assert_eq!(bytes, Some(out.len()));
+            in_a_run(&sealer, sequence, &header, payload, head[54]);
             out
         });
     let sealed: Vec<_> = sealed.collect();
@@ -58,4 +59,43 @@ pub fn seal(data: &[u8]) {
     let mut packet = sealed.into_iter().next().expect("ring runs everywhere");
     let opened = opener.rtp(&mut packet).expect("sealed with the same key");
     assert_eq!(opened.packet, [header.as_slice(), payload].concat());
+}
+
+/// Up to seventeen packets together, each of some bytes of the payload: each is what it is alone.
+fn in_a_run(sealer: &Sealer, sequence: u16, header: &[u8], payload: &[u8], shape: u8) {
+    let packet = |nth: usize| {
+        let length = (payload.len() + 1) * (nth * usize::from(shape) % 17) / 17;
+        Packet {
+            index: u64::from(sequence),
+            header,
+            parts: payload[..length.min(payload.len())]
+                .split_at(length / 3)
+                .into(),
+        }
+    };
+    let packets = usize::from(shape) % 17 + 1;
+    let each = header.len() + payload.len() + sealer.rtp_overhead();
+    let mut memory = vec![0; each * packets];
+    let mut run = Run::default();
+    for nth in 0..packets {
+        let room = each * nth..each * (nth + 1);
+        assert!(
+            sealer
+                .rtp_of_run(&mut run, &packet(nth), &mut memory, room)
+                .is_some()
+        );
+    }
+    sealer.finish_run(run, &mut memory);
+    let mut alone = vec![0; each];
+    for (nth, together) in memory.chunks(each).enumerate() {
+        let Packet {
+            index,
+            header,
+            parts,
+        } = packet(nth);
+        let sealed = sealer
+            .rtp_parts(index, header, parts, &mut alone)
+            .expect("it was, before");
+        assert_eq!(together[..sealed], alone[..sealed]);
+    }
 }

@@ -13,27 +13,30 @@ pub const LEVEL_ID: u8 = 5;
 pub const TIME_ID: u8 = 6;
 
 /// Our user fragment; one for all, since the server's is unique.
-pub(super) const UFRAG: &str = "crowd001";
+pub const UFRAG: &str = "crowd001";
 
 /// Our password; nobody checks us.
 const PWD: &str = "crowdcrowdcrowdcrowd0001";
 
 /// What is needed of an answer.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) ufrag: String,
-    pub(super) pwd: String,
+pub struct Answer {
+    /// The server's user fragment.
+    pub ufrag: String,
+    /// The server's password.
+    pub pwd: String,
     /// Where the server is: its first candidate.
-    pub(super) candidate: SocketAddr,
+    pub candidate: SocketAddr,
     /// SHA-256 of its certificate, `AA:BB:...`.
-    pub(super) fingerprint: String,
+    pub fingerprint: String,
     /// SSRC of media and of its retransmissions, for each kind that is sent.
-    pub(super) tracks: Vec<[u32; 2]>,
+    pub tracks: Vec<[u32; 2]>,
 }
 
 impl Answer {
     /// Reads an answer; `None` if something is missing.
-    pub(super) fn parse(sdp: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(sdp: &str) -> Option<Self> {
         let value = |name: &str| {
             let prefix = format!("a={name}:");
             sdp.lines()

@@ -15,6 +15,8 @@ use openssl::x509::{X509, X509Name};
 use seal::{Opener, Sealer, Secret};
 use wire::srtp::Profile;
 
+use super::answer::offer;
+
 /// Longest datagram that we make.
 const MTU: u32 = 1200;
 
@@ -47,6 +49,12 @@ impl Identity {
         })
     }
 
+    /// What a viewer offers: video and audio, as browsers do, without what we do not use.
+    #[must_use]
+    pub fn offer(&self) -> String {
+        offer(self)
+    }
+
     /// SHA-256 of the certificate, `AA:BB:...`.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
@@ -55,17 +63,18 @@ impl Identity {
 }
 
 /// What a finished handshake leaves.
-pub(super) struct Keys {
+pub struct Keys {
     /// For what the server sends.
-    pub(super) opener: Opener,
+    pub opener: Opener,
     /// For what we send.
-    pub(super) sealer: Sealer,
+    pub sealer: Sealer,
 }
 
 /// One handshake.
-pub(super) struct Handshake {
+pub struct Handshake {
     stream: SslStream<Datagrams>,
     flight: Vec<Vec<u8>>,
+    has_news: bool,
     wanted: String,
 }
 
@@ -77,7 +86,10 @@ struct Datagrams {
 
 impl Handshake {
     /// Makes a ClientHello; `wanted` is the fingerprint that the server must have.
-    pub(super) fn start(identity: &Identity, wanted: &str) -> Result<Self, ErrorStack> {
+    ///
+    /// # Errors
+    /// OpenSSL's.
+    pub fn start(identity: &Identity, wanted: &str) -> Result<Self, ErrorStack> {
         let mut ssl = Ssl::new(&identity.context)?;
         ssl.set_connect_state();
         ssl.set_mtu(MTU)?;
@@ -85,6 +97,7 @@ impl Handshake {
         let mut this = Self {
             stream,
             flight: Vec::new(),
+            has_news: true,
             wanted: wanted.to_owned(),
         };
         // It cannot be finished yet: there is only something to send.
@@ -94,12 +107,33 @@ impl Handshake {
     }
 
     /// What the server has not answered yet; to be sent now and again until it does.
-    pub(super) fn flight(&self) -> &[Vec<u8>] {
+    #[must_use]
+    pub fn flight(&self) -> &[Vec<u8>] {
         &self.flight
     }
 
+    /// The flight is to be sent again. From the second on, OpenSSL makes it anew when it finds that
+    /// it is time: records that the server has seen already would be dropped there, and so would
+    /// not remind it of an answer that was lost.
+    pub fn renew(&mut self) {
+        let _ = self.stream.do_handshake();
+        let written = std::mem::take(&mut self.stream.get_mut().outgoing);
+        if !written.is_empty() {
+            self.flight = written;
+        }
+    }
+
+    /// True if the last datagram has made a new flight, rather than a part of an answer.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.has_news
+    }
+
     /// Takes a datagram; the keys, once there are any.
-    pub(super) fn receive(&mut self, datagram: &[u8]) -> Result<Option<Keys>, String> {
+    ///
+    /// # Errors
+    /// What is wrong with the handshake, the certificate or the profile.
+    pub fn receive(&mut self, datagram: &[u8]) -> Result<Option<Keys>, String> {
         self.stream.get_mut().incoming = Some(datagram.to_vec());
         let is_done = match self.stream.do_handshake() {
             Ok(()) => true,
@@ -107,7 +141,8 @@ impl Handshake {
             Err(_) => false,
         };
         let written = std::mem::take(&mut self.stream.get_mut().outgoing);
-        if !written.is_empty() {
+        self.has_news = !written.is_empty();
+        if self.has_news {
             self.flight = written;
         }
         if is_done {

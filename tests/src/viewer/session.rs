@@ -348,7 +348,9 @@ impl Session {
         self.checks += 1;
         self.last_check = Some(now);
         let mut transaction = [0; 12];
-        transaction[4..].copy_from_slice(&(unix_ns() ^ self.checks).to_be_bytes());
+        // The server looks for repetitions among the first four bytes.
+        let now = unix_ns() ^ self.checks;
+        transaction[..8].copy_from_slice(&now.to_le_bytes());
         let request = Request {
             transaction,
             remote_ufrag: self.answer.ufrag.as_bytes(),

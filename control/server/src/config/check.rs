@@ -109,7 +109,16 @@ fn check_numbers(config: &Config) -> Result<(), Bad> {
     ] {
         within(key, value, range)?;
     }
+    check_load(limits.max_load)?;
     check_memory(config)
+}
+
+fn check_load(max_load: f64) -> Result<(), Bad> {
+    if (0.0..=1.0).contains(&max_load) {
+        return Ok(());
+    }
+    let what = format!("{max_load} is out of range");
+    Err(bad("limits.max_load", what, "write 0 to 1".into()))
 }
 
 /// The data plane has the last word: memory is laid out from these.
@@ -120,7 +129,7 @@ fn check_memory(config: &Config) -> Result<(), Bad> {
         let what = format!("{packets} is not a power of two");
         return Err(bad("limits.log_packets", what, format!("write {near}")));
     }
-    let most = config.cores(link::limits::CORES_MAX);
+    let most = config.cores(usize::MAX);
     config
         .link_limits(most)
         .memory()
@@ -353,6 +362,7 @@ impl Default for Limits {
             log_packets: data_plane.log_packets,
             handshakes_max: 1024,
             handshake_timeout_s: 15,
+            max_load: 0.85,
         }
     }
 }

@@ -76,6 +76,10 @@ pub(super) fn parse_like(default: &toml::Value, text: &str) -> Result<toml::Valu
             .parse::<i64>()
             .map_err(|_| format!("{text:?} is not a whole number"))?
             .into(),
+        toml::Value::Float(_) => text
+            .parse::<f64>()
+            .map_err(|_| format!("{text:?} is not a number"))?
+            .into(),
         toml::Value::Boolean(_) => text
             .parse::<bool>()
             .map_err(|_| format!("{text:?} is neither true nor false"))?

@@ -99,6 +99,7 @@ fn every_key_can_be_set_by_the_environment() {
             ("limits.log_packets", _) => "32768",
             ("http.allowed_origins", _) => "https://a.example,https://b.example",
             (_, toml::Value::Integer(n)) => &(n + 1).to_string(),
+            (_, toml::Value::Float(n)) => &(n / 2.0).to_string(),
             (_, toml::Value::Boolean(b)) => &(!b).to_string(),
             (_, toml::Value::Array(_)) => "0123456789abcdef,fedcba9876543210",
             (k, _) if k.ends_with("listen") => "127.0.0.1:4444",
@@ -279,6 +280,9 @@ fn an_error_names_the_variable_or_flag() {
         ("FRESHET_MEDIA_CORES", "many", "freshet config"),
         ("FRESHET_MEDIA_CORES", "99", "write 0 to 64"),
         ("FRESHET_LOG_REDACT", "maybe", "freshet config"),
+        ("FRESHET_LIMITS_MAX_LOAD", "much", "freshet config"),
+        ("FRESHET_LIMITS_MAX_LOAD", "1.5", "write 0 to 1"),
+        ("FRESHET_LIMITS_MAX_LOAD", "NaN", "write 0 to 1"),
     ] {
         let error = load(None, [(variable.into(), value.into())], Vec::new()).unwrap_err();
         assert_eq!(error.origin, Origin::Given(variable.into()), "{error}");
@@ -376,9 +380,12 @@ fn limits_reach_the_data_plane() {
     let limits = config.link_limits(config.cores(4));
     assert_eq!(
         (limits.cores, limits.viewers_max, limits.streams_max),
-        (4, 7, 3)
+        (3, 7, 3)
     );
-    assert_eq!(config.cores(1000), 64);
+    let by_default = [1, 2, 8, 9, 16, 1000].map(|of_host| config.cores(of_host));
+    assert_eq!(by_default, [1, 1, 7, 7, 14, 64]);
+    let all = from_text("[media]\ncores = 2").unwrap();
+    assert_eq!(all.cores(2), 2);
 }
 
 /// Something like a configuration file.

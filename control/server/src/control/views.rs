@@ -1,6 +1,7 @@
 //! Owns the plain data that the API shows: what the driver fills in and HTTP gives out.
 
 use super::layers::LayerInfo;
+use super::load::{LoadBrief, LoadView};
 use link::transit::Distribution;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -194,6 +195,8 @@ pub struct NodeView {
     pub listen: ListenView,
     /// Its processes.
     pub processes: ProcessesView,
+    /// How loaded it is, and whether newcomers are let in.
+    pub load: LoadView,
     /// How long media packets were inside in the last minute, all workers together.
     pub transit: Vec<TransitView>,
     /// Counters of each worker.
@@ -211,7 +214,7 @@ pub struct BackendView {
     pub transmit: String,
     /// Why so.
     pub transmit_why: String,
-    /// What seals for viewers with AES-GCM: `vaes` or `ring`.
+    /// What seals for viewers: `vaes512`, `vaes` or `ring`.
     pub cipher: String,
 }
 
@@ -283,12 +286,15 @@ pub struct TransitView {
 }
 
 /// Whether newcomers may be sent here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Readiness {
     /// True if every check is passed.
     pub ready: bool,
     /// The checks.
     pub checks: Vec<ReadyCheck>,
+    /// How loaded it is. A node that is full for now stays ready: what makes balancers cut it off
+    /// would hurt those who watch. Look at `accepts_viewers`.
+    pub load: LoadBrief,
 }
 
 /// One condition of readiness.
@@ -320,6 +326,8 @@ pub struct MetricsSnapshot {
     pub cores: Vec<CoreCounters>,
     /// What the sidecar has counted: signalling, handshakes, ingest.
     pub control: Vec<Sample>,
+    /// How loaded the node is.
+    pub load: LoadView,
     /// All streams.
     pub streams: Vec<StreamView>,
 }

@@ -65,6 +65,10 @@ impl Driver {
                     Denied::Token => Reason::Unauthorized,
                 }
             })?;
+        if let Err(problem) = self.room_to_publish(&name) {
+            tracing::info!(stream = %name, why = problem.detail(), "SRT publisher refused");
+            return Err(Reason::Overload);
+        }
         let settings = config.stream_settings(&name);
         let passphrase = match &settings.passphrase {
             // Checked when the configuration was read.

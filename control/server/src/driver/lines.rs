@@ -4,6 +4,7 @@ use link::channel::{CommandProducer, EventConsumer, PuntConsumer, PuntProducer};
 use link::command::Command;
 use link::event::Event;
 use link::ids::{CoreId, ViewerId};
+use link::punt::PuntError;
 use link::region::{LinkError, Presence, Region, Role};
 use link::wake::Waker;
 use session::{Holder, Sessions};
@@ -12,8 +13,13 @@ use wire::peer::{Ip, Peer};
 use wire::time::Time;
 use zeroize::Zeroize;
 
-/// Punts taken from one worker before the others have their turn.
-const PUNTS_A_TURN: usize = 64;
+/// Punts taken from one worker in a turn. Each may cost a signature, half a millisecond: what they
+/// bring up is to go out, and what time has brought up is to be done, before more are taken.
+const PUNTS_A_TURN: usize = 16;
+
+/// Datagrams that wait for room in a worker's ring. As long as any do, no punts are taken that
+/// would bring up more; the rest is what timers repeat, for all handshakes at once by default.
+const OUTGOING_MAX: usize = 1024;
 
 /// The link, worker by worker.
 pub struct Lines {
@@ -32,6 +38,8 @@ struct Line {
     events: EventConsumer,
     punts_in: PuntConsumer,
     punts_out: PuntProducer,
+    /// Datagrams that the ring had no room for, at most [`OUTGOING_MAX`].
+    outgoing: VecDeque<(Peer, Ip, Vec<u8>)>,
     waker: Waker,
 }
 
@@ -48,6 +56,7 @@ impl Lines {
                 events: region.events_consumer(core)?,
                 punts_in: region.punts_in_consumer(core)?,
                 punts_out: region.punts_out_producer(core)?,
+                outgoing: VecDeque::new(),
                 waker: region.waker(core)?,
             })
         };
@@ -71,29 +80,33 @@ impl Lines {
         }
     }
 
-    /// Sends a handshake datagram through a worker's socket.
-    pub fn transmit(&mut self, core: CoreId, peer: Peer, local: Ip, bytes: &[u8]) {
+    /// Sends a handshake datagram through a worker's socket, now or as soon as there is room.
+    pub fn transmit(&mut self, core: CoreId, peer: Peer, local: Ip, bytes: Vec<u8>) {
         let Some(line) = self.workers.get_mut(usize::from(core.0)) else {
             return;
         };
-        if line.punts_out.push(core, peer, local, bytes).is_err() {
+        if line.outgoing.len() < OUTGOING_MAX {
+            line.outgoing.push_back((peer, local, bytes));
+        } else {
             self.punt_lost += 1;
         }
-        line.waker.wake();
+        self.punt_lost += line.send_outgoing(core);
     }
 
     /// Tries again what there was no room for. True if something still waits.
     pub fn retry(&mut self) -> bool {
-        self.workers.iter_mut().for_each(Line::send_waiting);
-        self.workers.iter().any(|line| !line.waiting.is_empty())
+        for (core, line) in (0..).map(CoreId).zip(&mut self.workers) {
+            line.send_waiting();
+            self.punt_lost += line.send_outgoing(core);
+        }
+        let waits = |line: &Line| !line.waiting.is_empty() || !line.outgoing.is_empty();
+        self.workers.iter().any(waits)
     }
 
-    /// Takes what workers have sent. True if there was anything, and may be more.
-    pub fn receive(&mut self, now: Time, sessions: &mut Sessions) -> bool {
-        let mut any = false;
+    /// Takes some of what workers have sent; [`Lines::is_quiet`] says if there is more.
+    pub fn receive(&mut self, now: Time, sessions: &mut Sessions) {
         for (core, line) in (0..).map(CoreId).zip(&mut self.workers) {
             while let Some(event) = line.events.pop() {
-                any = true;
                 sessions.event(now, core, event);
                 // A viewer of an earlier control is nobody's session here; its cell ends too.
                 if let Event::ViewerGone(viewer, _) = event
@@ -103,23 +116,24 @@ impl Lines {
                 }
             }
             for _ in 0..PUNTS_A_TURN {
+                if !line.outgoing.is_empty() {
+                    break;
+                }
                 let taken = line.punts_in.pop(|punt| {
                     sessions.punt(now, core, punt.peer, punt.local, punt.bytes);
                 });
                 if taken.is_none() {
                     break;
                 }
-                any = true;
             }
         }
-        any
     }
 
-    /// True if nothing has come from any worker.
+    /// True if nothing has come from any worker that could be taken now.
     pub fn is_quiet(&self) -> bool {
-        self.workers
-            .iter()
-            .all(|line| line.events.is_empty() && line.punts_in.is_empty())
+        let has_none = |line: &Line| line.punts_in.is_empty() || !line.outgoing.is_empty();
+        let mut lines = self.workers.iter();
+        lines.all(|line| line.events.is_empty() && has_none(line))
     }
 
     /// True once for each forwarder that has come since the last look: it knows nothing.
@@ -160,6 +174,23 @@ impl Lines {
 }
 
 impl Line {
+    /// Gives the worker what waits, as far as it has room; how many can never be sent.
+    fn send_outgoing(&mut self, core: CoreId) -> u64 {
+        let (mut any, mut lost) = (false, 0);
+        while let Some((peer, local, bytes)) = self.outgoing.front() {
+            match self.punts_out.push(core, *peer, *local, bytes) {
+                Ok(()) => any = true,
+                Err(PuntError::Full) => break,
+                Err(PuntError::TooLong) => lost += 1,
+            }
+            self.outgoing.pop_front();
+        }
+        if any {
+            self.waker.wake();
+        }
+        lost
+    }
+
     fn send_waiting(&mut self) {
         while let Some(command) = self.waiting.front() {
             if self.commands.push(command).is_err() {
@@ -172,3 +203,6 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ const ORPHAN_AFTER: Span = Span::secs(40);
 impl Driver {
     pub(super) fn push_post(&mut self, post: &PushPost) -> Result<PushCreated, Problem> {
         let (name, offer, origins) = (&post.stream, &post.offer, post.origins);
+        self.room_to_publish(name)?;
         let config = self.config.borrow().clone();
         let (created, in_the_way) =
             self.streams

@@ -12,10 +12,11 @@ impl Driver {
         match request {
             Request::WhepPost {
                 stream,
+                who,
                 offer,
                 reply,
             } => {
-                let answer = self.whep_post(&stream, &offer);
+                let answer = self.whep_post(who, &stream, &offer);
                 give(reply, answer);
             }
             Request::WhipPost {

@@ -131,6 +131,11 @@ impl Streams {
         Ok(stream)
     }
 
+    /// True if the stream is here: somebody publishes it, or did a moment ago.
+    pub(super) fn knows(&self, name: &StreamName) -> bool {
+        self.table.contains_key(name)
+    }
+
     pub(super) fn next_epoch(&mut self) -> u64 {
         self.epochs += 1;
         self.epochs

@@ -212,6 +212,7 @@ impl Driver {
                 forwarder: self.facts.forwarder_pid(),
                 control: Some(std::process::id()),
             },
+            load: self.load_view(),
             transit: transit::views(&transit),
             counters: self
                 .lines
@@ -271,6 +272,7 @@ impl Driver {
             sessions,
             cores: self.lines.cores().filter_map(of_core).collect(),
             control: self.samples(),
+            load: self.load_view(),
             streams: self.stream_views(),
         }
     }
@@ -308,6 +310,7 @@ impl Driver {
         Readiness {
             ready: checks.iter().all(|check| check.ok),
             checks,
+            load: self.load_brief(&self.config.borrow()),
         }
     }
 }

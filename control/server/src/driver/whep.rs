@@ -9,6 +9,7 @@ use super::views::state_of;
 use super::whip::intake;
 use crate::clock;
 use crate::control::{CounterOffer, Event, EventKinds, LayerWish, Posted, StreamName, StreamState};
+use crate::load::Newcomer;
 use crate::problem::Problem;
 use link::ids::StreamId;
 use session::{Cause, Kind, SessionId, SessionView};
@@ -27,7 +28,13 @@ const READERS_RETRY_AFTER_SECS: u32 = 10;
 impl Driver {
     /// Answers an offer, or makes one to a viewer whose own has nothing in common with the stream
     /// or is empty.
-    pub(super) fn whep_post(&mut self, name: &StreamName, offer: &str) -> Result<Posted, Problem> {
+    pub(super) fn whep_post(
+        &mut self,
+        who: Newcomer,
+        name: &StreamName,
+        offer: &str,
+    ) -> Result<Posted, Problem> {
+        self.room_for(who)?;
         let now = clock::now();
         let latency = self.config.borrow().stream_settings(name).latency;
         let delay = latency.playout_delay();
@@ -52,6 +59,7 @@ impl Driver {
             }
         };
         self.streams.count_session(name);
+        self.viewer_came();
         Ok(posted)
     }
 

@@ -32,6 +32,7 @@ const SILENT_AFTER: Span = Span::secs(2);
 
 impl Driver {
     pub(super) fn whip_post(&mut self, name: &StreamName, offer: &str) -> Result<Created, Problem> {
+        self.room_to_publish(name)?;
         let config = self.config.borrow().clone();
         let (created, in_the_way) =
             self.streams

@@ -4,6 +4,7 @@
 use super::{Remote, Site, body_text, guard, media_type};
 use crate::config::Secret;
 use crate::control::StreamName;
+use crate::load::Newcomer;
 use crate::problem::Problem;
 use crate::relay::{Direction, NewRelay, RELAY_HEADER, Refusal, RelayView, check_url};
 use axum::Json;
@@ -163,6 +164,14 @@ pub(super) fn no_loop(
     match said.is_some_and(|said| site.relays.is_own(said, stream)) {
         true => Err(looped(508)),
         false => Ok(()),
+    }
+}
+
+/// A viewer, or another node that asks for its own. Anybody may say so; it gives him little.
+pub(super) fn who(headers: &HeaderMap) -> Newcomer {
+    match headers.contains_key(RELAY_HEADER) {
+        true => Newcomer::Node,
+        false => Newcomer::Viewer,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::control::{
     Patch, Patched, Posted, PublisherKind, PublisherView, PushCreated, PushPost, Readiness, Reply,
     Request, SessionPage, SessionState, SessionView, StreamState, StreamView,
 };
+use crate::load::Newcomer;
 use axum::body::Body;
 use axum::http::{self, HeaderMap};
 use tokio::sync::mpsc;
@@ -97,7 +98,12 @@ fn whip_post(stream: &str, offer: &str) -> Result<Created, Problem> {
 }
 
 /// The same; an empty offer gets another.
-fn watch(stream: &str, offer: &str) -> Result<Posted, Problem> {
+fn watch(who: Newcomer, stream: &str, offer: &str) -> Result<Posted, Problem> {
+    match (stream, who) {
+        ("nodes-only", Newcomer::Node) => return watch(who, "demo", offer),
+        ("nodes-only", _) => return Err(problem(503, "overloaded")),
+        _ => {}
+    }
     if offer.is_empty() {
         return Ok(Posted::Countered(CounterOffer {
             id: ID.into(),
@@ -147,10 +153,11 @@ fn answer(request: Request) {
         }
         Request::WhepPost {
             stream,
+            who,
             offer,
             reply,
         } => {
-            let _ = reply.send(watch(stream.as_str(), &offer));
+            let _ = reply.send(watch(who, stream.as_str(), &offer));
         }
         Request::Relay(request) => relays::answer(request),
         Request::Push(post, reply) => push::answer(&post, reply),

@@ -34,7 +34,8 @@ const PATCHES: &str = "application/sdp, application/trickle-ice-sdpfrag";
         (status = 413, description = "Too long", body = Problem),
         (status = 415, description = "Not application/sdp", body = Problem),
         (status = 422, description = "An offer that cannot be served", body = Problem),
-        (status = 503, description = "Full: see Retry-After", body = Problem),
+        (status = 503, description = "Full, or as loaded as it may be: see Retry-After",
+         body = Problem),
         (status = 508, description = "A relay of this node asks for its own stream",
          body = Problem),
     )
@@ -50,8 +51,9 @@ pub(super) async fn post(
     }
     relays::no_loop(&site, request.headers(), &stream)?;
     may_play(&site, &stream, request.headers())?;
+    let who = relays::who(request.headers());
     let offer = signalling::offer(&site, request).await?;
-    match site.control.whep_post(stream, offer).await? {
+    match site.control.whep_post(stream, who, offer).await? {
         Posted::Answered(created) => {
             let id = created.id.clone();
             let mut response = signalling::created(created)?;

@@ -5,7 +5,7 @@ use crate::dtls::testing::PeerKind;
 use crate::{Cause, Config, PatchBody, Patched, StreamDescription, VideoCodec};
 use link::command::Command;
 use link::ids::{CoreId, StreamId};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use wire::time::Span;
 
 const CANDIDATES: &str = "a=ice-ufrag:QiBL\r\na=ice-pwd:x\r\n";
@@ -124,6 +124,20 @@ fn newcomers_beyond_the_bounds_are_told_to_come_back() {
         assert_eq!((error.status, error.name), (503, "full"));
         assert!(error.retry_after_secs.is_some());
         assert_eq!(world.sessions.counters().session_refused_full, 1);
+        let waits: BTreeSet<u32> = (0..50)
+            .map(|_| {
+                let post = world
+                    .sessions
+                    .whep_post(world.now, "live/demo", CHROMIUM, None);
+                post.unwrap_err().retry_after_secs.unwrap()
+            })
+            .collect();
+        assert!(waits.len() > 3, "all come again together: {waits:?}");
+        assert!(waits.iter().all(|secs| (2..=9).contains(secs)), "{waits:?}");
+        if handshakes_max == 3 {
+            let unread = world.sessions.whep_post(world.now, "live/demo", "?", None);
+            assert_eq!(unread.unwrap_err().status, 503, "refusals are cheap");
+        }
         // Who watches is not hurt, and when somebody goes there is room again.
         assert_eq!(world.closed(first), None);
         world.sessions.delete(world.now, ids[0].as_str()).unwrap();

@@ -8,6 +8,7 @@ mod checks;
 mod cores;
 #[path = "../counting/mod.rs"]
 mod counting;
+mod crowd;
 mod encodings;
 mod join;
 mod layers;

@@ -6,7 +6,8 @@ use ctr::{CtrCore, flavors::Ctr32BE};
 use sha1::block_api::compress;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Cm, Hmac};
+use super::{CM_LANES, Cm, CmSeal, Hmac, Message};
+use crate::secret::KeyError;
 
 /// The expanded key. The `aes` crate wipes it on drop.
 pub(crate) struct RustCryptoCm(Aes128Enc);
@@ -98,6 +99,50 @@ fn digest(state: [u32; 5]) -> [u8; 20] {
         *out = word.to_be_bytes();
     }
     bytes
+}
+
+/// The two of them for RTP. It seals in place, one packet after another.
+pub(crate) struct RustCryptoSeal {
+    cm: RustCryptoCm,
+    hmac: RustCryptoHmac,
+}
+
+impl RustCryptoSeal {
+    /// Adds the key stream, either way; see [`Cm::apply`].
+    pub(crate) fn apply(&self, iv: &[u8; 16], bytes: &mut [u8]) {
+        self.cm.apply(iv, bytes);
+    }
+
+    /// The MAC of one message.
+    pub(crate) fn mac(&self, message: &Message<'_>) -> [u8; 20] {
+        self.hmac.mac(message.bytes, &message.roc)
+    }
+}
+
+impl CmSeal for RustCryptoSeal {
+    fn new(cipher: &[u8; 16], auth: &[u8; 20]) -> Result<Self, KeyError> {
+        Ok(Self {
+            cm: RustCryptoCm::new(cipher),
+            hmac: RustCryptoHmac::new(auth),
+        })
+    }
+
+    fn encrypt(&self, iv: &[u8; 16], [first, second]: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
+        let (head, tail) = out.split_at_mut_checked(first.len())?;
+        if tail.len() != second.len() {
+            return None;
+        }
+        head.copy_from_slice(first);
+        tail.copy_from_slice(second);
+        self.cm.apply(iv, out);
+        Some(())
+    }
+
+    fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]; CM_LANES]) {
+        for (message, mac) in messages.iter().zip(macs) {
+            *mac = self.mac(message);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,33 +1,34 @@
 //! Owns AES-GCM by VAES and VPCLMULQDQ in their AVX2 forms: two blocks an instruction, from where
-//! the plaintext is straight to where it goes. Hot.
+//! the plaintext is straight to where it goes. Hot. [`wide`] does the same with AVX-512.
 //!
 //! Nothing here branches on or looks up by a secret: what is secret goes through registers only.
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::*;
 
-mod aes;
-mod block;
+pub(super) mod aes;
+pub(super) mod block;
 mod field;
+mod wide;
+
+pub(super) use aes::ROUND_KEYS_MAX;
+pub(crate) use wide::{Vaes512Gcm, is_available as wide_is_available};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{GCM_TAG_BYTES, GcmSeal};
 use crate::secret::KeyError;
-use aes::{encrypt, encrypt_group, expand_128, expand_256};
+use aes::{Schedule, encrypt, encrypt_group};
 use block::{
     first_bytes, load, load_pair, load_some, reversed, reversed_pair, store, store_pair, store_some,
 };
-use field::{PairSum, Sum, doubled, folded};
+use field::{PairSum, Sum, folded, powers};
 
 /// Bytes of a block of AES.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// Blocks that are encrypted and digested together.
-const GROUP: usize = 8;
-
-/// Round keys of AES-256; AES-128 has 11.
-const ROUND_KEYS_MAX: usize = 15;
+pub(super) const GROUP: usize = 8;
 
 /// Longest message: the counter of 32 bits starts at 2. No datagram comes near.
 const BYTES_MAX: usize = 65_535;
@@ -51,9 +52,7 @@ pub(crate) struct VaesGcm {
     /// seventh and fifth, then of the fourth, second, third and first, so that two pairs of powers
     /// share a register.
     folded: [[u8; 2 * BLOCK]; 2],
-    round_keys: [[u8; BLOCK]; ROUND_KEYS_MAX],
-    /// AES-256.
-    long: bool,
+    schedule: Schedule,
 }
 
 impl VaesGcm {
@@ -61,34 +60,12 @@ impl VaesGcm {
     /// [`is_available`] has been true.
     #[target_feature(enable = "aes,avx2,pclmulqdq,vaes,vpclmulqdq")]
     unsafe fn expand(key: &[u8]) -> Option<Self> {
+        let schedule = Schedule::new(key)?;
         let mut gcm = Self {
-            powers: [[0; BLOCK]; GROUP],
+            powers: powers(schedule.hash_key()),
             folded: [[0; 2 * BLOCK]; 2],
-            round_keys: [[0; BLOCK]; ROUND_KEYS_MAX],
-            long: key.len() == 32,
+            schedule,
         };
-        match key.len() {
-            16 => expand_128(load(key.first_chunk()?), &mut gcm.round_keys),
-            32 => expand_256(
-                [load(key.first_chunk()?), load(key.last_chunk()?)],
-                &mut gcm.round_keys,
-            ),
-            _ => return None,
-        }
-        let zero = _mm_setzero_si128();
-        let hash_key = if gcm.long {
-            encrypt::<15>(&gcm.round_keys, zero)
-        } else {
-            encrypt::<11>(&gcm.round_keys, zero)
-        };
-        let first = doubled(hash_key);
-        let mut power = first;
-        for slot in gcm.powers.iter_mut().rev() {
-            store(power, slot);
-            let mut sum = Sum::new();
-            sum.add(power, first);
-            power = sum.reduced();
-        }
         let pairs = gcm.powers.as_flattened().as_chunks::<{ 2 * BLOCK }>().0;
         for (both, pairs) in gcm.folded.iter_mut().zip(pairs.as_chunks::<2>().0) {
             let [one, other] = pairs.map(|pair| folded(load_pair(&pair)));
@@ -111,7 +88,7 @@ impl VaesGcm {
         to: *mut u8,
         bytes: usize,
     ) -> [u8; GCM_TAG_BYTES] {
-        let keys = &self.round_keys;
+        let keys = &self.schedule.keys;
         let mut counter = Counter::new(nonce);
         let mask = encrypt::<KEYS>(keys, counter.first);
         let mut digest = self.absorb(_mm_setzero_si128(), aad);
@@ -211,32 +188,61 @@ impl GcmSeal for VaesGcm {
 
     #[inline]
     fn seal(&self, nonce: [u8; 12], aad: &[u8], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
-        let (body, tag_out) = out.split_last_chunk_mut::<GCM_TAG_BYTES>()?;
-        let [first, second] = parts;
-        if body.len() != first.len() + second.len() || body.len() > BYTES_MAX {
-            return None;
-        }
-        let (from, to) = if second.is_empty() {
-            (first.as_ptr(), body.as_mut_ptr())
-        } else {
-            body[..first.len()].copy_from_slice(first);
-            body[first.len()..].copy_from_slice(second);
-            let to = body.as_mut_ptr();
-            (to.cast_const(), to)
-        };
-        // SAFETY: a value of this type exists only where the instructions do; `from` is either
-        // `first`, which has the length of `body` and cannot overlap what is borrowed mutably, or
-        // `body` itself.
-        // JUSTIFICATION: only a function that is compiled for the instructions may use them; the
-        // pointers are what lets one kernel serve both places.
-        *tag_out = unsafe {
-            if self.long {
-                self.seal_with::<15>(nonce, aad, from, to, body.len())
+        let Place {
+            from,
+            to,
+            bytes,
+            tag,
+        } = Place::of(parts, out)?;
+        // SAFETY: a value of this type exists only where the instructions do; the rest is what a
+        // `Place` promises.
+        // JUSTIFICATION: only a function that is compiled for the instructions may use them.
+        *tag = unsafe {
+            if self.schedule.long {
+                self.seal_with::<15>(nonce, aad, from, to, bytes)
             } else {
-                self.seal_with::<11>(nonce, aad, from, to, body.len())
+                self.seal_with::<11>(nonce, aad, from, to, bytes)
             }
         };
         Some(())
+    }
+}
+
+/// Where a message is read and written: `from` may be read and `to` be written for `bytes`; they
+/// are the same or do not overlap. One kernel serves both ways, so these are pointers.
+struct Place<'a> {
+    from: *const u8,
+    to: *mut u8,
+    bytes: usize,
+    tag: &'a mut [u8; GCM_TAG_BYTES],
+}
+
+impl<'a> Place<'a> {
+    /// Reads a message of one part where it is, and brings one of two together in `out`. `None`:
+    /// `out` has not its length and the tag's, or the message is too long.
+    #[inline]
+    fn of([first, second]: [&'a [u8]; 2], out: &'a mut [u8]) -> Option<Self> {
+        let (body, tag) = out.split_last_chunk_mut::<GCM_TAG_BYTES>()?;
+        if body.len() != first.len() + second.len() || body.len() > BYTES_MAX {
+            return None;
+        }
+        // What is read is either `first`, which has the length of `body` and cannot overlap what
+        // is borrowed mutably, or `body` itself.
+        let to = body.as_mut_ptr();
+        let from = if second.is_empty() {
+            first.as_ptr()
+        } else {
+            let (front, back) = body.split_at_mut(first.len());
+            front.copy_from_slice(first);
+            back.copy_from_slice(second);
+            to.cast_const()
+        };
+        Some(Self {
+            from,
+            to,
+            bytes: first.len() + second.len(),
+            tag,
+        })
     }
 }
 

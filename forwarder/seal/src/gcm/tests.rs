@@ -76,6 +76,9 @@ fn rfc7714_16_by_vaes() {
     if crate::Cipher::Vaes.is_available() {
         section_16::<crate::backend::VaesGcm>();
     }
+    if crate::Cipher::Vaes512.is_available() {
+        section_16::<crate::backend::Vaes512Gcm>();
+    }
 }
 
 fn section_16<G: GcmSeal>() {

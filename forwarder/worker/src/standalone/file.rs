@@ -24,7 +24,7 @@ pub struct File {
     pub backend: Option<String>,
     /// `udp` or `xdp`; absent: `udp`.
     pub transmit: Option<String>,
-    /// `vaes` or `ring`; absent: the fastest that the machine can run.
+    /// `vaes512`, `vaes` or `ring`; absent: the fastest that the machine can run.
     pub cipher: Option<String>,
     /// Microseconds that a worker spins before it sleeps.
     #[serde(default)]

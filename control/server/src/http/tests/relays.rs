@@ -162,6 +162,17 @@ async fn configured_relays_begin_and_stay() {
 }
 
 #[tokio::test]
+async fn a_node_that_fetches_is_told_from_a_viewer() {
+    let site = site_with("");
+    let relay = ("freshet-relay", "somebody demo");
+    for (headers, status) in [(vec![SDP], 503), (vec![SDP, relay], 201)] {
+        let asked = request("POST /whep/nodes-only", &headers, OFFER);
+        let answer = send(&site, HERE, asked).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_node_does_not_answer_itself() {
     let site = site_with("");
     let node = site.relays().node().to_owned();

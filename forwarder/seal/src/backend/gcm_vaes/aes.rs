@@ -2,8 +2,50 @@
 
 use core::arch::x86_64::*;
 
+use zeroize::Zeroize;
+
+use super::BLOCK;
 use super::block::{load, store};
-use super::{BLOCK, ROUND_KEYS_MAX};
+
+/// Round keys of AES-256; AES-128 has 11.
+pub(in crate::backend) const ROUND_KEYS_MAX: usize = 15;
+
+/// The round keys of a key of either size.
+#[derive(Zeroize)]
+pub(super) struct Schedule {
+    pub(super) keys: [[u8; BLOCK]; ROUND_KEYS_MAX],
+    /// AES-256.
+    pub(super) long: bool,
+}
+
+impl Schedule {
+    /// Expands a key. `None`: it has neither 16 nor 32 bytes.
+    #[target_feature(enable = "aes")]
+    pub(super) fn new(key: &[u8]) -> Option<Self> {
+        let mut schedule = Self {
+            keys: [[0; BLOCK]; ROUND_KEYS_MAX],
+            long: key.len() == 32,
+        };
+        let keys = &mut schedule.keys;
+        match key.len() {
+            16 => expand_128(load(key.first_chunk()?), keys),
+            32 => expand_256([load(key.first_chunk()?), load(key.last_chunk()?)], keys),
+            _ => return None,
+        }
+        Some(schedule)
+    }
+
+    /// What GHASH multiplies with: zero encrypted (NIST SP 800-38D section 7.1).
+    #[target_feature(enable = "aes")]
+    pub(super) fn hash_key(&self) -> __m128i {
+        let zero = _mm_setzero_si128();
+        if self.long {
+            encrypt::<15>(&self.keys, zero)
+        } else {
+            encrypt::<11>(&self.keys, zero)
+        }
+    }
+}
 
 /// One block encrypted.
 #[inline]
@@ -22,7 +64,7 @@ pub(super) fn encrypt<const KEYS: usize>(
 /// Eight blocks encrypted.
 #[inline]
 #[target_feature(enable = "avx2,vaes")]
-pub(super) fn encrypt_group<const KEYS: usize>(
+pub(in crate::backend) fn encrypt_group<const KEYS: usize>(
     keys: &[[u8; BLOCK]; ROUND_KEYS_MAX],
     mut blocks: [__m256i; 4],
 ) -> [__m256i; 4] {
@@ -46,14 +88,14 @@ pub(super) fn encrypt_group<const KEYS: usize>(
 /// The next round key of four words (FIPS 197 section 5.2).
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn next_key(key: __m128i, assist: __m128i) -> __m128i {
+fn next_key(key: __m128i, assist: __m128i) -> __m128i {
     let key = _mm_xor_si128(key, _mm_slli_si128::<4>(key));
     let key = _mm_xor_si128(key, _mm_slli_si128::<8>(key));
     _mm_xor_si128(key, assist)
 }
 
 #[target_feature(enable = "aes")]
-pub(super) fn expand_128(key: __m128i, keys: &mut [[u8; BLOCK]; ROUND_KEYS_MAX]) {
+pub(in crate::backend) fn expand_128(key: __m128i, keys: &mut [[u8; BLOCK]; ROUND_KEYS_MAX]) {
     let mut key = key;
     store(key, &mut keys[0]);
     macro_rules! rounds {
@@ -70,7 +112,7 @@ pub(super) fn expand_128(key: __m128i, keys: &mut [[u8; BLOCK]; ROUND_KEYS_MAX])
 }
 
 #[target_feature(enable = "aes")]
-pub(super) fn expand_256([even, odd]: [__m128i; 2], keys: &mut [[u8; BLOCK]; ROUND_KEYS_MAX]) {
+fn expand_256([even, odd]: [__m128i; 2], keys: &mut [[u8; BLOCK]; ROUND_KEYS_MAX]) {
     let (mut even, mut odd) = (even, odd);
     store(even, &mut keys[0]);
     store(odd, &mut keys[1]);

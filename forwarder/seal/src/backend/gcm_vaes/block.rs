@@ -11,7 +11,7 @@ use super::BLOCK;
 /// `from` may be read for `length` bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) unsafe fn load_some(from: *const u8, length: usize) -> __m128i {
+pub(in crate::backend) unsafe fn load_some(from: *const u8, length: usize) -> __m128i {
     // SAFETY: each branch reads within the first `length` bytes; none needs alignment.
     let (low, high) = unsafe {
         let word = |at| u64::from_le_bytes(from.add(at).cast::<[u8; 8]>().read());
@@ -37,7 +37,7 @@ pub(super) unsafe fn load_some(from: *const u8, length: usize) -> __m128i {
 /// `to` may be written for `length` bytes.
 #[inline]
 #[target_feature(enable = "sse4.1")]
-pub(super) unsafe fn store_some(block: __m128i, to: *mut u8, length: usize) {
+pub(in crate::backend) unsafe fn store_some(block: __m128i, to: *mut u8, length: usize) {
     let low = _mm_cvtsi128_si64(block).cast_unsigned();
     let high = _mm_extract_epi64::<1>(block).cast_unsigned();
     // SAFETY: each branch writes within the first `length` bytes; none needs alignment.
@@ -85,7 +85,7 @@ pub(super) fn first_bytes(block: __m128i, length: usize) -> __m128i {
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn load(bytes: &[u8; BLOCK]) -> __m128i {
+pub(in crate::backend) fn load(bytes: &[u8; BLOCK]) -> __m128i {
     // SAFETY: sixteen bytes may be read, at any alignment.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
@@ -106,7 +106,7 @@ pub(super) fn load_pair(bytes: &[u8; 2 * BLOCK]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx")]
-pub(super) fn store_pair(pair: __m256i, bytes: &mut [u8; 2 * BLOCK]) {
+pub(in crate::backend) fn store_pair(pair: __m256i, bytes: &mut [u8; 2 * BLOCK]) {
     // SAFETY: thirty-two bytes may be written, at any alignment.
     unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), pair) }
 }

@@ -92,6 +92,21 @@ impl PairSum {
     }
 }
 
+/// The powers of a hash key, `N` of them, the highest first, for messages in reversed blocks.
+#[target_feature(enable = "pclmulqdq")]
+pub(super) fn powers<const N: usize>(hash_key: __m128i) -> [[u8; BLOCK]; N] {
+    let first = doubled(hash_key);
+    let mut power = first;
+    let mut powers = [[0; BLOCK]; N];
+    for slot in powers.iter_mut().rev() {
+        store(power, slot);
+        let mut sum = Sum::new();
+        sum.add(power, first);
+        power = sum.reduced();
+    }
+    powers
+}
+
 /// Of each block the sum of its halves, in both halves.
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -129,7 +144,7 @@ pub(super) fn reduced(low: __m128i, middle: __m128i, high: __m128i) -> __m128i {
 /// The hash key times x, as POLYVAL wants it (RFC 8452 appendix A).
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn doubled(hash_key: __m128i) -> __m128i {
+fn doubled(hash_key: __m128i) -> __m128i {
     let mut bytes = [0; BLOCK];
     store(hash_key, &mut bytes);
     let key = u128::from_be_bytes(bytes);

@@ -11,6 +11,12 @@ impl Samples {
         self.0.insert(at, value);
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The one in the middle; 0 if there is none.
     #[must_use]
     pub fn median(&self) -> f64 {

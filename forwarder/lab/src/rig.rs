@@ -1,7 +1,7 @@
 //! Owns one core with its viewers: a real seat, a real log, keys of their own, and a port of any
 //! kind. Time is given to it, so that a second of stream takes no second.
 
-use core::fmt::Debug;
+use core::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
@@ -14,7 +14,7 @@ use link::keys::{MasterKey, Profile, SrtpKeys};
 use link::limits::Limits;
 use link::log::{Entry, Flags, LogWriter, Record};
 use link::stats::{Counter, Stats};
-use seal::Cipher;
+use seal::{Cipher, Secret};
 use wire::peer::Ip;
 use wire::time::{Span, Time};
 use worker::{Exchange, Seat, SeatConfig, Turn};
@@ -28,7 +28,10 @@ const TURNS_MAX: u32 = 100_000;
 const TURN: Span = Span::micros(20);
 
 /// The ways to all viewers are found so soon, or not at all.
-const XDP_PATIENCE: Span = Span::secs(5);
+const XDP_PATIENCE: Span = Span::secs(10);
+
+/// Answers of the router that a port listens to in a turn.
+const ANSWERS_TURN: u64 = 64;
 
 /// What leaves by the socket where AF_XDP should have it, by the reason.
 const XDP_PASSED: [Counter; 5] = [
@@ -86,14 +89,30 @@ pub struct Rig<P> {
     now: Time,
     ticks: u32,
     awaited: u64,
+    /// Packets of the stream.
+    written: u64,
 }
 
 impl<P: Port> Rig<P> {
-    /// Everybody has joined and watches live. `port` is given the descriptor that wakes it.
+    /// The same as [`Rig::try_new`], for those who cannot go on without.
     ///
     /// # Panics
     /// When memory, ports or keys cannot be had.
-    pub fn new<E: Debug>(audience: &Audience, port: impl FnOnce(OwnedFd) -> Result<P, E>) -> Self {
+    pub fn new<E: Display>(
+        audience: &Audience,
+        port: impl FnOnce(OwnedFd) -> Result<P, E>,
+    ) -> Self {
+        Self::try_new(audience, port).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// Everybody has joined and watches live. `port` is given the descriptor that wakes it.
+    ///
+    /// # Errors
+    /// What cannot be had: memory, descriptors, the port; or nothing is sent.
+    pub fn try_new<E: Display>(
+        audience: &Audience,
+        port: impl FnOnce(OwnedFd) -> Result<P, E>,
+    ) -> Result<Self, String> {
         let limits = Limits {
             cores: 1,
             streams_max: 1,
@@ -102,10 +121,10 @@ impl<P: Port> Rig<P> {
             ..Limits::default()
         };
         let core = CoreId(0);
-        let region = Region::create(&limits).expect("memory for one stream");
-        let stream = region.open_stream(0, "bench").expect("the first stream");
-        let bell = region.sleeper(core).expect("the first core");
-        let bell = bell.fd().try_clone_to_owned();
+        let region = Region::create(&limits).map_err(words)?;
+        let stream = region.open_stream(0, "bench").map_err(words)?;
+        let bell = region.sleeper(core).map_err(words)?;
+        let bell = bell.fd().try_clone_to_owned().map_err(words)?;
         let config = SeatConfig {
             region: &region,
             core,
@@ -113,26 +132,26 @@ impl<P: Port> Rig<P> {
             cipher: audience.cipher,
             seed: 1,
         };
-        let port = port(bell.expect("a descriptor")).expect("a port");
-        let seat = Seat::new(&config, port).expect("nobody else sits there");
+        let seat = Seat::new(&config, port(bell).map_err(words)?).map_err(words)?;
         let mut rig = Self {
             seat,
-            writer: region.log_writer(stream).expect("the only writer"),
-            stats: region.stats(core).expect("the first core"),
+            writer: region.log_writer(stream).map_err(words)?,
+            stats: region.stats(core).map_err(words)?,
             region,
             viewers: u64::from(audience.viewers),
             pace: audience.pace,
             now: clock::now(),
             ticks: 0,
             awaited: 0,
+            written: 0,
         };
-        rig.seat_viewers(stream, audience);
+        rig.seat_viewers(stream, audience)?;
         if audience.track == VIDEO {
             // They wait for a keyframe; this is it.
-            rig.frame(1, Flags::KEY);
-            rig.frame(1, Flags::NONE);
+            rig.frame(1, Flags::KEY)?;
+            rig.frame(1, Flags::NONE)?;
         }
-        rig
+        Ok(rig)
     }
 
     /// A burst of `packets` comes in and goes to everybody.
@@ -140,7 +159,25 @@ impl<P: Port> Rig<P> {
     /// # Panics
     /// When it does not.
     pub fn burst(&mut self, packets: u32) {
-        self.frame(packets, Flags::NONE);
+        self.try_burst(packets)
+            .unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// The same, for those who can go on without.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn try_burst(&mut self, packets: u32) -> Result<(), String> {
+        self.frame(packets, Flags::NONE)
+    }
+
+    /// How many packets more can come before viewers are taken for gone.
+    #[must_use]
+    pub fn packets_left(&self) -> u64 {
+        match self.pace {
+            Pace::Stream => PACED_PACKETS_MAX.saturating_sub(self.written),
+            Pace::Still => u64::MAX,
+        }
     }
 
     /// The same for viewers who want none of it: the burst is read and cut, and that is all.
@@ -182,11 +219,15 @@ impl<P: Port> Rig<P> {
         let patience = clock::now() + XDP_PATIENCE;
         while clock::now() < patience {
             let before = self.stats.read(Counter::XdpSent);
-            self.burst(1);
+            self.try_burst(1)?;
             if self.stats.read(Counter::XdpSent) - before == self.viewers {
                 return Ok(());
             }
+            // Answers are listened to turn by turn, some dozens each.
             std::thread::sleep(core::time::Duration::from_millis(5));
+            for _ in 0..self.viewers.div_ceil(ANSWERS_TURN) {
+                self.turn();
+            }
         }
         let read = XDP_PASSED.map(|counter| (counter.name(), self.stats.read(counter)));
         let passed: Vec<_> = read.into_iter().filter(|(_, count)| *count > 0).collect();
@@ -205,36 +246,43 @@ impl<P: Port> Rig<P> {
         self.viewers
     }
 
-    fn seat_viewers(&mut self, stream: StreamId, audience: &Audience) {
-        let mut commands = self.region.commands_producer(CoreId(0)).expect("only ours");
+    fn seat_viewers(&mut self, stream: StreamId, audience: &Audience) -> Result<(), String> {
+        let mut commands = self.region.commands_producer(CoreId(0)).map_err(words)?;
         for n in 0..audience.viewers {
-            let cell = self.region.open_viewer(n).expect("below the limit");
+            let cell = self.region.open_viewer(n).map_err(words)?;
             let add = viewer(cell.id(), stream, audience);
             while commands.push(&Command::AddViewer(add)).is_err() {
                 self.turn();
             }
         }
-        while self.stats.read(Counter::ViewerAdded) < self.viewers {
+        for _ in 0..TURNS_MAX {
+            if self.stats.read(Counter::ViewerAdded) >= self.viewers {
+                return Ok(());
+            }
             self.turn();
         }
+        Err("the viewers are not taken".to_owned())
     }
 
-    fn frame(&mut self, packets: u32, flags: Flags) {
+    fn frame(&mut self, packets: u32, flags: Flags) -> Result<(), String> {
         self.write(packets, flags);
         self.awaited += self.viewers * u64::from(packets);
         for _ in 0..TURNS_MAX {
             let turn = self.turn();
             if turn.waiting == 0 && self.stats.read(Counter::PacketSent) >= self.awaited {
-                return;
+                return Ok(());
             }
         }
-        panic!("not sent after {TURNS_MAX} turns: {:?}", self.troubles());
+        Err(format!(
+            "not sent after {TURNS_MAX} turns: {:?}",
+            self.troubles()
+        ))
     }
 
     /// Appends a frame after the time that its packets take at the stream's rate.
     fn write(&mut self, packets: u32, flags: Flags) {
-        static PAYLOAD: [u8; PAYLOAD_BYTES] = [0x5a; PAYLOAD_BYTES];
         let bits = (PAYLOAD_BYTES as u64 + 12) * 8 * u64::from(packets);
+        self.written += u64::from(packets);
         let frame = Span(bits * 1_000_000_000 / STREAM_BIT_S);
         self.now = match self.pace {
             Pace::Stream => self.now + frame,
@@ -243,31 +291,45 @@ impl<P: Port> Rig<P> {
         self.ticks = self
             .ticks
             .wrapping_add(u32::try_from(frame.0 * 9 / 100_000).unwrap_or(u32::MAX));
-        for packet in 0..packets {
-            let mut record = Record {
-                flags,
-                timestamp: self.ticks,
-                capture: self.now,
-                arrival: self.now,
-                entry: Entry::Sidecar,
-                came: self.now,
-                ..Record::default()
-            };
-            if packet == 0 {
-                record.flags |= Flags::FIRST;
-            }
-            if packet + 1 == packets {
-                record.flags |= Flags::LAST;
-            }
-            let appended = self.writer.append(&record, &[&PAYLOAD]);
-            appended.expect("the reader keeps up");
-        }
-        self.writer.publish();
+        append(&mut self.writer, packets, flags, self.now, self.ticks);
     }
 }
 
-/// Viewer n, with keys and numbers of its own.
-fn viewer(id: link::ids::ViewerId, stream: StreamId, audience: &Audience) -> AddViewer {
+fn words(error: impl Display) -> String {
+    error.to_string()
+}
+
+/// Appends a frame of `packets`, and shows it to readers.
+///
+/// # Panics
+/// A reader is behind by a whole log.
+pub fn append(writer: &mut LogWriter, packets: u32, flags: Flags, now: Time, timestamp: u32) {
+    static PAYLOAD: [u8; PAYLOAD_BYTES] = [0x5a; PAYLOAD_BYTES];
+    for packet in 0..packets {
+        let mut record = Record {
+            flags,
+            timestamp,
+            capture: now,
+            arrival: now,
+            entry: Entry::Sidecar,
+            came: now,
+            ..Record::default()
+        };
+        if packet == 0 {
+            record.flags |= Flags::FIRST;
+        }
+        if packet + 1 == packets {
+            record.flags |= Flags::LAST;
+        }
+        let appended = writer.append(&record, &[&PAYLOAD]);
+        appended.expect("the reader keeps up");
+    }
+    writer.publish();
+}
+
+/// The viewer with the number of this id, with keys and numbers of its own.
+#[must_use]
+pub fn viewer(id: link::ids::ViewerId, stream: StreamId, audience: &Audience) -> AddViewer {
     let n = id.index;
     let mut tracks = [TrackOut::default(); 2];
     tracks[audience.track] = TrackOut {
@@ -317,4 +379,15 @@ pub fn master(n: u32) -> MasterKey {
     }
     master.salt = [0x33; 14];
     master
+}
+
+/// The same for a cipher that stands alone.
+///
+/// # Panics
+/// The profile has no keys.
+#[must_use]
+pub fn secret(profile: Profile, n: u32) -> Secret {
+    let MasterKey { key, salt } = master(n);
+    let (key, salt) = (&key[..profile.key_bytes()], &salt[..profile.salt_bytes()]);
+    Secret::new(profile, key, salt).expect("the right lengths")
 }

@@ -1,0 +1,136 @@
+//! Owns AES-CM by VAES and HMAC-SHA1 by the instructions for SHA, up to four messages side by
+//! side. Hot.
+//!
+//! Nothing here branches on or looks up by a secret: what is secret goes through registers only.
+#![allow(unsafe_code)]
+
+mod ctr;
+mod sha1;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::gcm_vaes::aes::expand_128;
+use super::gcm_vaes::block::load;
+use super::{CM_LANES, CmSeal, Message, gcm_vaes};
+use crate::secret::KeyError;
+use sha1::{BLOCK, INITIAL, State, digest, digested};
+
+/// True if this machine has the instructions.
+pub(crate) fn is_available() -> bool {
+    gcm_vaes::is_available()
+        && is_x86_feature_detected!("sha")
+        && is_x86_feature_detected!("sse4.1")
+}
+
+/// The expanded key of the cipher and the two states of HMAC. Wiped on drop.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct VaesCm {
+    round_keys: ctr::RoundKeys,
+    /// The state of SHA-1 behind the inner key block: all that is to be kept of the key.
+    inner: State,
+    /// The same of the outer one.
+    outer: State,
+}
+
+impl CmSeal for VaesCm {
+    fn new(cipher: &[u8; 16], auth: &[u8; 20]) -> Result<Self, KeyError> {
+        if !is_available() {
+            return Err(KeyError::Cipher);
+        }
+        let mut cm = Self {
+            round_keys: [[0; 16]; gcm_vaes::ROUND_KEYS_MAX],
+            inner: INITIAL,
+            outer: INITIAL,
+        };
+        // SAFETY: the instructions are there.
+        // JUSTIFICATION: only a function that is compiled for them may use them.
+        unsafe { expand_128(load(cipher), &mut cm.round_keys) };
+        for (state, pad) in [(&mut cm.inner, 0x36), (&mut cm.outer, 0x5c)] {
+            let mut block = [pad; BLOCK];
+            for (byte, key) in block.iter_mut().zip(auth) {
+                *byte ^= key;
+            }
+            // SAFETY: the instructions are there.
+            // JUSTIFICATION: as above.
+            unsafe { digest(core::slice::from_mut(state), &[&block]) };
+            block.zeroize();
+        }
+        Ok(cm)
+    }
+
+    #[inline]
+    fn encrypt(&self, iv: &[u8; 16], [first, second]: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
+        if out.len() != first.len() + second.len() || out.len() > ctr::BYTES_MAX {
+            return None;
+        }
+        let (from, to) = if second.is_empty() {
+            (first.as_ptr(), out.as_mut_ptr())
+        } else {
+            out[..first.len()].copy_from_slice(first);
+            out[first.len()..].copy_from_slice(second);
+            let to = out.as_mut_ptr();
+            (to.cast_const(), to)
+        };
+        // SAFETY: a value of this type exists only where the instructions do; `from` is either
+        // `first`, which has the length of `out` and cannot overlap what is borrowed mutably, or
+        // `out` itself.
+        // JUSTIFICATION: only a function that is compiled for the instructions may use them; the
+        // pointers are what lets one kernel serve both places.
+        unsafe { ctr::apply(&self.round_keys, iv, from, to, out.len()) };
+        Some(())
+    }
+
+    fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]; CM_LANES]) {
+        let messages = &messages[..messages.len().min(CM_LANES)];
+        let mut states = [self.inner; CM_LANES];
+        let mut whole: [&[u8]; CM_LANES] = [&[]; CM_LANES];
+        // Up to 63 bytes, 4 of trailer, one of padding and eight of length: two blocks.
+        let mut tails = [[0; 2 * BLOCK]; CM_LANES];
+        let mut closed = [0; CM_LANES];
+        for (nth, message) in messages.iter().enumerate() {
+            let rest = message.bytes.len() % BLOCK;
+            let (blocks, rest) = message.bytes.split_at(message.bytes.len() - rest);
+            whole[nth] = blocks;
+            let tail = &mut tails[nth];
+            tail[..rest.len()].copy_from_slice(rest);
+            tail[rest.len()..][..4].copy_from_slice(&message.roc);
+            closed[nth] = close(tail, rest.len() + 4, BLOCK + message.bytes.len() + 4);
+        }
+        let mut last: [&[u8]; CM_LANES] = [&[]; CM_LANES];
+        for ((last, tail), bytes) in last.iter_mut().zip(&tails).zip(closed) {
+            *last = &tail[..bytes];
+        }
+        let states = &mut states[..messages.len()];
+        // SAFETY: a value of this type exists only where the instructions do.
+        // JUSTIFICATION: only a function that is compiled for them may use them.
+        unsafe {
+            digest(states, &whole[..messages.len()]);
+            digest(states, &last[..messages.len()]);
+        }
+        let mut outer = [[0; BLOCK]; CM_LANES];
+        for (block, state) in outer.iter_mut().zip(&mut *states) {
+            block[..20].copy_from_slice(&digested(state));
+            close(block, 20, BLOCK + 20);
+            *state = self.outer;
+        }
+        let blocks = outer.each_ref().map(<[u8; BLOCK]>::as_slice);
+        // SAFETY: as above.
+        // JUSTIFICATION: as above.
+        unsafe { digest(states, &blocks[..messages.len()]) };
+        for (mac, state) in macs.iter_mut().zip(states) {
+            *mac = digested(state);
+        }
+    }
+}
+
+/// Pads the `used` bytes at the end of a message of `total` bytes; gives the bytes of the blocks
+/// filled (FIPS 180-4 section 5.1.1).
+fn close(tail: &mut [u8], used: usize, total: usize) -> usize {
+    let end = (used + 9).next_multiple_of(BLOCK);
+    tail[used] = 0x80;
+    tail[end - 8..end].copy_from_slice(&(8 * total as u64).to_be_bytes());
+    end
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! Owns AES-GCM by VAES and VPCLMULQDQ in their AVX-512 forms: four blocks an instruction, and the
+//! end of a message under masks. Hot.
+//!
+//! The same discipline as next door: masks are made of lengths, which the wire shows.
+
+use core::arch::x86_64::*;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::aes::{ROUND_KEYS_MAX, Schedule, encrypt};
+use super::block::{load, reversed, store};
+use super::field::{Sum, halves, powers, reduced};
+use super::{BLOCK, GcmSeal, KeyError, Place, bits};
+use crate::backend::GCM_TAG_BYTES;
+
+/// Blocks that are encrypted and digested together.
+const GROUP: usize = 16;
+
+/// Blocks of a register.
+const QUAD: usize = 4;
+
+/// Bytes of a register.
+const QUAD_BYTES: usize = QUAD * BLOCK;
+
+/// True if this machine has the instructions, and its kernel keeps the registers.
+pub(crate) fn is_available() -> bool {
+    super::is_available()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+}
+
+/// An expanded key. Wiped on drop. Not aligned: registers of 64 bytes would straddle cache lines
+/// all the same, and so key and salt stay within [`Sealer::HOT_BYTES`](crate::Sealer::HOT_BYTES).
+#[derive(Zeroize, ZeroizeOnDrop)]
+#[repr(C)]
+pub(crate) struct Vaes512Gcm {
+    /// The powers of the hash key from the sixteenth down to the first.
+    powers: [[u8; BLOCK]; GROUP],
+    schedule: Schedule,
+}
+
+impl Vaes512Gcm {
+    /// # Safety
+    /// [`is_available`] has been true.
+    #[target_feature(enable = "aes,pclmulqdq")]
+    unsafe fn expand(key: &[u8]) -> Option<Self> {
+        let schedule = Schedule::new(key)?;
+        Some(Self {
+            powers: powers(schedule.hash_key()),
+            schedule,
+        })
+    }
+
+    /// Seals `bytes` from `from` to `to`, which may be the same place; gives the tag.
+    ///
+    /// # Safety
+    /// [`is_available`] has been true; `from` may be read and `to` be written for `bytes`; they
+    /// are the same or do not overlap.
+    #[target_feature(enable = "aes,avx512f,avx512bw,avx512vl,pclmulqdq,vaes,vpclmulqdq")]
+    unsafe fn seal_with<const KEYS: usize>(
+        &self,
+        nonce: [u8; 12],
+        aad: &[u8],
+        from: *const u8,
+        to: *mut u8,
+        bytes: usize,
+    ) -> [u8; GCM_TAG_BYTES] {
+        let keys = &self.schedule.keys;
+        let mut counter = Counter::new(nonce);
+        let mask = encrypt::<KEYS>(keys, counter.first);
+        let mut digest = self.absorb(_mm_setzero_si128(), aad);
+        let mut at = 0;
+        while bytes - at >= GROUP * BLOCK {
+            let stream = encrypt_quads::<KEYS, 4>(keys, [(); 4].map(|()| counter.next()));
+            // SAFETY: by the contract and the condition of the loop there are 256 bytes at `at`.
+            let sealed = unsafe { xor_group(stream, from.add(at), to.add(at)) };
+            digest = self.absorb_group(digest, sealed);
+            at += GROUP * BLOCK;
+        }
+        let rest = bytes - at;
+        let blocks = rest.div_ceil(BLOCK);
+        // The block of the lengths is the last. Behind sixteen it has no place beside them.
+        let lengths = _mm_set_epi64x(bits(aad.len()), bits(bytes));
+        let all = GROUP.min(blocks + 1);
+        let mut sum = QuadSum::new();
+        for nth in 0..all.div_ceil(QUAD) {
+            let some = first_bytes(rest.saturating_sub(nth * QUAD_BYTES));
+            let [stream] = encrypt_quads::<KEYS, 1>(keys, [counter.next()]);
+            // Without a byte of the message in this register its address is behind the message.
+            let from = from.wrapping_add(at + nth * QUAD_BYTES);
+            let to = to.wrapping_add(at + nth * QUAD_BYTES);
+            // SAFETY: by the contract; the mask has the bytes that are left.
+            let sealed = unsafe {
+                let plain = _mm512_maskz_loadu_epi8(some, from.cast());
+                let sealed = _mm512_maskz_mov_epi8(some, _mm512_xor_si512(plain, stream));
+                _mm512_mask_storeu_epi8(to.cast(), some, sealed);
+                sealed
+            };
+            let here = one_block(blocks.wrapping_sub(nth * QUAD));
+            let sealed = _mm512_xor_si512(
+                reversed_quad(sealed),
+                _mm512_maskz_broadcast_i32x4(here, lengths),
+            );
+            let sealed = _mm512_xor_si512(sealed, _mm512_zextsi128_si512(digest));
+            digest = _mm_setzero_si128();
+            sum.add(sealed, self.last_powers(all, nth));
+        }
+        digest = sum.reduced();
+        if blocks == GROUP {
+            let mut sum = Sum::new();
+            sum.add(
+                _mm_xor_si128(lengths, digest),
+                load(&self.powers[GROUP - 1]),
+            );
+            digest = sum.reduced();
+        }
+        let mut tag = [0; GCM_TAG_BYTES];
+        store(_mm_xor_si128(reversed(digest), mask), &mut tag);
+        tag
+    }
+
+    /// The digest after all of `message` and zeroes up to a whole block.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,pclmulqdq,vpclmulqdq")]
+    fn absorb(&self, mut digest: __m128i, message: &[u8]) -> __m128i {
+        for group in message.chunks(GROUP * BLOCK) {
+            let mut sum = QuadSum::new();
+            for (nth, quad) in group.chunks(QUAD_BYTES).enumerate() {
+                // SAFETY: the bytes of a slice.
+                let blocks = unsafe {
+                    _mm512_maskz_loadu_epi8(first_bytes(quad.len()), quad.as_ptr().cast())
+                };
+                let blocks = reversed_quad(blocks);
+                let blocks = _mm512_xor_si512(blocks, _mm512_zextsi128_si512(digest));
+                digest = _mm_setzero_si128();
+                sum.add(blocks, self.last_powers(group.len().div_ceil(BLOCK), nth));
+            }
+            digest = sum.reduced();
+        }
+        digest
+    }
+
+    /// The digest after sixteen blocks.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,pclmulqdq,vpclmulqdq")]
+    fn absorb_group(&self, digest: __m128i, blocks: [__m512i; 4]) -> __m128i {
+        let [a, b, c, d] = blocks.map(|quad| reversed_quad(quad));
+        let a = _mm512_xor_si512(a, _mm512_zextsi128_si512(digest));
+        let mut sum = QuadSum::new();
+        for (nth, quad) in [a, b, c, d].into_iter().enumerate() {
+            sum.add(quad, self.last_powers(GROUP, nth));
+        }
+        sum.reduced()
+    }
+
+    /// Of the last `all` powers, one to sixteen, those of register `nth`, and zeroes behind them.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn last_powers(&self, all: usize, nth: usize) -> __m512i {
+        let powers = self.powers.get(GROUP - all + nth * QUAD..);
+        let powers = powers.unwrap_or_default().as_flattened();
+        let words = powers.len().min(QUAD_BYTES) / 8;
+        // SAFETY: the bytes of a slice.
+        unsafe { _mm512_maskz_loadu_epi64(first_words(words), powers.as_ptr().cast()) }
+    }
+}
+
+impl GcmSeal for Vaes512Gcm {
+    fn new(key: &[u8]) -> Result<Self, KeyError> {
+        if !is_available() {
+            return Err(KeyError::Cipher);
+        }
+        // SAFETY: the instructions are there.
+        // JUSTIFICATION: only a function that is compiled for them may use them.
+        unsafe { Self::expand(key) }.ok_or(KeyError::Cipher)
+    }
+
+    #[inline]
+    fn seal(&self, nonce: [u8; 12], aad: &[u8], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
+        let Place {
+            from,
+            to,
+            bytes,
+            tag,
+        } = Place::of(parts, out)?;
+        // SAFETY: a value of this type exists only where the instructions do; the rest is what a
+        // `Place` promises.
+        // JUSTIFICATION: only a function that is compiled for the instructions may use them.
+        *tag = unsafe {
+            if self.schedule.long {
+                self.seal_with::<15>(nonce, aad, from, to, bytes)
+            } else {
+                self.seal_with::<11>(nonce, aad, from, to, bytes)
+            }
+        };
+        Some(())
+    }
+}
+
+/// The counter blocks of a message, from the second on (NIST SP 800-38D section 7.1).
+struct Counter {
+    /// The first one, for the tag.
+    first: __m128i,
+    /// The next four, with their counters in the order of this machine.
+    quad: __m512i,
+}
+
+impl Counter {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(nonce: [u8; 12]) -> Self {
+        let mut block = [0; BLOCK];
+        block[..12].copy_from_slice(&nonce);
+        let all = _mm512_broadcast_i32x4(load(&block));
+        let counts = _mm512_set_epi32(5, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0);
+        block[BLOCK - 1] = 1;
+        Self {
+            first: load(&block),
+            quad: _mm512_add_epi32(all, counts),
+        }
+    }
+
+    /// The next four.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn next(&mut self) -> __m512i {
+        // The last word of each block turned round, the others as they are.
+        let turn = _mm_set_epi8(12, 13, 14, 15, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let four = _mm512_broadcast_i32x4(_mm_set_epi32(4, 0, 0, 0));
+        let blocks = _mm512_shuffle_epi8(self.quad, _mm512_broadcast_i32x4(turn));
+        self.quad = _mm512_add_epi32(self.quad, four);
+        blocks
+    }
+}
+
+/// A sum of products before it is reduced, four products at a time. With three operands an addition
+/// is free, so that Karatsuba's multiplication, which saves one of four, would save nothing.
+struct QuadSum {
+    low: __m512i,
+    middle: __m512i,
+    high: __m512i,
+}
+
+impl QuadSum {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new() -> Self {
+        let zero = _mm512_setzero_si512();
+        Self {
+            low: zero,
+            middle: zero,
+            high: zero,
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    fn add(&mut self, blocks: __m512i, powers: __m512i) {
+        let low = _mm512_clmulepi64_epi128::<0x00>(blocks, powers);
+        let one = _mm512_clmulepi64_epi128::<0x01>(blocks, powers);
+        let other = _mm512_clmulepi64_epi128::<0x10>(blocks, powers);
+        let high = _mm512_clmulepi64_epi128::<0x11>(blocks, powers);
+        self.low = _mm512_xor_si512(self.low, low);
+        self.middle = _mm512_ternarylogic_epi64::<0x96>(self.middle, one, other);
+        self.high = _mm512_xor_si512(self.high, high);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vl,pclmulqdq")]
+    fn reduced(&self) -> __m128i {
+        let [low, middle, high] = [self.low, self.middle, self.high].map(|quad| {
+            let upper = _mm512_extracti64x4_epi64::<1>(quad);
+            halves(_mm256_xor_si256(_mm512_castsi512_si256(quad), upper))
+        });
+        reduced(low, middle, high)
+    }
+}
+
+/// Four blocks of each of `N` registers encrypted.
+#[inline]
+#[target_feature(enable = "avx512f,vaes")]
+fn encrypt_quads<const KEYS: usize, const N: usize>(
+    keys: &[[u8; BLOCK]; ROUND_KEYS_MAX],
+    mut blocks: [__m512i; N],
+) -> [__m512i; N] {
+    let key = _mm512_broadcast_i32x4(load(&keys[0]));
+    for quad in &mut blocks {
+        *quad = _mm512_xor_si512(*quad, key);
+    }
+    for key in &keys[1..KEYS - 1] {
+        let key = _mm512_broadcast_i32x4(load(key));
+        for quad in &mut blocks {
+            *quad = _mm512_aesenc_epi128(*quad, key);
+        }
+    }
+    let key = _mm512_broadcast_i32x4(load(&keys[KEYS - 1]));
+    for quad in &mut blocks {
+        *quad = _mm512_aesenclast_epi128(*quad, key);
+    }
+    blocks
+}
+
+/// Adds 256 bytes at `from` to `stream`, writes them to `to` and gives them.
+///
+/// # Safety
+/// `from` may be read and `to` be written for 256 bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn xor_group(mut stream: [__m512i; 4], from: *const u8, to: *mut u8) -> [__m512i; 4] {
+    for (nth, quad) in stream.iter_mut().enumerate() {
+        // SAFETY: the four registers are the 256 bytes of the contract; neither needs alignment.
+        unsafe {
+            let plain = _mm512_loadu_si512(from.add(nth * QUAD_BYTES).cast());
+            *quad = _mm512_xor_si512(*quad, plain);
+            _mm512_storeu_si512(to.add(nth * QUAD_BYTES).cast(), *quad);
+        }
+    }
+    stream
+}
+
+/// The bytes of each block in reverse.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn reversed_quad(quad: __m512i) -> __m512i {
+    let order = _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    _mm512_shuffle_epi8(quad, _mm512_broadcast_i32x4(order))
+}
+
+/// The mask of the first `count` bytes of a register; all from 64 on.
+#[inline]
+fn first_bytes(count: usize) -> __mmask64 {
+    match count {
+        0..QUAD_BYTES => (1 << count) - 1,
+        _ => __mmask64::MAX,
+    }
+}
+
+/// The mask of the first `count` words of 64 bits of a register, at most eight.
+#[inline]
+fn first_words(count: usize) -> __mmask8 {
+    match count {
+        0..8 => (1 << count) - 1,
+        _ => __mmask8::MAX,
+    }
+}
+
+/// The mask of one block of a register, in words of 32 bits; of none if `nth` is not one of four.
+#[inline]
+fn one_block(nth: usize) -> __mmask16 {
+    match nth {
+        0..QUAD => 0xf << (4 * nth),
+        _ => 0,
+    }
+}
