@@ -1,5 +1,6 @@
 //! Owns the AES-CM and HMAC-SHA1 profiles: counter blocks and tags (RFC 3711 section 4). Hot.
 
+use arrayvec::ArrayVec;
 use subtle::ConstantTimeEq;
 use wire::srtp::Profile;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -76,14 +77,14 @@ impl<S: CmSeal> CmRtp<S> {
     #[inline]
     pub fn tag(&self, memory: &mut [u8], packets: &[Untagged]) {
         debug_assert!(packets.len() <= CM_LANES, "as many as go side by side");
-        let mut messages = [Message::default(); CM_LANES];
-        for (message, packet) in messages.iter_mut().zip(packets) {
-            message.bytes = memory.get(packet.from..packet.to).unwrap_or_default();
-            message.roc = packet.roc;
-        }
+        let messages = packets.iter().take(CM_LANES).map(|packet| Message {
+            bytes: memory.get(packet.from..packet.to).unwrap_or_default(),
+            roc: packet.roc,
+        });
+        let messages: ArrayVec<_, CM_LANES> = messages.collect();
         let mut macs = [[0; 20]; CM_LANES];
-        let count = packets.len().min(CM_LANES);
-        self.keys.macs(&messages[..count], &mut macs);
+        self.keys.macs(&messages, &mut macs[..messages.len()]);
+        drop(messages);
         for (mac, packet) in macs.iter().zip(packets) {
             if let Some(tag) = memory.get_mut(packet.to..packet.to + self.tag_bytes()) {
                 tag.copy_from_slice(&mac[..self.tag_bytes()]);

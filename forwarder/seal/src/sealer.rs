@@ -8,7 +8,9 @@ use wire::srtp::Profile;
 
 use crate::backend::{CM_LANES, Cipher, CmSeal, GCM_TAG_BYTES, RingGcm, RustCryptoSeal};
 #[cfg(target_arch = "x86_64")]
-use crate::backend::{Vaes512Gcm, VaesCm, VaesGcm, is_cm_vaes_available};
+use crate::backend::{
+    Vaes512Cm, Vaes512Gcm, VaesCm, VaesGcm, is_cm_vaes_available, is_cm_vaes512_available,
+};
 use crate::cipher::{RTCP_CLEAR_BYTES, RTCP_INDEX_MAX, RTP_INDEX_MAX};
 use crate::cipher::{rtcp_ssrc, u32_at};
 use crate::cm::{CmRtcp, CmRtp, Untagged};
@@ -42,6 +44,8 @@ enum Suite {
     Cm(CmRtp<RustCryptoSeal>, CmRtcp),
     #[cfg(target_arch = "x86_64")]
     CmVaes(CmRtp<VaesCm>, CmRtcp),
+    #[cfg(target_arch = "x86_64")]
+    CmVaes512(CmRtp<Vaes512Cm>, CmRtcp),
 }
 
 /// What is sealed as one packet.
@@ -85,6 +89,10 @@ impl Sealer {
             Profile::Plain => Suite::Plain,
             Profile::Aes128CmSha1_80 | Profile::Aes128CmSha1_32 => match cipher {
                 #[cfg(target_arch = "x86_64")]
+                Cipher::Vaes512 if is_cm_vaes512_available() => {
+                    Suite::CmVaes512(CmRtp::new(secret)?, CmRtcp::new(secret))
+                }
+                #[cfg(target_arch = "x86_64")]
                 Cipher::Vaes | Cipher::Vaes512 if is_cm_vaes_available() => {
                     Suite::CmVaes(CmRtp::new(secret)?, CmRtcp::new(secret))
                 }
@@ -114,6 +122,8 @@ impl Sealer {
             Suite::Cm(cm, _) => cm.tag_bytes(),
             #[cfg(target_arch = "x86_64")]
             Suite::CmVaes(cm, _) => cm.tag_bytes(),
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes512(cm, _) => cm.tag_bytes(),
         }
     }
 
@@ -128,6 +138,8 @@ impl Sealer {
             Suite::Cm(..) => CmRtcp::OVERHEAD,
             #[cfg(target_arch = "x86_64")]
             Suite::CmVaes(..) => CmRtcp::OVERHEAD,
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes512(..) => CmRtcp::OVERHEAD,
         }
     }
 
@@ -183,6 +195,8 @@ impl Sealer {
             Suite::Cm(cm, _) => self.encrypt_of_run(cm, run, packet, memory, room),
             #[cfg(target_arch = "x86_64")]
             Suite::CmVaes(cm, _) => self.encrypt_of_run(cm, run, packet, memory, room),
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes512(cm, _) => self.encrypt_of_run(cm, run, packet, memory, room),
             _ => self.seal(packet, memory.get_mut(room)?),
         }
     }
@@ -222,6 +236,11 @@ impl Sealer {
                 let untagged = cm.encrypt(packet, out, 0)?;
                 cm.tag(out, &[untagged]);
             }
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes512(cm, _) => {
+                let untagged = cm.encrypt(packet, out, 0)?;
+                cm.tag(out, &[untagged]);
+            }
             Suite::Plain => copy_parts(parts, body),
         }
         Some(bytes)
@@ -254,6 +273,8 @@ impl Sealer {
             Suite::Cm(cm, _) => cm.tag(memory, packets),
             #[cfg(target_arch = "x86_64")]
             Suite::CmVaes(cm, _) => cm.tag(memory, packets),
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes512(cm, _) => cm.tag(memory, packets),
             _ => debug_assert!(false, "these have their tags at once"),
         }
     }
@@ -299,6 +320,8 @@ impl Sealer {
             Suite::Cm(_, cm) => cm.seal(ssrc, index, packet, out)?,
             #[cfg(target_arch = "x86_64")]
             Suite::CmVaes(_, cm) => cm.seal(ssrc, index, packet, out)?,
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes512(_, cm) => cm.seal(ssrc, index, packet, out)?,
             Suite::Plain => out.copy_from_slice(packet),
         }
         Some(bytes)

@@ -6,7 +6,7 @@ use ctr::{CtrCore, flavors::Ctr32BE};
 use sha1::block_api::compress;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{CM_LANES, Cm, CmSeal, Hmac, Message};
+use super::{Cm, CmSeal, Hmac, Message};
 use crate::secret::KeyError;
 
 /// The expanded key. The `aes` crate wipes it on drop.
@@ -138,7 +138,7 @@ impl CmSeal for RustCryptoSeal {
         Some(())
     }
 
-    fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]; CM_LANES]) {
+    fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
         for (message, mac) in messages.iter().zip(macs) {
             *mac = self.mac(message);
         }

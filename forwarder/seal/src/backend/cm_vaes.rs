@@ -1,19 +1,23 @@
 //! Owns AES-CM by VAES and HMAC-SHA1 by the instructions for SHA, up to four messages side by
-//! side. Hot.
+//! side. Hot. [`wide`] does the same with AVX-512.
 //!
 //! Nothing here branches on or looks up by a secret: what is secret goes through registers only.
 #![allow(unsafe_code)]
 
 mod ctr;
 mod sha1;
+mod sha1_wide;
+mod wide;
+
+pub(crate) use wide::{Vaes512Cm, is_available as wide_is_available};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::gcm_vaes::aes::expand_128;
 use super::gcm_vaes::block::load;
-use super::{CM_LANES, CmSeal, Message, gcm_vaes};
+use super::{CmSeal, Message, gcm_vaes};
 use crate::secret::KeyError;
-use sha1::{BLOCK, INITIAL, State, digest, digested};
+use sha1::{BLOCK, INITIAL, LANES, State, digest, digested};
 
 /// True if this machine has the instructions.
 pub(crate) fn is_available() -> bool {
@@ -59,44 +63,33 @@ impl CmSeal for VaesCm {
     }
 
     #[inline]
-    fn encrypt(&self, iv: &[u8; 16], [first, second]: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
-        if out.len() != first.len() + second.len() || out.len() > ctr::BYTES_MAX {
-            return None;
-        }
-        let (from, to) = if second.is_empty() {
-            (first.as_ptr(), out.as_mut_ptr())
-        } else {
-            out[..first.len()].copy_from_slice(first);
-            out[first.len()..].copy_from_slice(second);
-            let to = out.as_mut_ptr();
-            (to.cast_const(), to)
-        };
-        // SAFETY: a value of this type exists only where the instructions do; `from` is either
-        // `first`, which has the length of `out` and cannot overlap what is borrowed mutably, or
-        // `out` itself.
-        // JUSTIFICATION: only a function that is compiled for the instructions may use them; the
-        // pointers are what lets one kernel serve both places.
+    fn encrypt(&self, iv: &[u8; 16], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
+        let (from, to) = parts_of(parts, out)?;
+        // SAFETY: a value of this type exists only where the instructions do; the rest is what
+        // `parts_of` promises.
+        // JUSTIFICATION: only a function that is compiled for the instructions may use them.
         unsafe { ctr::apply(&self.round_keys, iv, from, to, out.len()) };
         Some(())
     }
 
-    fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]; CM_LANES]) {
-        let messages = &messages[..messages.len().min(CM_LANES)];
-        let mut states = [self.inner; CM_LANES];
-        let mut whole: [&[u8]; CM_LANES] = [&[]; CM_LANES];
-        // Up to 63 bytes, 4 of trailer, one of padding and eight of length: two blocks.
-        let mut tails = [[0; 2 * BLOCK]; CM_LANES];
-        let mut closed = [0; CM_LANES];
-        for (nth, message) in messages.iter().enumerate() {
-            let rest = message.bytes.len() % BLOCK;
-            let (blocks, rest) = message.bytes.split_at(message.bytes.len() - rest);
-            whole[nth] = blocks;
-            let tail = &mut tails[nth];
-            tail[..rest.len()].copy_from_slice(rest);
-            tail[rest.len()..][..4].copy_from_slice(&message.roc);
-            closed[nth] = close(tail, rest.len() + 4, BLOCK + message.bytes.len() + 4);
+    fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
+        for (messages, macs) in messages.chunks(LANES).zip(macs.chunks_mut(LANES)) {
+            self.macs_side_by_side(messages, macs);
         }
-        let mut last: [&[u8]; CM_LANES] = [&[]; CM_LANES];
+    }
+}
+
+impl VaesCm {
+    /// The MACs of at most [`LANES`] messages.
+    fn macs_side_by_side(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
+        let mut states = [self.inner; LANES];
+        let mut whole: [&[u8]; LANES] = [&[]; LANES];
+        let mut tails = [[0; 2 * BLOCK]; LANES];
+        let mut closed = [0; LANES];
+        for (nth, message) in messages.iter().enumerate() {
+            (whole[nth], closed[nth]) = tail_of(message, &mut tails[nth]);
+        }
+        let mut last: [&[u8]; LANES] = [&[]; LANES];
         for ((last, tail), bytes) in last.iter_mut().zip(&tails).zip(closed) {
             *last = &tail[..bytes];
         }
@@ -107,7 +100,7 @@ impl CmSeal for VaesCm {
             digest(states, &whole[..messages.len()]);
             digest(states, &last[..messages.len()]);
         }
-        let mut outer = [[0; BLOCK]; CM_LANES];
+        let mut outer = [[0; BLOCK]; LANES];
         for (block, state) in outer.iter_mut().zip(&mut *states) {
             block[..20].copy_from_slice(&digested(state));
             close(block, 20, BLOCK + 20);
@@ -121,6 +114,36 @@ impl CmSeal for VaesCm {
             *mac = digested(state);
         }
     }
+}
+
+/// From where to where `out.len()` bytes are encrypted: from the first part, if it is the only one,
+/// or from `out`, to which the parts have been copied, to `out`. Both may be touched for as many
+/// bytes; they are the same or do not overlap. `None`: the parts do not have the length of `out`,
+/// or it is more than a datagram's.
+#[inline]
+fn parts_of([first, second]: [&[u8]; 2], out: &mut [u8]) -> Option<(*const u8, *mut u8)> {
+    if out.len() != first.len() + second.len() || out.len() > ctr::BYTES_MAX {
+        return None;
+    }
+    if second.is_empty() {
+        return Some((first.as_ptr(), out.as_mut_ptr()));
+    }
+    out[..first.len()].copy_from_slice(first);
+    out[first.len()..].copy_from_slice(second);
+    let to = out.as_mut_ptr();
+    Some((to.cast_const(), to))
+}
+
+/// The whole blocks of a message, and how many bytes of `tail`, all of it zero, are the rest of it:
+/// up to 63 bytes, 4 of trailer, one of padding and eight of length, which is two blocks at most.
+#[inline]
+fn tail_of<'a>(message: &Message<'a>, tail: &mut [u8; 2 * BLOCK]) -> (&'a [u8], usize) {
+    let rest = message.bytes.len() % BLOCK;
+    let (blocks, rest) = message.bytes.split_at(message.bytes.len() - rest);
+    tail[..rest.len()].copy_from_slice(rest);
+    tail[rest.len()..][..4].copy_from_slice(&message.roc);
+    let closed = close(tail, rest.len() + 4, BLOCK + message.bytes.len() + 4);
+    (blocks, closed)
 }
 
 /// Pads the `used` bytes at the end of a message of `total` bytes; gives the bytes of the blocks

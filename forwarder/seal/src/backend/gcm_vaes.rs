@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 pub(super) mod aes;
 pub(super) mod block;
 mod field;
-mod wide;
+pub(super) mod wide;
 
 pub(super) use aes::ROUND_KEYS_MAX;
 pub(crate) use wide::{Vaes512Gcm, is_available as wide_is_available};

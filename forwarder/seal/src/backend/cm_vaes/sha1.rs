@@ -10,10 +10,14 @@
 
 use core::arch::x86_64::*;
 
-use super::CM_LANES;
-
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 64;
+
+/// Messages that go side by side.
+///
+/// Measured on Zen 3, each packet of 1,200 bytes: two take 0.60 of the time of one, three 0.52,
+/// four 0.44; the words of five do not fit into the registers.
+pub(super) const LANES: usize = 4;
 
 /// Five words.
 pub(super) type State = [u32; 5];
@@ -42,10 +46,10 @@ pub(super) fn digested(state: &State) -> [u8; 20] {
 /// # Safety
 /// The processor has the instructions.
 pub(super) unsafe fn digest(states: &mut [State], messages: &[&[u8]]) {
-    let lanes = states.len().min(messages.len()).min(CM_LANES);
+    let lanes = states.len().min(messages.len()).min(LANES);
     let mut done = 0;
     loop {
-        let mut ids = [0; CM_LANES];
+        let mut ids = [0; LANES];
         let mut active = 0;
         let mut bytes = usize::MAX;
         for (lane, message) in messages.iter().enumerate().take(lanes) {
@@ -63,7 +67,7 @@ pub(super) unsafe fn digest(states: &mut [State], messages: &[&[u8]]) {
                 1 => together::<1>(states, messages, &ids, done, bytes),
                 2 => together::<2>(states, messages, &ids, done, bytes),
                 3 => together::<3>(states, messages, &ids, done, bytes),
-                _ => together::<CM_LANES>(states, messages, &ids, done, bytes),
+                _ => together::<LANES>(states, messages, &ids, done, bytes),
             }
         }
         done += bytes;
@@ -78,7 +82,7 @@ pub(super) unsafe fn digest(states: &mut [State], messages: &[&[u8]]) {
 unsafe fn together<const N: usize>(
     states: &mut [State],
     messages: &[&[u8]],
-    ids: &[usize; CM_LANES],
+    ids: &[usize; LANES],
     at: usize,
     bytes: usize,
 ) {

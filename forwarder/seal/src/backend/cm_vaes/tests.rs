@@ -2,7 +2,7 @@
 //! can't run them.
 
 use super::*;
-use crate::backend::RustCryptoSeal;
+use crate::backend::{CM_LANES, RustCryptoSeal};
 
 fn text(bytes: usize) -> Vec<u8> {
     let words = (0_u32..).map(|n| n.wrapping_mul(0x9e37_79b1).rotate_left(n % 31));
@@ -16,20 +16,36 @@ fn encrypted(cm: &impl CmSeal, iv: &[u8; 16], parts: [&[u8]; 2]) -> Vec<u8> {
 }
 
 fn macs(cm: &impl CmSeal, messages: &[Message<'_>]) -> Vec<[u8; 20]> {
-    let mut macs = [[0x77; 20]; CM_LANES];
+    let mut macs = vec![[0x77; 20]; messages.len()];
     cm.macs(messages, &mut macs);
-    macs[..messages.len()].to_vec()
+    macs
 }
 
+/// A test of both kernels, as far as the machine can run them.
+macro_rules! both {
+    ($check:ident: $name:ident) => {
+        #[test]
+        fn $name() {
+            if is_available() {
+                $check::<VaesCm>();
+            }
+            if wide_is_available() {
+                $check::<Vaes512Cm>();
+            }
+        }
+    };
+}
+
+both!(check_b2: rfc3711_b2);
+both!(check_rfc2202: rfc2202);
+both!(check_macs: macs_agree_with_ring_at_every_length);
+both!(check_encryption: encrypts_as_rustcrypto_at_every_length);
+
 /// RFC 3711 appendix B.2. Its last blocks are beyond the longest packet.
-#[test]
-fn rfc3711_b2() {
-    if !is_available() {
-        return;
-    }
+fn check_b2<S: CmSeal>() {
     let key = 0x2B7E_1516_28AE_D2A6_ABF7_1588_09CF_4F3C_u128.to_be_bytes();
     let iv = 0xF0F1_F2F3_F4F5_F6F7_F8F9_FAFB_FCFD_0000_u128.to_be_bytes();
-    let cm = VaesCm::new(&key, &[0; 20]).unwrap();
+    let cm = S::new(&key, &[0; 20]).unwrap();
     let zeros = vec![0; ctr::BYTES_MAX];
     let stream = encrypted(&cm, &iv, [&zeros, &[]]);
     let expected: [u128; 3] = [
@@ -58,12 +74,8 @@ fn rfc3711_b2() {
 }
 
 /// RFC 2202 section 3, test case 1: its last four bytes stand for the roll-over counter.
-#[test]
-fn rfc2202() {
-    if !is_available() {
-        return;
-    }
-    let cm = VaesCm::new(&[0; 16], &[0x0b; 20]).unwrap();
+fn check_rfc2202<S: CmSeal>() {
+    let cm = S::new(&[0; 16], &[0x0b; 20]).unwrap();
     let expected = [
         0xb6, 0x17, 0x31, 0x86, 0x55, 0x05, 0x72, 0x64, 0xe2, 0x8b, 0xc0, 0xb6, 0xfb, 0x37, 0x8c,
         0x8e, 0xf1, 0x46, 0xbe, 0x00,
@@ -78,13 +90,9 @@ fn rfc2202() {
 }
 
 /// Every length, alone and beside others of every residue, against the HMAC of another library.
-#[test]
-fn macs_agree_with_ring_at_every_length() {
-    if !is_available() {
-        return;
-    }
+fn check_macs<S: CmSeal>() {
     let (text, key) = (text(2400), [0x5a; 20]);
-    let cm = VaesCm::new(&[0; 16], &key).unwrap();
+    let cm = S::new(&[0; 16], &key).unwrap();
     let other = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &key);
     let message = |bytes: usize| Message {
         bytes: &text[bytes % 7..][..bytes],
@@ -97,30 +105,24 @@ fn macs_agree_with_ring_at_every_length() {
         mac
     };
     for bytes in 0..=2140 {
-        let messages = [
-            message(bytes),
-            message(bytes * 31 % 2141),
-            message(2140 - bytes),
-            message(bytes),
-        ];
-        for lanes in 1..=CM_LANES {
-            let expected: Vec<_> = messages[..lanes].iter().map(expected).collect();
-            assert_eq!(macs(&cm, &messages[..lanes]), expected, "{bytes} bytes");
+        let lengths = [bytes, bytes * 31 % 2141, 2140 - bytes, bytes, bytes / 2];
+        let messages = lengths.iter().cycle().take(CM_LANES + 3);
+        let messages: Vec<_> = messages.map(|&bytes| message(bytes)).collect();
+        let expected: Vec<_> = messages.iter().map(expected).collect();
+        for lanes in [1, 2, 3, 4, 5, 5 + bytes % 11, CM_LANES, messages.len()] {
+            let ours = macs(&cm, &messages[..lanes]);
+            assert_eq!(ours, expected[..lanes], "{bytes} bytes");
         }
     }
     assert!(macs(&cm, &[]).is_empty());
 }
 
 /// Every length in one part and in two, against RustCrypto.
-#[test]
-fn encrypts_as_rustcrypto_at_every_length() {
-    if !is_available() {
-        return;
-    }
+fn check_encryption<S: CmSeal>() {
     let text = text(2400);
     let mut key = [0; 16];
     key.copy_from_slice(&text[100..116]);
-    let ours = VaesCm::new(&key, &[0; 20]).unwrap();
+    let ours = S::new(&key, &[0; 20]).unwrap();
     let theirs = RustCryptoSeal::new(&key, &[0; 20]).unwrap();
     for bytes in 0..=2050 {
         let mut iv = [0; 16];

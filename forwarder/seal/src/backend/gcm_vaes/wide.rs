@@ -20,7 +20,7 @@ const GROUP: usize = 16;
 const QUAD: usize = 4;
 
 /// Bytes of a register.
-const QUAD_BYTES: usize = QUAD * BLOCK;
+pub(in crate::backend) const QUAD_BYTES: usize = QUAD * BLOCK;
 
 /// True if this machine has the instructions, and its kernel keeps the registers.
 pub(crate) fn is_available() -> bool {
@@ -280,7 +280,7 @@ impl QuadSum {
 /// Four blocks of each of `N` registers encrypted.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-fn encrypt_quads<const KEYS: usize, const N: usize>(
+pub(in crate::backend) fn encrypt_quads<const KEYS: usize, const N: usize>(
     keys: &[[u8; BLOCK]; ROUND_KEYS_MAX],
     mut blocks: [__m512i; N],
 ) -> [__m512i; N] {
@@ -307,7 +307,11 @@ fn encrypt_quads<const KEYS: usize, const N: usize>(
 /// `from` may be read and `to` be written for 256 bytes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn xor_group(mut stream: [__m512i; 4], from: *const u8, to: *mut u8) -> [__m512i; 4] {
+pub(in crate::backend) unsafe fn xor_group(
+    mut stream: [__m512i; 4],
+    from: *const u8,
+    to: *mut u8,
+) -> [__m512i; 4] {
     for (nth, quad) in stream.iter_mut().enumerate() {
         // SAFETY: the four registers are the 256 bytes of the contract; neither needs alignment.
         unsafe {
@@ -329,7 +333,7 @@ fn reversed_quad(quad: __m512i) -> __m512i {
 
 /// The mask of the first `count` bytes of a register; all from 64 on.
 #[inline]
-fn first_bytes(count: usize) -> __mmask64 {
+pub(in crate::backend) fn first_bytes(count: usize) -> __mmask64 {
     match count {
         0..QUAD_BYTES => (1 << count) - 1,
         _ => __mmask64::MAX,
