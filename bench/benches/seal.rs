@@ -87,7 +87,7 @@ fn run(keys: &mut Turns<Sealer>, packets: u16, payload: &[u8], slot: &mut [u8]) 
         let sealed = sealer.rtp_of_run(&mut run, &packet, slot, room);
         used += sealed.expect("there is room");
     }
-    sealer.finish_run(run, slot);
+    sealer.finish_run(&mut run, slot);
     used
 }
 

@@ -73,7 +73,7 @@ impl Ciphers {
                 let sealed = sealer.rtp_of_run(&mut sealing, &packet, &mut self.out, room);
                 assert!(sealed.is_some(), "every packet is sealed");
             }
-            sealer.finish_run(sealing, &mut self.out);
+            sealer.finish_run(&mut sealing, &mut self.out);
         }
         self.index += u64::from(packets);
     }

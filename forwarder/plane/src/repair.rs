@@ -280,5 +280,5 @@ fn seal(viewer: &mut Viewer, track: usize, group: &Group<'_>, out: &mut Slot<'_>
             seal_varied(&viewer.sealer, written, piece, parts, &mut sealing, out);
         }
     }
-    viewer.sealer.finish_run(sealing, out.memory());
+    viewer.sealer.finish_run(&mut sealing, out.memory());
 }

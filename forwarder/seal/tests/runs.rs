@@ -73,7 +73,7 @@ fn together(
         end = room.start + sealed.unwrap();
         places.push(room.start..end);
     }
-    sealer.finish_run(run, memory);
+    sealer.finish_run(&mut run, memory);
     places
         .into_iter()
         .map(|place| memory[place].to_vec())
@@ -117,7 +117,7 @@ fn every_length_with_every_header() {
                                 .is_some()
                         );
                     }
-                    sealer.finish_run(run, &mut memory);
+                    sealer.finish_run(&mut run, &mut memory);
                     for (nth, length) in lengths.into_iter().enumerate() {
                         let mut expected = [0; 2200];
                         let payload = &text[nth..][..length];
@@ -197,7 +197,7 @@ fn a_refused_packet_leaves_the_run_alone() {
                 assert_eq!(sealed, Some(bytes));
                 used += bytes;
             }
-            sealer.finish_run(run, &mut memory);
+            sealer.finish_run(&mut run, &mut memory);
             let expected: Vec<_> = plain.iter().map(|one| one.alone(&sealer)).collect();
             assert_eq!(memory[..used], expected.concat(), "{profile:?}");
         }

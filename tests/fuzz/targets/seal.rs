@@ -85,7 +85,7 @@ fn in_a_run(sealer: &Sealer, sequence: u16, header: &[u8], payload: &[u8], shape
                 .is_some()
         );
     }
-    sealer.finish_run(run, &mut memory);
+    sealer.finish_run(&mut run, &mut memory);
     let mut alone = vec![0; each];
     for (nth, together) in memory.chunks(each).enumerate() {
         let Packet {

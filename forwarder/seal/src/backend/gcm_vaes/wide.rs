@@ -3,15 +3,18 @@
 //!
 //! The same discipline as next door: masks are made of lengths, which the wire shows.
 
+mod sum;
+
 use core::arch::x86_64::*;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::aes::{ROUND_KEYS_MAX, Schedule, encrypt};
 use super::block::{load, reversed, store};
-use super::field::{Sum, halves, powers, reduced};
+use super::field::{Sum, powers};
 use super::{BLOCK, GcmSeal, KeyError, Place, bits};
 use crate::backend::GCM_TAG_BYTES;
+use sum::{QuadSum, stay_here};
 
 /// Blocks that are encrypted and digested together.
 const GROUP: usize = 16;
@@ -71,12 +74,14 @@ impl Vaes512Gcm {
         let mask = encrypt::<KEYS>(keys, counter.first);
         let mut digest = self.absorb(_mm_setzero_si128(), aad);
         let mut at = 0;
+        // The key stream of the next group, or of all that is left, whatever that needs of it.
+        let mut streams = encrypt_quads::<KEYS, 4>(keys, [(); 4].map(|()| counter.next()));
         while bytes - at >= GROUP * BLOCK {
-            let stream = encrypt_quads::<KEYS, 4>(keys, [(); 4].map(|()| counter.next()));
             // SAFETY: by the contract and the condition of the loop there are 256 bytes at `at`.
-            let sealed = unsafe { xor_group(stream, from.add(at), to.add(at)) };
-            digest = self.absorb_group(digest, sealed);
+            let sealed = unsafe { xor_group(streams, from.add(at), to.add(at)) };
             at += GROUP * BLOCK;
+            let blocks = [(); 4].map(|()| counter.next());
+            streams = self.encrypt_and_absorb::<KEYS>(blocks, &mut digest, sealed);
         }
         let rest = bytes - at;
         let blocks = rest.div_ceil(BLOCK);
@@ -84,9 +89,11 @@ impl Vaes512Gcm {
         let lengths = _mm_set_epi64x(bits(aad.len()), bits(bytes));
         let all = GROUP.min(blocks + 1);
         let mut sum = QuadSum::new();
-        for nth in 0..all.div_ceil(QUAD) {
+        for (nth, stream) in streams.into_iter().enumerate() {
+            if nth * QUAD >= all {
+                break;
+            }
             let some = first_bytes(rest.saturating_sub(nth * QUAD_BYTES));
-            let [stream] = encrypt_quads::<KEYS, 1>(keys, [counter.next()]);
             // Without a byte of the message in this register its address is behind the message.
             let from = from.wrapping_add(at + nth * QUAD_BYTES);
             let to = to.wrapping_add(at + nth * QUAD_BYTES);
@@ -141,17 +148,47 @@ impl Vaes512Gcm {
         digest
     }
 
-    /// The digest after sixteen blocks.
+    /// Encrypts sixteen blocks and takes sixteen others, sealed before, into the digest. The rounds
+    /// of the one wait for each other, and so does the end of the other: one after another they
+    /// are too far apart for a processor to see that they have nothing to do with each other.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,pclmulqdq,vpclmulqdq")]
-    fn absorb_group(&self, digest: __m128i, blocks: [__m512i; 4]) -> __m128i {
-        let [a, b, c, d] = blocks.map(|quad| reversed_quad(quad));
-        let a = _mm512_xor_si512(a, _mm512_zextsi128_si512(digest));
-        let mut sum = QuadSum::new();
-        for (nth, quad) in [a, b, c, d].into_iter().enumerate() {
-            sum.add(quad, self.last_powers(GROUP, nth));
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,pclmulqdq,vaes,vpclmulqdq")]
+    fn encrypt_and_absorb<const KEYS: usize>(
+        &self,
+        mut blocks: [__m512i; 4],
+        digest: &mut __m128i,
+        sealed: [__m512i; 4],
+    ) -> [__m512i; 4] {
+        let keys = &self.schedule.keys;
+        let key = _mm512_broadcast_i32x4(load(&keys[0]));
+        for quad in &mut blocks {
+            *quad = _mm512_xor_si512(*quad, key);
         }
-        sum.reduced()
+        let mut sum = QuadSum::new();
+        // The first one waits for the digest of the group before: it is the last.
+        round(&mut blocks, &keys[1]);
+        sum.add(reversed_quad(sealed[1]), self.last_powers(GROUP, 1));
+        stay_here(&mut blocks, &mut sum);
+        round(&mut blocks, &keys[2]);
+        sum.add(reversed_quad(sealed[2]), self.last_powers(GROUP, 2));
+        stay_here(&mut blocks, &mut sum);
+        round(&mut blocks, &keys[3]);
+        sum.add(reversed_quad(sealed[3]), self.last_powers(GROUP, 3));
+        stay_here(&mut blocks, &mut sum);
+        round(&mut blocks, &keys[4]);
+        let first = _mm512_xor_si512(reversed_quad(sealed[0]), _mm512_zextsi128_si512(*digest));
+        sum.add(first, self.last_powers(GROUP, 0));
+        stay_here(&mut blocks, &mut sum);
+        round(&mut blocks, &keys[5]);
+        *digest = sum.reduced();
+        for key in &keys[6..KEYS - 1] {
+            round(&mut blocks, key);
+        }
+        let key = _mm512_broadcast_i32x4(load(&keys[KEYS - 1]));
+        for quad in &mut blocks {
+            *quad = _mm512_aesenclast_epi128(*quad, key);
+        }
+        blocks
     }
 
     /// Of the last `all` powers, one to sixteen, those of register `nth`, and zeroes behind them.
@@ -234,46 +271,13 @@ impl Counter {
     }
 }
 
-/// A sum of products before it is reduced, four products at a time. With three operands an addition
-/// is free, so that Karatsuba's multiplication, which saves one of four, would save nothing.
-struct QuadSum {
-    low: __m512i,
-    middle: __m512i,
-    high: __m512i,
-}
-
-impl QuadSum {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn new() -> Self {
-        let zero = _mm512_setzero_si512();
-        Self {
-            low: zero,
-            middle: zero,
-            high: zero,
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,vpclmulqdq")]
-    fn add(&mut self, blocks: __m512i, powers: __m512i) {
-        let low = _mm512_clmulepi64_epi128::<0x00>(blocks, powers);
-        let one = _mm512_clmulepi64_epi128::<0x01>(blocks, powers);
-        let other = _mm512_clmulepi64_epi128::<0x10>(blocks, powers);
-        let high = _mm512_clmulepi64_epi128::<0x11>(blocks, powers);
-        self.low = _mm512_xor_si512(self.low, low);
-        self.middle = _mm512_ternarylogic_epi64::<0x96>(self.middle, one, other);
-        self.high = _mm512_xor_si512(self.high, high);
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512vl,pclmulqdq")]
-    fn reduced(&self) -> __m128i {
-        let [low, middle, high] = [self.low, self.middle, self.high].map(|quad| {
-            let upper = _mm512_extracti64x4_epi64::<1>(quad);
-            halves(_mm256_xor_si256(_mm512_castsi512_si256(quad), upper))
-        });
-        reduced(low, middle, high)
+/// A round of AES.
+#[inline]
+#[target_feature(enable = "avx512f,vaes")]
+fn round(blocks: &mut [__m512i; 4], key: &[u8; BLOCK]) {
+    let key = _mm512_broadcast_i32x4(load(key));
+    for quad in blocks {
+        *quad = _mm512_aesenc_epi128(*quad, key);
     }
 }
 
