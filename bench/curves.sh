@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the capacity curves of this host and draws them: about ten minutes, as root.
+# Measures the capacity curves of this host and draws them: three to ten minutes, as root.
 #
 #   bench/curves.sh [FOLDER]      pictures to FOLDER, bench/curves if it is not given
 #
