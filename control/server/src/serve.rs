@@ -13,10 +13,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the keeper's thread waits for something to happen before it looks again.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A process that has just ended may hold its ports a little longer: the kernel takes rings of
+/// io_uring apart in the background, with the sockets in them. Whoever is started again at once
+/// waits so long.
+const RELEASE: Duration = Duration::from_secs(1);
+
+/// Between two looks.
+const RELEASE_LOOK: Duration = Duration::from_millis(10);
 
 /// A directory of this run; removed when it is dropped if this run has made it.
 struct RunDir {
@@ -87,15 +95,28 @@ fn look_for_others(config: &Config) -> io::Result<()> {
         )
     };
     let http = config.http.listen.resolve();
-    TcpListener::bind(http).map_err(|e| refuse("http.listen", http, e))?;
+    patiently(|| TcpListener::bind(http)).map_err(|e| refuse("http.listen", http, e))?;
     for (key, listen) in [
         ("media.listen", config.media.listen),
         ("srt.listen", config.srt.listen),
     ] {
         let address = listen.resolve();
-        UdpSocket::bind(address).map_err(|e| refuse(key, address, e))?;
+        patiently(|| UdpSocket::bind(address)).map_err(|e| refuse(key, address, e))?;
     }
     Ok(())
+}
+
+/// Binds, and waits for a port that is taken to be given back: [`RELEASE`] at most.
+fn patiently<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + RELEASE;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(RELEASE_LOOK);
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Ends this process when its supervisor dies: an orphan would hold the ports.
@@ -247,3 +268,6 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     }
     address
 }
+
+#[cfg(test)]
+mod tests;
