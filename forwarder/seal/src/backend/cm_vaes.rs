@@ -83,22 +83,13 @@ impl VaesCm {
     /// The MACs of at most [`LANES`] messages.
     fn macs_side_by_side(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
         let mut states = [self.inner; LANES];
-        let mut whole: [&[u8]; LANES] = [&[]; LANES];
-        let mut tails = [[0; 2 * BLOCK]; LANES];
-        let mut closed = [0; LANES];
-        for (nth, message) in messages.iter().enumerate() {
-            (whole[nth], closed[nth]) = tail_of(message, &mut tails[nth]);
-        }
-        let mut last: [&[u8]; LANES] = [&[]; LANES];
-        for ((last, tail), bytes) in last.iter_mut().zip(&tails).zip(closed) {
-            *last = &tail[..bytes];
-        }
+        let blocks = Blocks::<LANES>::of(messages);
         let states = &mut states[..messages.len()];
         // SAFETY: a value of this type exists only where the instructions do.
         // JUSTIFICATION: only a function that is compiled for them may use them.
         unsafe {
-            digest(states, &whole[..messages.len()]);
-            digest(states, &last[..messages.len()]);
+            digest(states, &blocks.whole[..messages.len()]);
+            digest(states, &blocks.last()[..messages.len()]);
         }
         let mut outer = [[0; BLOCK]; LANES];
         for (block, state) in outer.iter_mut().zip(&mut *states) {
@@ -134,16 +125,42 @@ fn parts_of([first, second]: [&[u8]; 2], out: &mut [u8]) -> Option<(*const u8, *
     Some((to.cast_const(), to))
 }
 
-/// The whole blocks of a message, and how many bytes of `tail`, all of it zero, are the rest of it:
-/// up to 63 bytes, 4 of trailer, one of padding and eight of length, which is two blocks at most.
-#[inline]
-fn tail_of<'a>(message: &Message<'a>, tail: &mut [u8; 2 * BLOCK]) -> (&'a [u8], usize) {
-    let rest = message.bytes.len() % BLOCK;
-    let (blocks, rest) = message.bytes.split_at(message.bytes.len() - rest);
-    tail[..rest.len()].copy_from_slice(rest);
-    tail[rest.len()..][..4].copy_from_slice(&message.roc);
-    let closed = close(tail, rest.len() + 4, BLOCK + message.bytes.len() + 4);
-    (blocks, closed)
+/// Messages that go side by side, at most `N`, cut into blocks: the whole ones where they are, and
+/// what is left with the trailer and the padding.
+struct Blocks<'a, const N: usize> {
+    whole: [&'a [u8]; N],
+    /// Up to 63 bytes, 4 of trailer, one of padding and eight of length: two blocks at most.
+    tails: [[u8; 2 * BLOCK]; N],
+    /// Bytes of each that are used.
+    closed: [usize; N],
+}
+
+impl<'a, const N: usize> Blocks<'a, N> {
+    #[inline]
+    fn of(messages: &[Message<'a>]) -> Self {
+        let mut blocks = Self {
+            whole: [&[]; N],
+            tails: [[0; 2 * BLOCK]; N],
+            closed: [0; N],
+        };
+        for (nth, message) in messages.iter().enumerate().take(N) {
+            let rest = message.bytes.len() % BLOCK;
+            let (whole, rest) = message.bytes.split_at(message.bytes.len() - rest);
+            blocks.whole[nth] = whole;
+            let tail = &mut blocks.tails[nth];
+            tail[..rest.len()].copy_from_slice(rest);
+            tail[rest.len()..][..4].copy_from_slice(&message.roc);
+            let total = BLOCK + message.bytes.len() + 4;
+            blocks.closed[nth] = close(tail, rest.len() + 4, total);
+        }
+        blocks
+    }
+
+    /// The last blocks of each.
+    #[inline]
+    fn last(&self) -> [&[u8]; N] {
+        core::array::from_fn(|nth| &self.tails[nth][..self.closed[nth]])
+    }
 }
 
 /// Pads the `used` bytes at the end of a message of `total` bytes; gives the bytes of the blocks

@@ -24,6 +24,50 @@ use block::{
 };
 use field::{PairSum, Sum, folded, powers};
 
+/// What a kernel with `is_available`, `expand` and `seal_with` is to its callers.
+macro_rules! gcm_seal {
+    ($kernel:ty) => {
+        impl GcmSeal for $kernel {
+            fn new(key: &[u8]) -> Result<Self, KeyError> {
+                if !is_available() {
+                    return Err(KeyError::Cipher);
+                }
+                // SAFETY: the instructions are there.
+                // JUSTIFICATION: only a function that is compiled for them may use them.
+                unsafe { Self::expand(key) }.ok_or(KeyError::Cipher)
+            }
+
+            #[inline]
+            fn seal(
+                &self,
+                nonce: [u8; 12],
+                aad: &[u8],
+                parts: [&[u8]; 2],
+                out: &mut [u8],
+            ) -> Option<()> {
+                let Place {
+                    from,
+                    to,
+                    bytes,
+                    tag,
+                } = Place::of(parts, out)?;
+                // SAFETY: a value of this type exists only where the instructions do; the
+                // rest is what a `Place` promises.
+                // JUSTIFICATION: only a function compiled for the instructions may use them.
+                *tag = unsafe {
+                    if self.schedule.long {
+                        self.seal_with::<15>(nonce, aad, from, to, bytes)
+                    } else {
+                        self.seal_with::<11>(nonce, aad, from, to, bytes)
+                    }
+                };
+                Some(())
+            }
+        }
+    };
+}
+use gcm_seal;
+
 /// Bytes of a block of AES.
 pub(super) const BLOCK: usize = 16;
 
@@ -176,37 +220,7 @@ impl VaesGcm {
     }
 }
 
-impl GcmSeal for VaesGcm {
-    fn new(key: &[u8]) -> Result<Self, KeyError> {
-        if !is_available() {
-            return Err(KeyError::Cipher);
-        }
-        // SAFETY: the instructions are there.
-        // JUSTIFICATION: only a function that is compiled for them may use them.
-        unsafe { Self::expand(key) }.ok_or(KeyError::Cipher)
-    }
-
-    #[inline]
-    fn seal(&self, nonce: [u8; 12], aad: &[u8], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
-        let Place {
-            from,
-            to,
-            bytes,
-            tag,
-        } = Place::of(parts, out)?;
-        // SAFETY: a value of this type exists only where the instructions do; the rest is what a
-        // `Place` promises.
-        // JUSTIFICATION: only a function that is compiled for the instructions may use them.
-        *tag = unsafe {
-            if self.schedule.long {
-                self.seal_with::<15>(nonce, aad, from, to, bytes)
-            } else {
-                self.seal_with::<11>(nonce, aad, from, to, bytes)
-            }
-        };
-        Some(())
-    }
-}
+gcm_seal!(VaesGcm);
 
 /// Where a message is read and written: `from` may be read and `to` be written for `bytes`; they
 /// are the same or do not overlap. One kernel serves both ways, so these are pointers.

@@ -5,11 +5,11 @@ use core::arch::x86_64::*;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::sha1::{BLOCK, State};
+use super::sha1::State;
 use super::sha1_wide::{LANES, States};
-use super::{VaesCm, ctr, parts_of, tail_of};
-use crate::backend::gcm_vaes::wide::{QUAD_BYTES, encrypt_quads, first_bytes, xor_group};
-use crate::backend::gcm_vaes::{block::load, wide_is_available};
+use super::{Blocks, VaesCm, ctr, parts_of};
+use crate::backend::gcm_vaes::wide::{Counter, QUAD_BYTES, encrypt_quads, first_bytes, xor_group};
+use crate::backend::gcm_vaes::wide_is_available;
 use crate::backend::{CM_LANES, CmSeal, Message};
 use crate::secret::KeyError;
 
@@ -78,19 +78,10 @@ unsafe fn macs_side_by_side(
     messages: &[Message<'_>],
     macs: &mut [[u8; 20]],
 ) {
-    let mut whole: [&[u8]; LANES] = [&[]; LANES];
-    let mut tails = [[0; 2 * BLOCK]; LANES];
-    let mut closed = [0; LANES];
-    for (nth, message) in messages.iter().enumerate().take(LANES) {
-        (whole[nth], closed[nth]) = tail_of(message, &mut tails[nth]);
-    }
-    let mut last: [&[u8]; LANES] = [&[]; LANES];
-    for ((last, tail), bytes) in last.iter_mut().zip(&tails).zip(closed) {
-        *last = &tail[..bytes];
-    }
+    let blocks = Blocks::<LANES>::of(messages);
     let mut states = States::all(inner);
-    states.digest(&whole);
-    states.digest(&last);
+    states.digest(&blocks.whole);
+    states.digest(&blocks.last());
     let mut outer = States::all(outer);
     outer.digest_digests(&states);
     let words = outer.words();
@@ -126,40 +117,4 @@ unsafe fn apply(keys: &ctr::RoundKeys, iv: &[u8; 16], from: *const u8, to: *mut 
         }
         at += QUAD_BYTES;
     }
-}
-
-/// The counter blocks of a message.
-struct Counter {
-    /// The next four, with their last words, in which the counter is, in the order of this machine.
-    quad: __m512i,
-}
-
-impl Counter {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn new(iv: &[u8; 16]) -> Self {
-        let all = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load(iv)), turn());
-        let counts = _mm512_set_epi32(3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0);
-        Self {
-            quad: _mm512_add_epi32(all, counts),
-        }
-    }
-
-    /// The next four. The counter is the last 16 bits: the others of its word never change.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn next(&mut self) -> __m512i {
-        let four = _mm512_broadcast_i32x4(_mm_set_epi32(4, 0, 0, 0));
-        let blocks = _mm512_shuffle_epi8(self.quad, turn());
-        self.quad = _mm512_add_epi32(self.quad, four);
-        blocks
-    }
-}
-
-/// The last word of each block turned round, the others as they are.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn turn() -> __m512i {
-    let turn = _mm_set_epi8(12, 13, 14, 15, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    _mm512_broadcast_i32x4(turn)
 }

@@ -3,17 +3,21 @@
 //!
 //! The same discipline as next door: masks are made of lengths, which the wire shows.
 
+mod stream;
 mod sum;
+
+pub(in crate::backend) use stream::{Counter, encrypt_quads};
 
 use core::arch::x86_64::*;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::aes::{ROUND_KEYS_MAX, Schedule, encrypt};
+use super::aes::{Schedule, encrypt};
 use super::block::{load, reversed, store};
 use super::field::{Sum, powers};
-use super::{BLOCK, GcmSeal, KeyError, Place, bits};
+use super::{BLOCK, GcmSeal, KeyError, Place, bits, gcm_seal};
 use crate::backend::GCM_TAG_BYTES;
+use stream::{last_round, round, whiten};
 use sum::{QuadSum, stay_here};
 
 /// Blocks that are encrypted and digested together.
@@ -70,8 +74,13 @@ impl Vaes512Gcm {
         bytes: usize,
     ) -> [u8; GCM_TAG_BYTES] {
         let keys = &self.schedule.keys;
-        let mut counter = Counter::new(nonce);
-        let mask = encrypt::<KEYS>(keys, counter.first);
+        // NIST SP 800-38D section 7.1: the first block is for the tag, the others for the message.
+        let mut block = [0; BLOCK];
+        block[..12].copy_from_slice(&nonce);
+        block[BLOCK - 1] = 1;
+        let mask = encrypt::<KEYS>(keys, load(&block));
+        block[BLOCK - 1] = 2;
+        let mut counter = Counter::new(&block);
         let mut digest = self.absorb(_mm_setzero_si128(), aad);
         let mut at = 0;
         // The key stream of the next group, or of all that is left, whatever that needs of it.
@@ -160,10 +169,7 @@ impl Vaes512Gcm {
         sealed: [__m512i; 4],
     ) -> [__m512i; 4] {
         let keys = &self.schedule.keys;
-        let key = _mm512_broadcast_i32x4(load(&keys[0]));
-        for quad in &mut blocks {
-            *quad = _mm512_xor_si512(*quad, key);
-        }
+        whiten(&mut blocks, &keys[0]);
         let mut sum = QuadSum::new();
         // The first one waits for the digest of the group before: it is the last.
         round(&mut blocks, &keys[1]);
@@ -184,10 +190,7 @@ impl Vaes512Gcm {
         for key in &keys[6..KEYS - 1] {
             round(&mut blocks, key);
         }
-        let key = _mm512_broadcast_i32x4(load(&keys[KEYS - 1]));
-        for quad in &mut blocks {
-            *quad = _mm512_aesenclast_epi128(*quad, key);
-        }
+        last_round(&mut blocks, &keys[KEYS - 1]);
         blocks
     }
 
@@ -203,107 +206,7 @@ impl Vaes512Gcm {
     }
 }
 
-impl GcmSeal for Vaes512Gcm {
-    fn new(key: &[u8]) -> Result<Self, KeyError> {
-        if !is_available() {
-            return Err(KeyError::Cipher);
-        }
-        // SAFETY: the instructions are there.
-        // JUSTIFICATION: only a function that is compiled for them may use them.
-        unsafe { Self::expand(key) }.ok_or(KeyError::Cipher)
-    }
-
-    #[inline]
-    fn seal(&self, nonce: [u8; 12], aad: &[u8], parts: [&[u8]; 2], out: &mut [u8]) -> Option<()> {
-        let Place {
-            from,
-            to,
-            bytes,
-            tag,
-        } = Place::of(parts, out)?;
-        // SAFETY: a value of this type exists only where the instructions do; the rest is what a
-        // `Place` promises.
-        // JUSTIFICATION: only a function that is compiled for the instructions may use them.
-        *tag = unsafe {
-            if self.schedule.long {
-                self.seal_with::<15>(nonce, aad, from, to, bytes)
-            } else {
-                self.seal_with::<11>(nonce, aad, from, to, bytes)
-            }
-        };
-        Some(())
-    }
-}
-
-/// The counter blocks of a message, from the second on (NIST SP 800-38D section 7.1).
-struct Counter {
-    /// The first one, for the tag.
-    first: __m128i,
-    /// The next four, with their counters in the order of this machine.
-    quad: __m512i,
-}
-
-impl Counter {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn new(nonce: [u8; 12]) -> Self {
-        let mut block = [0; BLOCK];
-        block[..12].copy_from_slice(&nonce);
-        let all = _mm512_broadcast_i32x4(load(&block));
-        let counts = _mm512_set_epi32(5, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0);
-        block[BLOCK - 1] = 1;
-        Self {
-            first: load(&block),
-            quad: _mm512_add_epi32(all, counts),
-        }
-    }
-
-    /// The next four.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn next(&mut self) -> __m512i {
-        // The last word of each block turned round, the others as they are.
-        let turn = _mm_set_epi8(12, 13, 14, 15, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-        let four = _mm512_broadcast_i32x4(_mm_set_epi32(4, 0, 0, 0));
-        let blocks = _mm512_shuffle_epi8(self.quad, _mm512_broadcast_i32x4(turn));
-        self.quad = _mm512_add_epi32(self.quad, four);
-        blocks
-    }
-}
-
-/// A round of AES.
-#[inline]
-#[target_feature(enable = "avx512f,vaes")]
-fn round(blocks: &mut [__m512i; 4], key: &[u8; BLOCK]) {
-    let key = _mm512_broadcast_i32x4(load(key));
-    for quad in blocks {
-        *quad = _mm512_aesenc_epi128(*quad, key);
-    }
-}
-
-/// Four blocks of each of `N` registers encrypted.
-#[inline]
-#[target_feature(enable = "avx512f,vaes")]
-pub(in crate::backend) fn encrypt_quads<const KEYS: usize, const N: usize>(
-    keys: &[[u8; BLOCK]; ROUND_KEYS_MAX],
-    mut blocks: [__m512i; N],
-) -> [__m512i; N] {
-    let key = _mm512_broadcast_i32x4(load(&keys[0]));
-    for quad in &mut blocks {
-        *quad = _mm512_xor_si512(*quad, key);
-    }
-    for key in &keys[1..KEYS - 1] {
-        let key = _mm512_broadcast_i32x4(load(key));
-        for quad in &mut blocks {
-            *quad = _mm512_aesenc_epi128(*quad, key);
-        }
-    }
-    let key = _mm512_broadcast_i32x4(load(&keys[KEYS - 1]));
-    for quad in &mut blocks {
-        *quad = _mm512_aesenclast_epi128(*quad, key);
-    }
-    blocks
-}
+gcm_seal!(Vaes512Gcm);
 
 /// Adds 256 bytes at `from` to `stream`, writes them to `to` and gives them.
 ///
