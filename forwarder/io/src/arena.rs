@@ -66,6 +66,11 @@ impl Arena {
         }
     }
 
+    /// All of the memory, for a kernel that wants to know it beforehand. It never moves.
+    pub(crate) fn memory(&self) -> &[u8] {
+        &self.memory
+    }
+
     /// Memory for `run`. A claim that was never committed is forgotten.
     pub(crate) fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
         self.claimed = None;

@@ -1,5 +1,6 @@
 //! Owns the seam between one core's loop and a backend.
 
+use crate::uring::Settings;
 use crate::xdp::Fallback;
 use wire::datagram::{Egress, RUN_BYTES_MAX, RxSink};
 use wire::time::Time;
@@ -105,6 +106,8 @@ pub struct PortConfig {
     pub rx_turn_max: u16,
     /// False: never ask the kernel to segment.
     pub segment: bool,
+    /// How `io_uring` is used, where it is the backend.
+    pub uring: Settings,
 }
 
 impl Default for PortConfig {
@@ -116,6 +119,7 @@ impl Default for PortConfig {
             rx_buffers: 512,
             rx_turn_max: 256,
             segment: true,
+            uring: Settings::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::mmsg::Mmsg;
 use crate::port::{Port, PortConfig};
 use crate::socket::{Socket, SocketConfig};
-use crate::uring::{Mode, Uring};
+use crate::uring::{Mode, Settings, Uring};
 use crate::wake::Wake;
 use core::fmt;
 use core::str::FromStr;
@@ -58,6 +58,14 @@ pub struct Probe {
     pub deferred: Answer,
     /// A receive request renews itself and takes provided buffers.
     pub multishot: Answer,
+    /// A thread of the kernel's takes submissions: [`Settings::sqpoll_ms`].
+    pub sqpoll: Answer,
+    /// Runs are sent from where they were written: [`Settings::zero_copy`].
+    pub zero_copy: Answer,
+    /// The same from memory that is pinned once: [`Settings::fixed_buffers`].
+    pub fixed_buffers: Answer,
+    /// A wait asks the card itself: [`Settings::napi_us`].
+    pub napi: Answer,
     /// AF_XDP sockets can be made, over memory like a worker's.
     pub xdp: Answer,
 }
@@ -82,12 +90,29 @@ impl Probe {
             io_uring,
             deferred,
             multishot,
+            sqpoll: try_setting(Settings {
+                sqpoll_ms: 1,
+                ..Settings::DEFAULT
+            }),
+            zero_copy: try_setting(Settings {
+                zero_copy: true,
+                fixed_buffers: false,
+                ..Settings::DEFAULT
+            }),
+            fixed_buffers: try_setting(Settings {
+                zero_copy: true,
+                ..Settings::DEFAULT
+            }),
+            napi: try_setting(Settings {
+                napi_us: 1,
+                ..Settings::DEFAULT
+            }),
             xdp: text(crate::xdp::probe()),
         }
     }
 
     /// Name and answer of everything that was tried.
-    pub fn list(&self) -> [(&'static str, &Answer); 7] {
+    pub fn list(&self) -> [(&'static str, &Answer); 11] {
         [
             ("ipv6", &self.ipv6),
             ("udp segmentation (gso)", &self.gso),
@@ -95,6 +120,10 @@ impl Probe {
             ("io_uring", &self.io_uring),
             ("io_uring deferred completions", &self.deferred),
             ("io_uring multishot receive", &self.multishot),
+            (SETTINGS[0], &self.sqpoll),
+            (SETTINGS[1], &self.zero_copy),
+            (SETTINGS[2], &self.fixed_buffers),
+            (SETTINGS[3], &self.napi),
             (XDP, &self.xdp),
         ]
     }
@@ -146,6 +175,14 @@ pub fn choose(probe: &Probe, wanted: Option<Backend>) -> Choice {
         },
     }
 }
+
+/// What [`Probe::list`] calls the settings of `io_uring`.
+pub const SETTINGS: [&str; 4] = [
+    "io_uring submission thread (sqpoll)",
+    "io_uring zero copy",
+    "io_uring fixed buffers",
+    "io_uring busy polling (napi)",
+];
 
 /// What [`Probe::list`] calls AF_XDP.
 pub const XDP: &str = "af_xdp";
@@ -227,6 +264,7 @@ const SMALL: PortConfig = PortConfig {
     rx_buffers: 8,
     rx_turn_max: 8,
     segment: true,
+    uring: Settings::DEFAULT,
 };
 
 /// How long a datagram may take over loopback before we say that it is lost.
@@ -290,6 +328,12 @@ fn try_ring() -> Result<(Mode, Answer), String> {
         Err("a receive request ends after a datagram; Linux 6.0 renews it".to_owned())
     };
     Ok((port.mode(), renewed))
+}
+
+/// Whether a port can be made so.
+fn try_setting(uring: Settings) -> Answer {
+    let (socket, wake) = text(loopback("127.0.0.1:0"))?;
+    text(Uring::new(socket, wake, &PortConfig { uring, ..SMALL })).map(drop)
 }
 
 fn send_segments(port: &mut impl Port, to: SocketAddr) {

@@ -4,6 +4,7 @@
 mod buffers;
 mod ring;
 mod rx;
+mod settings;
 
 use crate::arena::Arena;
 use crate::clock;
@@ -21,6 +22,7 @@ use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 pub use ring::Mode;
 use rx::Ready;
+pub use settings::Settings;
 use std::os::fd::{AsFd, OwnedFd};
 use wire::datagram::{Egress, RunMeta, RxSink, Slot};
 use wire::time::{Span, Time};
@@ -37,6 +39,7 @@ const SEND: u64 = 3 << 32;
 pub struct Uring {
     ring: IoUring,
     mode: Mode,
+    settings: Settings,
     /// `None` only while being dropped.
     buffers: Option<Buffers>,
     ready: Ready,
@@ -53,6 +56,11 @@ pub struct Uring {
     polling: bool,
     /// The eventfd was written since the last wait.
     woken: bool,
+    /// Runs that the kernel has not answered. Those that it has may still be read by a device.
+    unanswered: u32,
+    /// There was no room, and none has become free since.
+    full: bool,
+    copied: u64,
     report: FlushReport,
     socket: Socket,
     wake: OwnedFd,
@@ -62,22 +70,30 @@ impl Uring {
     /// A port over `socket` that `wake` (an eventfd, non-blocking) can wake.
     ///
     /// # Errors
-    /// The kernel, or a filter of system calls, refuses a ring or one of its parts.
+    /// The kernel, or a filter of system calls, refuses a ring, one of its parts, or a setting.
     pub fn new(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self, Error> {
         let config = config.clamped();
         let submissions = (u32::from(config.runs_max) + 8).next_power_of_two();
-        let completions = submissions + u32::from(config.rx_buffers);
-        let (ring, mode) = ring::create(submissions, completions.next_power_of_two())?;
+        // What is not copied is answered twice.
+        let answers = submissions << u32::from(config.uring.zero_copy);
+        let completions = (answers + u32::from(config.rx_buffers)).next_power_of_two();
+        // Made before the ring, it is dropped after it.
+        let arena = Arena::new(config.runs_max, config.arena_bytes);
+        let (mut ring, mode) = ring::create(submissions, completions, &config.uring)?;
         // A request on a non-blocking socket fails with EAGAIN where it should wait.
         socket.set_nonblocking(false)?;
         ring::register(&ring, &socket, &wake)?;
         let buffers = Buffers::register(&ring.submitter(), config.rx_buffers)?;
+        // SAFETY: the arena's memory is boxed. `drop` keeps it until no request is out, or leaks
+        // it, and the ring goes before it.
+        unsafe { config.uring.prepare(&mut ring, arena.memory())? };
         let mut port = Self {
             mode,
+            settings: config.uring,
             buffers: Some(buffers),
             ready: Ready::new(config.rx_buffers),
             shape: Box::new(rx::SHAPE),
-            arena: Arena::new(config.runs_max, config.arena_bytes),
+            arena,
             messages: Messages::new(usize::from(config.runs_max)),
             single: Messages::new(1),
             segments_max: segments_max(&socket, &config),
@@ -86,6 +102,9 @@ impl Uring {
             receiving: false,
             polling: false,
             woken: false,
+            unanswered: 0,
+            full: false,
+            copied: 0,
             report: FlushReport::default(),
             ring,
             socket,
@@ -100,6 +119,13 @@ impl Uring {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Runs that should have been sent without copying and were copied all the same: to a socket
+    /// of this host, or for a device that cannot gather or check-sum.
+    #[must_use]
+    pub fn copied(&self) -> u64 {
+        self.copied
     }
 
     /// True while the receive request is with the kernel.
@@ -154,11 +180,12 @@ impl Uring {
                 continue;
             }
             self.messages.set(slot, family, run, bytes);
-            let request = opcode::SendMsg::new(ring::SOCKET, self.messages.header(slot));
-            if !self.push(&request.build().user_data(SEND | slot as u64)) {
+            let request = self.settings.request(self.messages.header(slot));
+            if !self.push(&request.user_data(SEND | slot as u64)) {
                 break;
             }
             self.arena.submit(1);
+            self.unanswered += 1;
         }
         self.submit();
         self.reap();
@@ -172,7 +199,7 @@ impl Uring {
             match done.user_data() & !SLOT {
                 RECEIVE => self.on_receive(&done),
                 WAKEUP => self.on_wakeup(&done),
-                _ => self.on_sent(slot_of(&done), done.result()),
+                _ => self.on_sent(&done),
             }
         }
     }
@@ -201,7 +228,23 @@ impl Uring {
         self.woken = true;
     }
 
-    fn on_sent(&mut self, slot: usize, result: i32) {
+    /// A run was taken or refused, or no device reads it any more. It is ours again with the last
+    /// of its answers.
+    fn on_sent(&mut self, done: &cqueue::Entry) {
+        let slot = slot_of(done);
+        if cqueue::notif(done.flags()) {
+            self.copied += u64::from(settings::was_copied(done.result()));
+        } else {
+            self.unanswered = self.unanswered.saturating_sub(1);
+            self.answered(slot, done.result());
+        }
+        if !cqueue::more(done.flags()) {
+            self.arena.release(slot);
+            self.full = false;
+        }
+    }
+
+    fn answered(&mut self, slot: usize, result: i32) {
         let Some((run, bytes)) = self.arena.at(slot) else {
             return;
         };
@@ -217,7 +260,6 @@ impl Uring {
                 self.report.dropped += u32::from(run.segments);
             }
         }
-        self.arena.release(slot);
     }
 
     /// Waits for a completion, at most `left`; `None` for ever.
@@ -238,7 +280,9 @@ impl Egress for Uring {
     }
 
     fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
-        self.arena.claim(run)
+        let slot = self.arena.claim(run);
+        self.full |= slot.is_none();
+        slot
     }
 
     fn commit(&mut self, bytes: usize) {
@@ -274,14 +318,22 @@ impl Port for Uring {
             self.send();
         }
         self.report.at = sent_at(&self.report);
-        self.report.waiting = self.arena.waiting() + self.arena.in_flight();
+        // What a device still reads is taken; it counts where others wait for its room.
+        let out = if self.full {
+            self.arena.in_flight()
+        } else {
+            self.unanswered
+        };
+        self.report.waiting = self.arena.waiting() + out;
         mem::take(&mut self.report)
     }
 
     fn wait(&mut self, until: Time) {
         self.arm();
+        let (before, was_full) = (self.unanswered, self.full);
         self.reap();
-        if self.ready.is_empty() && !self.woken {
+        let moved = self.unanswered < before || self.full != was_full;
+        if self.ready.is_empty() && !self.woken && !moved {
             let left = clock::left(until);
             if left != Some(Span::ZERO) {
                 self.enter(left);

@@ -4,7 +4,8 @@
 
 mod scenarios;
 
-use freshet_io::{Mmsg, Uring};
+use freshet_io::Mmsg;
+use scenarios::Ring;
 
 macro_rules! backend {
     ($module:ident, $port:ty) => {
@@ -77,6 +78,18 @@ macro_rules! backend {
                 s::in_namespace(s::slow_device::<$port>);
             }
             #[test]
+            fn what_a_device_holds_is_not_written_over() {
+                s::in_namespace(s::held::<$port>);
+            }
+            #[test]
+            fn what_a_device_holds_outlives_the_port() {
+                s::in_namespace(s::held_past_the_end::<$port>);
+            }
+            #[test]
+            fn the_longest_runs_leave_from_anywhere() {
+                s::long_runs::<$port>();
+            }
+            #[test]
             fn a_short_path_does_not_end_segmenting() {
                 s::in_namespace(s::short_path::<$port>);
             }
@@ -85,4 +98,11 @@ macro_rules! backend {
 }
 
 backend!(mmsg, Mmsg);
-backend!(uring, Uring);
+backend!(uring, Ring<0>);
+backend!(uring_sqpoll, Ring<1>);
+backend!(uring_zero_copy, Ring<2>);
+backend!(uring_sqpoll_zero_copy, Ring<3>);
+backend!(uring_fixed_buffers, Ring<6>);
+backend!(uring_sqpoll_fixed_buffers, Ring<7>);
+backend!(uring_napi, Ring<8>);
+backend!(uring_everything, Ring<15>);

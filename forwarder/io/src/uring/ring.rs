@@ -1,6 +1,7 @@
 //! Owns the making of a ring, with the best flags that the kernel takes.
 
 use super::REMEDY;
+use super::settings::{Settings, sqpoll_refused};
 use crate::error::Error;
 use crate::socket::Socket;
 use io_uring::IoUring;
@@ -21,10 +22,21 @@ pub enum Mode {
     Cooperative,
     /// Whenever the kernel likes.
     Plain,
+    /// By a thread of the kernel's that takes submissions as well (`SQPOLL`).
+    Polled,
 }
 
-/// A ring for `submissions` and `completions` at once, with the first mode that is accepted.
-pub(super) fn create(submissions: u32, completions: u32) -> Result<(IoUring, Mode), Error> {
+/// A ring for `submissions` and `completions` at once, with the first mode that is accepted, or
+/// with the one that is asked for.
+pub(super) fn create(
+    submissions: u32,
+    completions: u32,
+    settings: &Settings,
+) -> Result<(IoUring, Mode), Error> {
+    if settings.sqpoll_ms > 0 {
+        let ring = build_polled(submissions, completions, settings).map_err(sqpoll_refused)?;
+        return Ok((ring, Mode::Polled));
+    }
     let mut refused = None;
     for mode in [Mode::Deferred, Mode::Cooperative, Mode::Plain] {
         match build(mode, submissions, completions) {
@@ -57,7 +69,18 @@ fn build(mode: Mode, submissions: u32, completions: u32) -> io::Result<IoUring> 
             builder.setup_coop_taskrun().setup_taskrun_flag();
             builder.setup_submit_all();
         }
-        Mode::Plain => {}
+        Mode::Plain | Mode::Polled => {}
+    }
+    builder.build(submissions)
+}
+
+/// The kernel's thread runs completions, too: the other modes' flags do not go with it.
+fn build_polled(submissions: u32, completions: u32, settings: &Settings) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.dontfork().setup_cqsize(completions);
+    builder.setup_submit_all().setup_sqpoll(settings.sqpoll_ms);
+    if let Some(cpu) = settings.sqpoll_cpu {
+        builder.setup_sqpoll_cpu(cpu);
     }
     builder.build(submissions)
 }

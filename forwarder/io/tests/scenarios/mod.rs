@@ -1,5 +1,6 @@
 //! What every kernel backend must do. Scenarios take the port's type.
 
+use freshet_io::uring::Settings;
 use freshet_io::wake::Wake;
 use freshet_io::{Error, FlushReport, Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
 use nix::sched::{CloneFlags, unshare};
@@ -8,37 +9,52 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
-use wire::datagram::{NOBODY, RunMeta, RxMeta, RxSink};
+use wire::datagram::{Egress, NOBODY, RunMeta, RxMeta, RxSink};
 use wire::peer::{Ip, Peer};
 use wire::time::{Span, Time};
 
 /// A backend that can be made, or says why not.
-pub trait Made: Port + Sized {
-    fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self, Error>;
-    fn socket(&self) -> &Socket;
+pub trait Made {
+    type Port: Port;
+    fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self::Port, Error>;
+    fn socket(port: &Self::Port) -> &Socket;
 }
 
 impl Made for Mmsg {
+    type Port = Self;
     fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self, Error> {
         Self::new(socket, wake, config)
     }
-    fn socket(&self) -> &Socket {
-        self.socket()
+    fn socket(port: &Self) -> &Socket {
+        port.socket()
     }
 }
 
-impl Made for Uring {
-    fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Self, Error> {
-        Self::new(socket, wake, config)
+/// `io_uring` with a submission thread (1), zero copy (2), fixed buffers (4) and busy polling (8).
+pub struct Ring<const SETTINGS: u8>;
+
+impl<const SETTINGS: u8> Made for Ring<SETTINGS> {
+    type Port = Uring;
+    fn make(socket: Socket, wake: OwnedFd, config: &PortConfig) -> Result<Uring, Error> {
+        let has = |bit: u8| SETTINGS & bit != 0;
+        let uring = Settings {
+            sqpoll_ms: if has(1) { 5 } else { 0 },
+            zero_copy: has(2),
+            fixed_buffers: has(4),
+            napi_us: if has(8) { 20 } else { 0 },
+            napi_prefer: has(8),
+            ..Settings::default()
+        };
+        Uring::new(socket, wake, &PortConfig { uring, ..*config })
     }
-    fn socket(&self) -> &Socket {
-        self.socket()
+    fn socket(port: &Uring) -> &Socket {
+        port.socket()
     }
 }
 
 /// A port and what the sink got.
-struct Rig<P> {
-    port: P,
+struct Rig<P: Made> {
+    port: P::Port,
     wake: Wake,
     addr: SocketAddr,
 }
@@ -101,8 +117,15 @@ impl<P: Made> Rig<P> {
         true
     }
 
+    /// Flushes until the kernel has taken all, at most for two seconds.
     fn flush(&mut self) -> FlushReport {
-        self.port.flush(clock::now())
+        let mut sum = self.port.flush(clock::now());
+        let end = clock::now() + Span::secs(2);
+        while sum.waiting > 0 && clock::now() < end {
+            self.port.wait(clock::now() + Span::millis(1));
+            add(&mut sum, self.port.flush(clock::now()));
+        }
+        sum
     }
 }
 
@@ -144,6 +167,7 @@ pub fn all<P: Made>() {
     too_long::<P>();
     out_of_reach::<P>();
     come_and_go::<P>();
+    long_runs::<P>();
 }
 
 pub fn echo<P: Made>() {
@@ -269,7 +293,7 @@ pub fn segmenting_refused<P: Made>() {
     // SAFETY: the option is an int; pointer and length are those of one that lives long enough.
     let answer = unsafe {
         libc::setsockopt(
-            std::os::fd::AsFd::as_fd(rig.port.socket()).as_raw_fd(),
+            std::os::fd::AsFd::as_fd(P::socket(&rig.port)).as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_NO_CHECK,
             (&raw const on).cast(),
@@ -573,7 +597,7 @@ pub fn slow_device<P: Made>() {
     let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", config) else {
         return;
     };
-    socket2::SockRef::from(rig.port.socket())
+    socket2::SockRef::from(P::socket(&rig.port))
         .set_send_buffer_size(20_000)
         .unwrap();
     let client = peer("127.0.0.1:0");
@@ -590,13 +614,13 @@ pub fn slow_device<P: Made>() {
             rig.port.wait(clock::now() + Span::millis(20));
             rig.port.recv(clock::now(), &mut Got::default());
         }
-        add(&mut report, rig.flush());
+        add(&mut report, rig.port.flush(clock::now()));
     }
     let end = clock::now() + Span::secs(2);
     while report.datagrams < 400 && clock::now() < end {
         rig.port.wait(clock::now() + Span::millis(20));
         rig.port.recv(clock::now(), &mut Got::default());
-        add(&mut report, rig.flush());
+        add(&mut report, rig.port.flush(clock::now()));
     }
     assert!(full > 0, "the queue was never full");
     assert_eq!((report.datagrams, report.dropped), (400, 0));
@@ -607,8 +631,93 @@ pub fn slow_device<P: Made>() {
 }
 
 fn add(sum: &mut FlushReport, part: FlushReport) {
+    sum.runs += part.runs;
     sum.datagrams += part.datagrams;
+    sum.bytes += part.bytes;
+    sum.errors += part.errors;
     sum.dropped += part.dropped;
+    sum.unsegmented += part.unsegmented;
+    sum.received_unusable += part.received_unusable;
+    sum.waiting = part.waiting;
+}
+
+/// Runs lie in the device's queue, and what is read there at the end is what was written: later
+/// runs did not use their memory again.
+pub fn held<P: Made>() {
+    hold::<P>("80mbit", 200);
+}
+
+/// The same when the port is gone long before the device has sent the last of them.
+pub fn held_past_the_end<P: Made>() {
+    hold::<P>("1mbit", 11);
+}
+
+fn hold<P: Made>(rate: &str, runs: u8) {
+    let slow = format!("qdisc add dev lo root tbf rate {rate} burst 10000 limit 10000000");
+    let slow: Vec<&str> = slow.split(' ').collect();
+    if !run("tc", &slow) {
+        return;
+    }
+    let config = PortConfig {
+        runs_max: 8,
+        batch_runs: 2,
+        arena_bytes: 65_536,
+        ..PortConfig::default()
+    };
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", config) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    let to = client.local_addr().unwrap();
+    let reader = thread::spawn(move || {
+        let whole = |datagram: Vec<u8>| {
+            assert_eq!(datagram.len(), 1100);
+            let first = datagram[0];
+            assert!(datagram.iter().all(|byte| *byte == first), "written over");
+            first
+        };
+        let seen = (0..usize::from(runs) * 5).map(|_| whole(read(&client).0));
+        seen.collect::<Vec<_>>()
+    });
+    let end = clock::now() + Span::secs(5);
+    let mut n: u8 = 0;
+    while n < runs && clock::now() < end {
+        if rig.queue(to, Ip::UNKNOWN, 1100, &[n; 5500]) {
+            n += 1;
+        } else if rig.port.flush(clock::now()).waiting > 0 {
+            rig.port.wait(clock::now() + Span::millis(1));
+        }
+    }
+    assert_eq!(n, runs, "room comes back");
+    rig.flush();
+    drop(rig);
+    // What was freed is in use again.
+    let junk: Vec<_> = (0..64).map(|_| vec![0xee_u8; 65_536]).collect();
+    let seen = reader.join().unwrap();
+    drop(junk);
+    let expected: Vec<u8> = (0..runs).flat_map(|n| [n; 5]).collect();
+    assert_eq!(seen, expected, "in order");
+}
+
+/// The longest runs, from every place of a page.
+pub fn long_runs<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let client = peer("127.0.0.1:0");
+    let to = client.local_addr().unwrap();
+    for n in 0..64 {
+        let before = pattern(64 * n + 1);
+        let long = pattern(44 * 1472);
+        assert!(rig.queue(to, Ip::UNKNOWN, 1472, &before));
+        assert!(rig.queue(to, Ip::UNKNOWN, 1472, &long));
+        let report = rig.flush();
+        assert_eq!((report.runs, report.errors), (2, 0), "{n}");
+        for segment in before.chunks(1472).chain(long.chunks(1472)) {
+            assert_eq!(read(&client).0, segment);
+        }
+    }
+    assert_eq!(rig.port.segments_max(), 64);
 }
 
 /// A segment longer than the device takes: the run is lost, but other viewers keep their runs.
