@@ -9,6 +9,7 @@ mod pattern;
 mod policy;
 mod redirect;
 mod relays;
+mod uring;
 
 pub use addresses::advertised;
 pub use key::Secret;
@@ -20,6 +21,7 @@ pub use load::{ConfigError, Origin};
 pub use load::{Override, load};
 pub use policy::{Caller, Denied, StreamSettings};
 pub use relays::{RelayRule, RelaySettings, is_match};
+pub use uring::Uring;
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -38,6 +40,8 @@ pub struct Config {
     pub http: Http,
     /// The data plane.
     pub media: Media,
+    /// `io_uring`, where it is the backend.
+    pub uring: Uring,
     /// SRT publishers.
     pub srt: Srt,
     /// How streams are treated.

@@ -206,10 +206,11 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// Where to watch, how to publish, and what was chosen; fails if that cannot run here.
 fn print_banner(config: &Config, demo: bool, limits: &link::limits::Limits) -> io::Result<()> {
     let cipher = workers::cipher(config).map_err(io::Error::other)?;
+    let choice = workers::choose(config);
+    workers::uring(config, choice.backend.backend).map_err(io::Error::other)?;
     if config.log.format == LogFormat::Json {
         return Ok(());
     }
-    let choice = workers::choose(config);
     let http = reachable(config.http.listen.resolve());
     let srt = reachable(config.srt.listen.resolve());
     let memory = limits.memory().map_err(io::Error::other)?;

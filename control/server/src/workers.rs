@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tuning::{Finding, Row, Verdict};
 use wire::time::Span;
 use worker::probe::{self, Probe};
-use worker::{PortConfig, Socket, SocketConfig, Workers, XdpConfig};
+use worker::{PortConfig, Socket, SocketConfig, UringSettings, Workers, XdpConfig};
 
 /// How often the workers are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -63,6 +63,26 @@ pub fn cipher(config: &Config) -> Result<worker::Cipher, String> {
     .map_err(|error| format!("media.cipher: {error}"))
 }
 
+/// How `io_uring` is used, as the configuration says, if that is the `backend`.
+///
+/// # Errors
+/// The kernel refuses it; what to do is said.
+pub fn uring(config: &Config, backend: probe::Backend) -> Result<UringSettings, String> {
+    let wanted = &config.uring;
+    let settings = UringSettings {
+        sqpoll_ms: wanted.sqpoll_ms,
+        sqpoll_cpu: u32::try_from(wanted.sqpoll_cpu).ok(),
+        zero_copy: wanted.zero_copy,
+        fixed_buffers: wanted.fixed_buffers,
+        napi_us: wanted.napi_us,
+        napi_prefer: wanted.napi_prefer,
+    };
+    if backend == probe::Backend::Uring {
+        probe::try_setting(settings)?;
+    }
+    Ok(settings)
+}
+
 /// What the probe of the kernel found, for `freshet doctor`.
 #[must_use]
 pub fn probe_rows() -> Vec<Row> {
@@ -73,6 +93,8 @@ pub fn probe_rows() -> Vec<Row> {
             Err(error) => {
                 let fix = if name == probe::XDP {
                     "what is said beside it; it is used only with media.transmit = \"xdp\""
+                } else if probe::SETTINGS.contains(&name) {
+                    "what is said beside it; it is used only where [uring] asks for it"
                 } else {
                     "a newer kernel, or leave of the container's seccomp profile"
                 };
@@ -181,6 +203,10 @@ fn start(region: Region, config: &Config) -> io::Result<Workers> {
     }
     let Choice { backend, transmit } = choice;
     let (backend, transmit) = (backend.backend, transmit.transmit);
+    let uring = uring(config, backend).map_err(io::Error::other)?;
+    if backend != probe::Backend::Uring && uring != UringSettings::DEFAULT {
+        tracing::warn!("[uring] is set and does nothing: media.backend is not \"uring\"");
+    }
     tracing::info!(%address, cores, backend = name(backend), %transmit, %cipher, "forwarding");
     let workers = worker::spawn(worker::Config {
         region,
@@ -191,7 +217,10 @@ fn start(region: Region, config: &Config) -> io::Result<Workers> {
             note: |note| tracing::warn!("{note}"),
         }),
         cipher,
-        port: PortConfig::default(),
+        port: PortConfig {
+            uring,
+            ..PortConfig::default()
+        },
         idle: match config.media.idle {
             Idle::Sleep => worker::Idle::Sleep,
             Idle::Spin => worker::Idle::Spin(Span::micros(config.media.spin_us.into())),

@@ -38,6 +38,9 @@ pub struct FlushReport {
     pub dropped: u32,
     /// Runs that a device or route refused to segment and that were sent one by one.
     pub unsegmented: u32,
+    /// Runs that were to be sent without copying and were copied all the same: to a socket of this
+    /// host, or for a device that cannot gather or check-sum.
+    pub copied: u32,
     /// Runs that the kernel has not taken yet.
     pub waiting: u32,
     /// Datagrams received that were longer than [`wire::datagram::DATAGRAM_MAX`] or came without

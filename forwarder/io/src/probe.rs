@@ -330,8 +330,11 @@ fn try_ring() -> Result<(Mode, Answer), String> {
     Ok((port.mode(), renewed))
 }
 
-/// Whether a port can be made so.
-fn try_setting(uring: Settings) -> Answer {
+/// Whether a port over `io_uring` can be made so; if not, why, and what to do.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn try_setting(uring: Settings) -> Answer {
     let (socket, wake) = text(loopback("127.0.0.1:0"))?;
     text(Uring::new(socket, wake, &PortConfig { uring, ..SMALL })).map(drop)
 }

@@ -60,7 +60,6 @@ pub struct Uring {
     unanswered: u32,
     /// There was no room, and none has become free since.
     full: bool,
-    copied: u64,
     report: FlushReport,
     socket: Socket,
     wake: OwnedFd,
@@ -104,7 +103,6 @@ impl Uring {
             woken: false,
             unanswered: 0,
             full: false,
-            copied: 0,
             report: FlushReport::default(),
             ring,
             socket,
@@ -119,13 +117,6 @@ impl Uring {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
-    }
-
-    /// Runs that should have been sent without copying and were copied all the same: to a socket
-    /// of this host, or for a device that cannot gather or check-sum.
-    #[must_use]
-    pub fn copied(&self) -> u64 {
-        self.copied
     }
 
     /// True while the receive request is with the kernel.
@@ -233,7 +224,7 @@ impl Uring {
     fn on_sent(&mut self, done: &cqueue::Entry) {
         let slot = slot_of(done);
         if cqueue::notif(done.flags()) {
-            self.copied += u64::from(settings::was_copied(done.result()));
+            self.report.copied += u32::from(settings::was_copied(done.result()));
         } else {
             self.unanswered = self.unanswered.saturating_sub(1);
             self.answered(slot, done.result());

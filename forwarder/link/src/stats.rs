@@ -76,6 +76,7 @@ counters! {
     Sum EgressFull "egress_full" "runs" "Runs put off because no slot was free.";
     Sum SendError "send_error" "errors" "Sends that the kernel refused.";
     Sum SendDropped "send_dropped" "datagrams" "Datagrams given up because they could not be sent.";
+    Sum SendCopied "send_copied" "runs" "Runs that were copied though uring.zero_copy is on.";
     Gauge ViewerActive "viewer_active" "viewers" "Viewers served now.";
     Sum ViewerAdded "viewer_added" "viewers" "Viewers taken.";
     Sum ViewerRefused "viewer_refused" "viewers" "Viewers that could not be taken.";

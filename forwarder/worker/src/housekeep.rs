@@ -154,6 +154,7 @@ impl Tally {
         let counts = [
             (Counter::SendError, u64::from(report.errors)),
             (Counter::SendDropped, u64::from(report.dropped)),
+            (Counter::SendCopied, u64::from(report.copied)),
             (
                 Counter::DatagramMalformed,
                 u64::from(report.received_unusable),

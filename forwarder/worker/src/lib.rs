@@ -16,6 +16,7 @@ mod seat;
 mod spawn;
 pub mod standalone;
 
+pub use ::io::uring::Settings as UringSettings;
 pub use ::io::{PortConfig, Socket, SocketConfig, XdpConfig, probe};
 pub use cpu::{Pin, spare};
 pub use error::Error;

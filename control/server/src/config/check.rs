@@ -4,6 +4,7 @@ use super::{
     Accept, Backend, Bframes, Cipher, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat,
     Media, Secret, Srt, StreamRule, Streams, Takeover, Transmit, addresses, redirect, relays,
 };
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
@@ -107,6 +108,9 @@ fn check_numbers(config: &Config) -> Result<(), Bad> {
             1..=120,
         ),
     ] {
+        within(key, value, range)?;
+    }
+    for (key, value, range) in config.uring.numbers() {
         within(key, value, range)?;
     }
     check_load(limits.max_load)?;
@@ -272,7 +276,11 @@ pub(super) fn check_token(key: &str, token: &Secret) -> Result<(), Bad> {
     ))
 }
 
-fn within(key: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), Bad> {
+fn within<T: PartialOrd + Display>(
+    key: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), Bad> {
     if range.contains(&value) {
         return Ok(());
     }
