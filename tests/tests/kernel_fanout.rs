@@ -10,7 +10,8 @@ use std::net::{SocketAddr, UdpSocket};
 use freshet_tests::wait::skip;
 use freshet_tests::world::{Client, Network, World};
 use io::port::{Port, PortConfig};
-use io::probe::Probe;
+use io::probe::{Answer, Probe};
+use io::uring::Settings;
 use io::wake::Wake;
 use io::{Mmsg, Socket, SocketConfig, Uring};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -37,6 +38,7 @@ impl Backend for Uring {
 struct Real<P> {
     server: Option<SocketAddr>,
     wakes: Vec<Wake>,
+    uring: Settings,
     backend: PhantomData<P>,
 }
 
@@ -56,10 +58,14 @@ impl<P: Backend> Network for Real<P> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let sockets = Socket::bind_all(any, usize::from(cores), &SocketConfig::default()).unwrap();
         self.server = Some(sockets[0].local());
+        let config = PortConfig {
+            uring: self.uring,
+            ..*config
+        };
         let mut ports = Vec::new();
         for socket in sockets {
             let wake = Wake::new().unwrap();
-            ports.push(P::open(socket, &wake, config));
+            ports.push(P::open(socket, &wake, &config));
             self.wakes.push(wake);
         }
         ports
@@ -120,10 +126,11 @@ fn open() -> UdpSocket {
     socket
 }
 
-fn scenario<P: Backend>() {
+fn scenario<P: Backend>(uring: Settings) {
     let network = Real::<P> {
         server: None,
         wakes: Vec::new(),
+        uring,
         backend: PhantomData,
     };
     let mut world = World::new(network, 5);
@@ -158,13 +165,36 @@ fn scenario<P: Backend>() {
 
 #[test]
 fn everybody_gets_everything_by_mmsg() {
-    scenario::<Mmsg>();
+    scenario::<Mmsg>(Settings::DEFAULT);
 }
 
 #[test]
 fn everybody_gets_everything_by_uring() {
-    match &Probe::run().io_uring {
-        Ok(()) => scenario::<Uring>(),
+    by_uring(|probe| &probe.io_uring, Settings::DEFAULT);
+}
+
+#[test]
+fn everybody_gets_everything_by_uring_with_a_submission_thread() {
+    let polled = Settings {
+        sqpoll_ms: 5,
+        ..Settings::DEFAULT
+    };
+    by_uring(|probe| &probe.sqpoll, polled);
+}
+
+#[test]
+fn everybody_gets_everything_by_uring_without_copying() {
+    let zero_copy = Settings {
+        zero_copy: true,
+        napi_us: 20,
+        ..Settings::DEFAULT
+    };
+    by_uring(|probe| &probe.fixed_buffers, zero_copy);
+}
+
+fn by_uring(needed: impl Fn(&Probe) -> &Answer, settings: Settings) {
+    match needed(&Probe::run()) {
+        Ok(()) => scenario::<Uring>(settings),
         Err(why) => {
             let _ = skip(&format!("io_uring: {why}"));
         }

@@ -5,6 +5,7 @@
 use freshet_worker::standalone::{File, Forwarder};
 use freshet_worker::{Cipher, Config, Error, Idle, Pin, spawn};
 use io::probe::{Backend, Probe, choose};
+use io::uring::Settings;
 use io::{PortConfig, Socket, SocketConfig};
 use link::Region;
 use link::ids::CoreId;
@@ -23,7 +24,12 @@ fn limits(cores: u16) -> Limits {
     }
 }
 
-fn config(region: &Region, backend: Backend, idle: Idle) -> Config {
+/// A backend, and how `io_uring` is used if it is that.
+type Way = (Backend, Settings);
+
+const PLAIN: Way = (Backend::Mmsg, Settings::DEFAULT);
+
+fn config(region: &Region, (backend, uring): Way, idle: Idle) -> Config {
     let cores = usize::from(region.limits().cores);
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     Config {
@@ -35,20 +41,45 @@ fn config(region: &Region, backend: Backend, idle: Idle) -> Config {
             Backend::Mmsg => Cipher::Ring,
             Backend::Uring => Cipher::best(),
         },
-        port: PortConfig::default(),
+        port: PortConfig {
+            uring,
+            ..PortConfig::default()
+        },
         idle,
         pin: Pin::Off,
     }
 }
 
-/// Both backends, or one with a printed reason.
-fn backends() -> Vec<Backend> {
-    let choice = choose(&Probe::run(), Some(Backend::Uring));
+/// Both backends, `uring` with all of its settings, or one with a printed reason.
+fn backends() -> Vec<Way> {
+    let probe = Probe::run();
+    let choice = choose(&probe, Some(Backend::Uring));
     if choice.backend == Backend::Mmsg {
         println!("skipped: uring: {}", choice.why);
-        return vec![Backend::Mmsg];
+        return vec![PLAIN];
     }
-    vec![Backend::Mmsg, Backend::Uring]
+    let all = Settings {
+        sqpoll_ms: 5,
+        zero_copy: true,
+        napi_us: 20,
+        ..Settings::DEFAULT
+    };
+    let one = |setting| (Backend::Uring, setting);
+    let zero_copy = Settings {
+        sqpoll_ms: 0,
+        ..all
+    };
+    let polled = Settings {
+        zero_copy: false,
+        ..all
+    };
+    let mut ways = vec![PLAIN, one(Settings::DEFAULT)];
+    if probe.sqpoll.is_ok() && probe.fixed_buffers.is_ok() && probe.napi.is_ok() {
+        ways.extend([zero_copy, polled, all].map(one));
+    } else {
+        println!("skipped: settings of uring: {probe}");
+    }
+    ways
 }
 
 fn client() -> UdpSocket {
@@ -149,9 +180,9 @@ fn an_idle_worker_sleeps_and_stops_at_once() {
 fn ends_and_sockets_must_be_had() {
     let region = Region::create(&limits(2)).unwrap();
     let _taken = region.commands_consumer(CoreId(1)).unwrap();
-    let refused = spawn(config(&region, Backend::Mmsg, Idle::Sleep));
+    let refused = spawn(config(&region, PLAIN, Idle::Sleep));
     assert!(matches!(refused, Err(Error::Link { core: 1, .. })));
-    let mut config = config(&region, Backend::Mmsg, Idle::Sleep);
+    let mut config = config(&region, PLAIN, Idle::Sleep);
     config.sockets.pop();
     let refused = spawn(config);
     assert!(matches!(
@@ -250,7 +281,9 @@ fn publish(publisher: &UdpSocket, to: SocketAddr) {
 
 #[test]
 fn a_static_publisher_is_forwarded_to_every_viewer() {
-    for backend in backends() {
+    // A file of flows has no settings of `uring`.
+    let plain = |way: &Way| way.1 == Settings::DEFAULT;
+    for (backend, _) in backends().into_iter().filter(plain) {
         let publisher = client();
         let viewers = [client(), client(), client()];
         let file = File::parse(&flows(backend, &publisher, &viewers)).unwrap();
