@@ -76,7 +76,6 @@ counters! {
     Sum EgressFull "egress_full" "runs" "Runs put off because no slot was free.";
     Sum SendError "send_error" "errors" "Sends that the kernel refused.";
     Sum SendDropped "send_dropped" "datagrams" "Datagrams given up because they could not be sent.";
-    Sum SendCopied "send_copied" "runs" "Runs that were copied though uring.zero_copy is on.";
     Gauge ViewerActive "viewer_active" "viewers" "Viewers served now.";
     Sum ViewerAdded "viewer_added" "viewers" "Viewers taken.";
     Sum ViewerRefused "viewer_refused" "viewers" "Viewers that could not be taken.";
@@ -166,6 +165,7 @@ counters! {
         "Time of that for turns that had work, and for looking once more before sleep.";
     Sum TimeCongested "time_congested_ns" "nanoseconds"
         "Time of that for which runs waited for a device that took no more.";
+    Sum SendCopied "send_copied" "runs" "Runs that were copied though uring.zero_copy is on.";
 }
 
 const _: () = assert!(

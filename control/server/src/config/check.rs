@@ -34,6 +34,9 @@ const LINKED: [&str; 3] = ["streams_max", "viewers_max", "log_packets"];
 
 pub(super) fn check(config: &Config) -> Result<(), Bad> {
     check_numbers(config)?;
+    for (key, value, range) in config.uring.numbers() {
+        within(key, value, range)?;
+    }
     check_listen(config)?;
     check_texts(config)?;
     for (index, rule) in config.stream.iter().enumerate() {
@@ -108,9 +111,6 @@ fn check_numbers(config: &Config) -> Result<(), Bad> {
             1..=120,
         ),
     ] {
-        within(key, value, range)?;
-    }
-    for (key, value, range) in config.uring.numbers() {
         within(key, value, range)?;
     }
     check_load(limits.max_load)?;
