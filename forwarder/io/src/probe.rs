@@ -336,7 +336,12 @@ fn try_ring() -> Result<(Mode, Answer), String> {
 /// The kernel refuses.
 pub fn try_setting(uring: Settings) -> Answer {
     let (socket, wake) = text(loopback("127.0.0.1:0"))?;
-    text(Uring::new(socket, wake, &PortConfig { uring, ..SMALL })).map(drop)
+    // Of a worker's size: it may lock as much memory.
+    let config = PortConfig {
+        uring,
+        ..PortConfig::default()
+    };
+    text(Uring::new(socket, wake, &config)).map(drop)
 }
 
 fn send_segments(port: &mut impl Port, to: SocketAddr) {

@@ -243,8 +243,12 @@ impl Uring {
             count(&mut self.report, run, bytes);
         } else {
             self.report.errors += 1;
-            if Refusal::of(-result, run.segments) == Refusal::Segmenting {
-                if singly(&self.socket, &mut self.single, run, bytes, &mut self.report) {
+            let segmenting = Refusal::of(-result, run.segments) == Refusal::Segmenting;
+            // More pages than may be locked: a copy takes none of them.
+            let unlocked = self.settings.zero_copy && -result == libc::ENOMEM;
+            if segmenting || unlocked {
+                let any = singly(&self.socket, &mut self.single, run, bytes, &mut self.report);
+                if any && segmenting {
                     self.segments_max = 1;
                 }
             } else {

@@ -99,14 +99,11 @@ impl Settings {
             .map_err(|e| Error::new(what, e, remedy))
     }
 
-    /// Sends to nobody. A kernel that knows the request asks for an address; one that doesn't calls
-    /// it invalid. Nothing leaves.
+    /// Sends all memory to nobody: as much may be locked at once. A kernel that knows the request
+    /// asks for an address, or finds it too long; one that doesn't calls it invalid. Nothing leaves.
     fn try_send(&self, ring: &mut IoUring, memory: libc::iovec) -> io::Result<()> {
         // Leaked if the answer doesn't come: the kernel may still read them.
-        let vector = Box::leak(Box::new(libc::iovec {
-            iov_len: memory.iov_len.min(1),
-            ..memory
-        }));
+        let vector = Box::leak(Box::new(memory));
         let message = Box::leak(Box::new(libc::msghdr {
             msg_name: null_mut(),
             msg_namelen: 0,
@@ -145,8 +142,10 @@ impl Settings {
             }
         }
         match answer {
-            Some(result) if result == -libc::EDESTADDRREQ => Ok(()),
-            Some(result) => Err(io::Error::from_raw_os_error(-result)),
+            Some(result) => match -result {
+                libc::EDESTADDRREQ | libc::EMSGSIZE => Ok(()),
+                errno => Err(io::Error::from_raw_os_error(errno)),
+            },
             None => Err(io::ErrorKind::TimedOut.into()),
         }
     }

@@ -4,6 +4,7 @@ use freshet_io::uring::Settings;
 use freshet_io::wake::Wake;
 use freshet_io::{Error, FlushReport, Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
@@ -72,7 +73,7 @@ impl RxSink for Got {
 impl<P: Made> Rig<P> {
     /// `None`, with a printed reason, where the kernel has no such backend.
     fn new(addr: &str, config: PortConfig) -> Option<Self> {
-        let socket = Socket::bind(addr.parse().unwrap(), &SocketConfig::default());
+        let socket = Socket::bind(vacant(addr), &SocketConfig::default());
         let socket = match socket {
             Ok(socket) => socket,
             Err(error) => return skip(&error),
@@ -127,6 +128,13 @@ impl<P: Made> Rig<P> {
         }
         sum
     }
+}
+
+/// An address whose port is nobody's. Left to the kernel, sockets that may share a port now and then
+/// do: those of two tests, which then get each other's datagrams.
+fn vacant(addr: &str) -> SocketAddr {
+    let alone = UdpSocket::bind(addr).and_then(|socket| socket.local_addr());
+    alone.unwrap_or_else(|_| addr.parse().unwrap())
 }
 
 fn skip<T>(error: &Error) -> Option<T> {
@@ -671,6 +679,8 @@ fn hold<P: Made>(rate: &str, runs: u8) {
         return;
     };
     let client = peer("127.0.0.1:0");
+    // However late the reader is, nothing is lost there.
+    setsockopt(&client, sockopt::RcvBufForce, &(8 << 20)).unwrap();
     let to = client.local_addr().unwrap();
     let reader = thread::spawn(move || {
         let whole = |datagram: Vec<u8>| {
