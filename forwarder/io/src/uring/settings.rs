@@ -99,8 +99,9 @@ impl Settings {
             .map_err(|e| Error::new(what, e, remedy))
     }
 
-    /// Sends all memory to nobody: as much may be locked at once. A kernel that knows the request
-    /// asks for an address, or finds it too long; one that doesn't calls it invalid. Nothing leaves.
+    /// Sends all memory to nobody, since as much may be locked at once. A kernel that knows the
+    /// request asks for an address, or finds it too long; one that does not calls it invalid.
+    /// Nothing leaves.
     fn try_send(&self, ring: &mut IoUring, memory: libc::iovec) -> io::Result<()> {
         // Leaked if the answer doesn't come: the kernel may still read them.
         let vector = Box::leak(Box::new(memory));

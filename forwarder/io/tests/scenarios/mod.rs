@@ -130,8 +130,8 @@ impl<P: Made> Rig<P> {
     }
 }
 
-/// An address whose port is nobody's. Left to the kernel, sockets that may share a port now and then
-/// do: those of two tests, which then get each other's datagrams.
+/// An address whose port is nobody's. Left to the kernel, sockets that may share a port do so now
+/// and then: two tests would get each other's datagrams.
 fn vacant(addr: &str) -> SocketAddr {
     let alone = UdpSocket::bind(addr).and_then(|socket| socket.local_addr());
     alone.unwrap_or_else(|_| addr.parse().unwrap())
