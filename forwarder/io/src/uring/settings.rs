@@ -86,6 +86,7 @@ impl Settings {
             iov_len: memory.len(),
         };
         if self.fixed_buffers {
+            keep_small(memory);
             // SAFETY: the caller's promise; requests only read from it.
             let done = unsafe { ring.submitter().register_buffers(&[vector]) };
             done.map_err(|e| Error::new("io_uring: fixed buffers", e, FIXED_REMEDY))?;
@@ -149,6 +150,22 @@ impl Settings {
             },
             None => Err(io::ErrorKind::TimedOut.into()),
         }
+    }
+}
+
+/// Takes `memory`, which is still zero, out of huge pages. Of those the kernel charges each run with
+/// all that lies before it in the page: sockets are full after a run or two.
+fn keep_small(memory: &[u8]) {
+    const PAGE_BYTES: usize = 4096;
+    debug_assert!(memory.iter().all(|byte| *byte == 0), "memory in use");
+    let start = memory.as_ptr().cast_mut();
+    let before = start.align_offset(PAGE_BYTES);
+    let bytes = memory.len().saturating_sub(before) / PAGE_BYTES * PAGE_BYTES;
+    for advice in [libc::MADV_NOHUGEPAGE, libc::MADV_DONTNEED] {
+        // SAFETY: these are pages that lie wholly in `memory`. They are private and zero, and what
+        // comes instead of those that are given back is zero too.
+        // JUSTIFICATION: what the allocator has joined is only split so. Refused: nothing changes.
+        let _ = unsafe { libc::madvise(start.wrapping_add(before).cast(), bytes, advice) };
     }
 }
 
