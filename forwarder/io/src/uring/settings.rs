@@ -153,8 +153,8 @@ impl Settings {
     }
 }
 
-/// Takes `memory`, which is still zero, out of huge pages. Of those the kernel charges each run with
-/// all that lies before it in the page: sockets are full after a run or two.
+/// Takes `memory`, which is still zero, out of huge pages. Of those the kernel charges each run
+/// with all that lies before it in the page: sockets are full after a run or two.
 fn keep_small(memory: &[u8]) {
     const PAGE_BYTES: usize = 4096;
     debug_assert!(memory.iter().all(|byte| *byte == 0), "memory in use");
