@@ -122,7 +122,7 @@ impl Region {
         self.open_place(stream).is_ok()
     }
 
-    /// Says what a track is. Control alone.
+    /// Says what a track is; `None`: there is none. Control alone.
     ///
     /// # Errors
     /// No such stream or track, or format parameters that are too long.
@@ -130,11 +130,14 @@ impl Region {
         &self,
         stream: StreamId,
         track: usize,
-        description: &Description,
+        description: Option<&Description>,
     ) -> Result<(), LinkError> {
         let cell = self.stream_cell(self.open_place(stream)?);
         let text = cell.tracks.get(track).ok_or(LinkError::NoSuchTrack)?;
-        let bytes = description.encode().ok_or(LinkError::TooLong)?;
+        let bytes = match description {
+            Some(description) => description.encode().ok_or(LinkError::TooLong)?,
+            None => Vec::new(),
+        };
         text.write(&bytes).then_some(()).ok_or(LinkError::TooLong)
     }
 
