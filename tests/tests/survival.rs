@@ -1,5 +1,5 @@
-//! The sidecar dies again and again, at any moment: who publishes and who watches notices nothing,
-//! and their sessions are the next sidecar's.
+//! Either process dies again and again. Of the sidecar's death nobody notices anything, and all
+//! sessions are the next one's; of the forwarder's those who watch see a short freeze.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that finds nothing there has failed"
@@ -132,6 +132,75 @@ fn nobody_notices_ten_deaths_of_the_sidecar() {
     assert_eq!((report.served, report.lost), (size, 0));
     assert!(report.refused.is_empty(), "{:?}", report.refused);
     old_sessions_obey(&server, &mut crowd);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+/// How often the forwarder dies.
+const FORWARDER_DEATHS: usize = 5;
+
+/// Longer than the longest freeze of a page when the forwarder dies: its packets are lost, and a
+/// keyframe has to come.
+const FORWARDER_FREEZE_MAX_MS: f64 = 700.0;
+
+/// Longer than viewers may be without media when the forwarder dies.
+const FORWARDER_GAP_MAX: Duration = Duration::from_millis(500);
+
+#[test]
+fn five_deaths_of_the_forwarder_are_short_freezes() {
+    let _turn = alone();
+    if !have(&["chromium", "chromedriver"]) {
+        return;
+    }
+    // One stream comes by WebRTC, through the forwarder; the other one is written by the sidecar.
+    let server = Server::demo();
+    let mut publisher = Chromium::start();
+    publisher.go_live(&server, "on/air", "h264", "one");
+    let mut pages = ["on/air", "demo"].map(|stream| {
+        let mut page = Chromium::start();
+        page.watch(&server, stream);
+        page.must_show_a_moving_picture();
+        page
+    });
+    let size = if quick() { 20 } else { 100 };
+    let mut crowd = Crowd::joined(server.http, "on/air", size, PATIENCE);
+    let control = server.plane("control");
+    let before = identities(&sessions(&server));
+    for death in 0..FORWARDER_DEATHS {
+        // Long enough for the one before to count as healthy: it is started again at once.
+        sleep(Duration::from_secs(if death == 0 { 2 } else { 11 }));
+        crowd.run(Duration::from_secs(1));
+        crowd.forget();
+        for page in &mut pages {
+            page.run(WATCH_FRAMES, &[]);
+        }
+        let watch = crowd.watch();
+        let old = server.plane("forwarder");
+        kill_now(old);
+        wait_until("another forwarder", PATIENCE, || {
+            server.plane("forwarder") != old
+        });
+        sleep(Duration::from_secs(3));
+        crowd = watch.stop();
+        let report = crowd.report();
+        let stood = pages.each_mut().map(|page| {
+            let shown = page.run(LONGEST_FREEZE, &[]);
+            shown["longest"].as_f64().unwrap()
+        });
+        println!(
+            "death {death}: the pages stood {stood:.0?} ms, viewers had nothing for {:.0?}",
+            report.longest_silence
+        );
+        assert!(stood.iter().all(|ms| *ms < FORWARDER_FREEZE_MAX_MS));
+        assert!(report.longest_silence < FORWARDER_GAP_MAX);
+        assert_eq!(report.served, size);
+        // A replay would be refused: no number of a key has been used twice.
+        assert!(report.refused.is_empty(), "{:?}", report.refused);
+    }
+    for page in &mut pages {
+        page.must_show_a_moving_picture();
+    }
+    assert_eq!(server.plane("control"), control, "it was not touched");
+    assert_eq!(identities(&sessions(&server)), before);
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
