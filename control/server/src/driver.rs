@@ -1,6 +1,7 @@
 //! Owns the sidecar's loop: sessions, streams and the link, one thing after another.
 
 mod admission;
+mod adopt;
 mod describe;
 mod events;
 mod layers;
@@ -24,6 +25,7 @@ use crate::control::{PublisherKind, RelayStep, Request, StreamName};
 use crate::load::host::HostReading;
 use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
+use adopt::Strays;
 use events::Events;
 use lines::Lines;
 use link::region::{LinkError, Region};
@@ -83,6 +85,7 @@ pub struct Driver {
     region: Region,
     sessions: Sessions,
     streams: Streams,
+    strays: Strays,
     events: Events,
     lines: Lines,
     sleeper: Sleeper,
@@ -121,20 +124,18 @@ impl Driver {
         } = parts;
         let link_error = |e: LinkError| io::Error::other(format!("link: {e}"));
         let lines = Lines::open(region.clone()).map_err(link_error)?;
-        for index in 0..region.limits().viewers_max {
-            let generation = region.viewer_generation(index).map_err(link_error)?;
-            if generation > 0 {
-                sessions.adopt_generation(index, generation);
-            }
-        }
         let (reports, of_publishers) = mpsc::channel(REPORTS_MAX);
-        let streams = Streams::adopt(region.clone(), reports, &mut sessions);
+        let mut streams = Streams::adopt(region.clone(), reports, &mut sessions);
+        let strays =
+            adopt::adopt(clock::now(), &region, &lines, &mut sessions).map_err(link_error)?;
+        streams.adopt_publishers(&sessions);
         let sleeper = region.control_sleeper();
         let bell = register(sleeper.fd().try_clone_to_owned()?)?;
         Ok(Self {
             region,
             sessions,
             streams,
+            strays,
             events: Events::default(),
             lines,
             sleeper,
@@ -244,6 +245,7 @@ impl Driver {
             self.audit_at = now + AUDIT_INTERVAL;
             self.sessions.audit(now, |viewer| self.lines.holder(viewer));
             self.release_orphans(now);
+            self.release_strays(now);
             self.streams.reap(now, &mut self.sessions);
             self.streams.measure(now, &mut self.sessions);
             self.transits.look(now, transit::workers(&self.region));
@@ -264,14 +266,13 @@ impl Driver {
                 self.lines.transmit(core, peer, local, bytes);
             }
             Output::Command { core, command } => {
-                if let link::command::Command::AddViewer(add) = &*command
-                    && self.region.viewer(add.viewer).is_err()
-                    && let Err(error) = self.region.open_viewer_as(add.viewer)
-                {
-                    tracing::error!(viewer = add.viewer.index, %error, "no cell for the viewer");
+                if let link::command::Command::AddViewer(add) = &*command {
+                    // If there is no cell, that has been said.
+                    let _ = self.cell(add.viewer);
                 }
                 self.lines.command(core, *command);
             }
+            Output::Keep { viewer, keepsake } => self.keep(viewer, &keepsake),
             Output::Established { session, .. } => {
                 tracing::debug!(?session, "session established");
                 self.tell_relay(&session, RelayStep::Live);

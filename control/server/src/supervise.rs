@@ -14,7 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-/// A plane that dies is started again after this long; doubled at each early death.
+/// A plane that dies is started again at once; after another early death it waits for this long,
+/// doubled at each.
 const RESTART_AFTER_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause before a restart: a plane that cannot start must not keep a core busy.
@@ -92,7 +93,7 @@ async fn keep(
     pid_file: PathBuf,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), &'static str> {
-    let mut pause = RESTART_AFTER_MIN;
+    let mut pause = Duration::ZERO;
     let mut is_first = true;
     while !*stopped.borrow() {
         let started = Instant::now();
@@ -117,7 +118,7 @@ async fn keep(
         }
         is_first = false;
         if started.elapsed() >= HEALTHY_AFTER {
-            pause = RESTART_AFTER_MIN;
+            pause = Duration::ZERO;
         }
         tracing::warn!(
             plane = plane.name,
@@ -128,7 +129,7 @@ async fn keep(
             () = tokio::time::sleep(pause) => {}
             () = told(&mut stopped) => break,
         }
-        pause = (pause * 2).min(RESTART_AFTER_MAX);
+        pause = (pause * 2).clamp(RESTART_AFTER_MIN, RESTART_AFTER_MAX);
     }
     Ok(())
 }

@@ -100,6 +100,7 @@ impl Sessions {
                 ssrc: self.ssrc(&mut ssrcs),
                 first_index: self.random.first_index(),
                 rtx_first_index: self.random.first_index(),
+                timestamp_offset: self.random.timestamp_offset(),
                 ..model
             };
             if model.rtx_ssrc != 0 {

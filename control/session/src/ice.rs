@@ -117,6 +117,11 @@ impl Ice {
         }
     }
 
+    /// Credentials of a restart in an earlier life of control.
+    pub(crate) fn adopt(&mut self, restarted: Option<IceCredentials>) {
+        self.restarted = restarted;
+    }
+
     /// False while the last restart is too recent for another.
     pub(crate) fn may_restart(&self, now: Time) -> bool {
         self.restarted_at

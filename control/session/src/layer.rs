@@ -21,6 +21,7 @@ impl Sessions {
         session.pin = pin;
         let core = session.placed.as_ref().map(|placed| placed.core);
         let viewer = session.viewer;
+        self.keep(index);
         if let Some(core) = core {
             self.command(core, Command::ChooseLayer(viewer, pin));
         }

@@ -6,6 +6,7 @@ use link::command::Command;
 use link::ids::{CoreId, StreamId, ViewerId};
 use std::fmt;
 use wire::peer::{Ip, Peer};
+use zeroize::Zeroizing;
 
 /// What is to be done.
 pub enum Output {
@@ -26,6 +27,14 @@ pub enum Output {
         core: CoreId,
         /// What. May hold keys: zeroise what is left of it.
         command: Box<Command>,
+    },
+    /// Keep this with a viewer, whose cell is opened for it if it is not there, instead of what was
+    /// kept before: [`crate::Sessions::adopt`] goes on from it.
+    Keep {
+        /// Which viewer.
+        viewer: ViewerId,
+        /// At most [`link::viewer::KEEPSAKE_BYTES`] bytes. Holds keys.
+        keepsake: Zeroizing<Vec<u8>>,
     },
     /// A session has keys and is being served.
     Established {
@@ -138,6 +147,8 @@ impl Cause {
 pub struct Counters {
     /// Sessions that were created, of either kind.
     pub session_created: u64,
+    /// Sessions of an earlier life of control that this one goes on with.
+    pub session_adopted: u64,
     /// Sessions that got keys, of either kind.
     pub session_established: u64,
     /// Sessions that ended, of either kind.
@@ -202,6 +213,9 @@ impl fmt::Debug for Output {
                     Command::CloseStream(_) => "CloseStream",
                 };
                 write!(f, "Command({core:?}, {name})")
+            }
+            Self::Keep { viewer, keepsake } => {
+                write!(f, "Keep({viewer:?}, {} bytes)", keepsake.len())
             }
             Self::PublisherReady { viewer, stream, .. } => {
                 write!(f, "PublisherReady({viewer:?}, {stream:?})")

@@ -182,9 +182,7 @@ impl Sessions {
             session.publishing = Some(publishing);
             session.section = section;
             let viewer = session.viewer;
-            if let Some(stream) = self.streams.by_id_mut(stream) {
-                stream.publisher = Some(viewer);
-            }
+            self.set_publisher(stream, viewer);
             self.counters.publisher_created += 1;
         }
         self.begin_call(now, index, plan.terms);

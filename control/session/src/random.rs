@@ -63,6 +63,11 @@ impl Random {
         u64::from(u16::from_be_bytes(self.bytes()) & 0x7fff)
     }
 
+    /// Any 32 bits (RFC 3550 section 5.1).
+    pub(crate) fn timestamp_offset(&mut self) -> u32 {
+        u32::from_be_bytes(self.bytes())
+    }
+
     /// Below 2^63, as RFC 9429 section 5.2.1 wants of a description's identifier.
     pub(crate) fn session_number(&mut self) -> u64 {
         u64::from_be_bytes(self.bytes()) >> 1

@@ -44,6 +44,7 @@ impl Sessions {
                 placed.peer = peer;
                 let forgotten = session.ice.on_moved(now, peer, core);
                 self.table.bind(peer, viewer.index, forgotten);
+                self.keep(viewer.index);
             }
             Event::KeyframeWanted(stream, lanes) => self.on_keyframe_wanted(stream, lanes),
             Event::PublisherAdded(stream) => self.on_publisher_added(core, stream),
@@ -104,6 +105,17 @@ impl Sessions {
     /// To be told at the start, for every cell.
     pub fn adopt_generation(&mut self, index: u32, generation: u32) {
         self.table.adopt(index, generation);
+    }
+
+    /// A viewer of an earlier life of control that no session goes on with, and that a worker may
+    /// have: its index rests until [`Sessions::release_stray`]. False: there is no such index.
+    pub fn adopt_stray(&mut self, viewer: ViewerId) -> bool {
+        self.table.claim(viewer)
+    }
+
+    /// Its index may be used again.
+    pub fn release_stray(&mut self, now: Time, viewer: ViewerId) {
+        self.table.release(now, viewer);
     }
 
     fn on_added(&mut self, core: CoreId, viewer: ViewerId) {

@@ -250,6 +250,9 @@ impl Sessions {
                     stream,
                 });
             }
+        }
+        self.keep(index);
+        if let Some(session) = self.table.get(index) {
             for (core, command) in session.commands() {
                 self.outputs.push_back(Output::Command {
                     core,

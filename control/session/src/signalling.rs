@@ -262,6 +262,7 @@ impl Sessions {
         let viewer = session.viewer;
         let core = session.placed.as_ref().map(|placed| placed.core);
         self.counters.ice_restarted += 1;
+        self.keep(index);
         if let Some(core) = core {
             self.command(
                 core,

@@ -89,6 +89,18 @@ impl Table {
         }
     }
 
+    /// Makes room for a session of an earlier life of control, to be told of before any newcomer
+    /// comes. False: its place is taken, or there is none such.
+    pub(crate) fn claim(&mut self, viewer: ViewerId) -> bool {
+        self.adopt(viewer.index, viewer.generation);
+        // The last one, if they come in their order.
+        let place = self
+            .free
+            .iter()
+            .rposition(|(_, index)| *index == viewer.index);
+        place.is_some_and(|place| self.free.remove(place).is_some())
+    }
+
     /// Puts a session where [`Table::vacancy`] has made room for it.
     pub(crate) fn insert(&mut self, session: Session) {
         let index = session.viewer.index;

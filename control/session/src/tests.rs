@@ -6,6 +6,7 @@ mod calls;
 mod counter;
 mod encodings;
 mod handshake;
+mod keepsake;
 mod manners;
 mod placement;
 mod publishing;

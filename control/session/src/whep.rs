@@ -146,6 +146,7 @@ impl Sessions {
                 rtx_payload_type: plan.rtx.unwrap_or(0),
                 first_index: self.random.first_index(),
                 rtx_first_index: self.random.first_index(),
+                timestamp_offset: self.random.timestamp_offset(),
                 elements: ids(&passed.filter(index, &plan.elements)),
                 red_payload_type: match plan.red {
                     Some(red) if passed.red => red.payload_type,

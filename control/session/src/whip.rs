@@ -10,7 +10,7 @@ use crate::session::Publishing;
 use crate::sessions::Sessions;
 use crate::signalling::{Created, Newcomer, section_of};
 use link::command::{Codec, Rid, TRACKS_MAX, TrackIn, TrackOut, VIDEO, Wants};
-use link::ids::StreamId;
+use link::ids::{StreamId, ViewerId};
 use link::lanes::{LANES_MAX, LAYERS};
 use wire::time::Time;
 
@@ -74,15 +74,21 @@ impl Sessions {
             agent: None,
         };
         let created = self.create(now, newcomer, |local, _| plan.write(local));
-        if let Some(stream) = self.streams.by_id_mut(stream) {
-            stream.publisher = Some(viewer);
-        }
+        self.set_publisher(stream, viewer);
         self.counters.publisher_created += 1;
         self.check_offered(now, stream);
         Ok(Published {
             created,
             description: plan.description,
         })
+    }
+}
+
+impl Sessions {
+    pub(crate) fn set_publisher(&mut self, stream: StreamId, viewer: ViewerId) {
+        if let Some(stream) = self.streams.by_id_mut(stream) {
+            stream.publisher = Some(viewer);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 use rx::Rx;
 use std::os::fd::{AsFd, OwnedFd};
 use tx::Tx;
-use wire::datagram::{Egress, RunMeta, RxSink, Slot};
+use wire::datagram::{Egress, PARKED_MAX, Parked, RunMeta, RxSink, Slot};
 use wire::time::Time;
 
 /// A port over plain system calls.
@@ -61,6 +61,30 @@ impl Egress for Mmsg {
         self.tx.arena.commit(bytes);
         if self.tx.batch_is_full() {
             self.tx.send(&self.socket, &mut self.report);
+        }
+    }
+
+    fn parked_max(&self) -> u8 {
+        PARKED_MAX
+    }
+
+    fn park(&mut self, bytes: usize) -> Option<Parked> {
+        self.tx.arena.park(bytes)
+    }
+
+    fn parked(&self, run: Parked) -> &[u8] {
+        self.tx.arena.parked(run)
+    }
+
+    fn parked_mut(&mut self, run: Parked) -> &mut [u8] {
+        self.tx.arena.parked_mut(run)
+    }
+
+    fn commit_parked(&mut self) {
+        while self.tx.arena.unpark() {
+            if self.tx.batch_is_full() {
+                self.tx.send(&self.socket, &mut self.report);
+            }
         }
     }
 }

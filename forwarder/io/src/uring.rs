@@ -24,7 +24,7 @@ pub use ring::Mode;
 use rx::Ready;
 pub use settings::Settings;
 use std::os::fd::{AsFd, OwnedFd};
-use wire::datagram::{Egress, RunMeta, RxSink, Slot};
+use wire::datagram::{Egress, PARKED_MAX, Parked, RunMeta, RxSink, Slot};
 use wire::time::{Span, Time};
 
 const REMEDY: &str = "allow io_uring (sysctl kernel.io_uring_disabled=0, the container's system \
@@ -284,6 +284,30 @@ impl Egress for Uring {
         self.arena.commit(bytes);
         if self.arena.waiting() >= self.batch {
             self.send();
+        }
+    }
+
+    fn parked_max(&self) -> u8 {
+        PARKED_MAX
+    }
+
+    fn park(&mut self, bytes: usize) -> Option<Parked> {
+        self.arena.park(bytes)
+    }
+
+    fn parked(&self, run: Parked) -> &[u8] {
+        self.arena.parked(run)
+    }
+
+    fn parked_mut(&mut self, run: Parked) -> &mut [u8] {
+        self.arena.parked_mut(run)
+    }
+
+    fn commit_parked(&mut self) {
+        while self.arena.unpark() {
+            if self.arena.waiting() >= self.batch {
+                self.send();
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! What goes where is found out by [`crate::route`]; until it is known, and whenever a way is lost,
 //! a run leaves by the other port.
 
+mod egress;
 mod frames;
 mod lane;
 mod mapping;
@@ -14,10 +15,10 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use crate::arena::legal;
 use crate::clock;
 use crate::port::{FlushReport, Port, XdpReport};
 use crate::route::{Ask, End, Line, Told};
+use egress::{Claimed, Framed, NOTHING};
 pub(crate) use frames::Frames;
 use lane::Kick;
 pub use lane::Lane;
@@ -26,16 +27,12 @@ pub use places::Fallback;
 use places::Places;
 pub(crate) use places::Way;
 pub(crate) use socket::{Target, memory, open, probe};
-use wire::datagram::{Egress, NOBODY, RunMeta, RxSink, Slot};
+use wire::datagram::{PARKED_MAX, RxSink};
 use wire::time::{Span, Time};
 
 /// Devices that a core sends through at once; viewers behind others go by the socket.
 pub const LANES_MAX: usize = 8;
 const LANES: u8 = 8;
-
-/// Frames that are shown to the kernel without waiting for the flush. A frame costs 402 ns in
-/// batches of 16, 389 in batches of 64, 380 in batches of 256 (copy mode, Linux 6.18).
-const BATCH: u32 = 64;
 
 /// What the router has to say is listened to so many messages a turn: each is a copy of 150 bytes.
 const TOLD_TURN_MAX: usize = 64;
@@ -45,20 +42,6 @@ const LET_GO: Span = Span::secs(10);
 
 /// Places that are looked at in a turn for viewers that have gone.
 const LOOKS_TURN: usize = 4;
-
-/// Where the run claimed last goes.
-#[derive(Clone, Copy)]
-enum Claimed {
-    /// To the port under this one; why, if it is for a viewer.
-    Under { why: Option<Fallback>, segments: u8 },
-    /// By the lane of this viewer, in datagrams of so many bytes.
-    Lane { viewer: u32, segment_bytes: u16 },
-}
-
-const NOTHING: Claimed = Claimed::Under {
-    why: None,
-    segments: 0,
-};
 
 /// A closed lane. Some devices are given the frame itself even in copy mode, and it has to stay as
 /// it is until they have sent it or let it go.
@@ -78,6 +61,9 @@ pub struct Xdp<P> {
     /// Lanes on their way back to the router, which ends them.
     closed: [Option<Closed>; LANES_MAX],
     claimed: Claimed,
+    /// Runs that are parked in frames, in order.
+    parked: [Framed; PARKED_MAX as usize],
+    parked_runs: usize,
     /// The router has been told something since the last flush.
     spoke: bool,
     now_s: u32,
@@ -98,6 +84,8 @@ impl<P: Port> Xdp<P> {
             lanes: [const { None }; LANES_MAX],
             closed: [const { None }; LANES_MAX],
             claimed: NOTHING,
+            parked: [Framed::default(); PARKED_MAX as usize],
+            parked_runs: 0,
             spoke: false,
             now_s: 0,
             lost: 0,
@@ -186,81 +174,6 @@ impl<P: Port> Xdp<P> {
         matches!(self.lanes.get(usize::from(number)), Some(Some(_)))
     }
 
-    /// The lane that `run` goes by, or why it goes by the socket.
-    #[inline]
-    fn lane_of(&mut self, run: &RunMeta) -> Result<u8, Fallback> {
-        let place = self.places.of(run, self.now_s).ok_or(Fallback::Asking)?;
-        match &place.way {
-            Way::Lane { lane, mtu, header } => {
-                let longest = run.bytes.min(run.segment_bytes.into());
-                if longest + header.ip_bytes() > usize::from(*mtu) {
-                    return Err(Fallback::Size);
-                }
-                let lane = *lane;
-                self.is_open(lane).then_some(lane).ok_or(Fallback::Device)
-            }
-            Way::Socket(why) => Err(*why),
-            Way::Unknown => {
-                let question = Ask::Way {
-                    core: self.line.core,
-                    viewer: run.viewer,
-                    peer: run.peer,
-                    local: run.local,
-                };
-                if self.line.say(question) {
-                    place.way = Way::Socket(Fallback::Asking);
-                    self.spoke = true;
-                }
-                Err(Fallback::Asking)
-            }
-        }
-    }
-
-    /// Looks for frames for a run that goes by lane `number`; false if there are too few.
-    fn make_room(&mut self, number: u8, segments: u8) -> bool {
-        let wanted = usize::from(segments);
-        for lane in 0.. {
-            if self.frames.free() >= wanted {
-                break;
-            }
-            if usize::from(lane) == LANES_MAX {
-                return false;
-            }
-            self.kick(lane);
-        }
-        self.is_open(number)
-    }
-
-    /// Writes the headers of the claimed run of `viewer` and queues its frames; says by which
-    /// lane.
-    fn queue(&mut self, viewer: u32, segment_bytes: u16, bytes: usize) -> Option<u8> {
-        let Way::Lane { lane, header, .. } = self.places.way(viewer)? else {
-            return None;
-        };
-        let number = *lane;
-        let lane = self.lanes.get_mut(usize::from(number))?.as_mut()?;
-        let mut left = bytes;
-        let mut count = 0;
-        while left > 0 {
-            let datagram = left.min(usize::from(segment_bytes));
-            let Some((at, room, payload)) = self.frames.datagram(count, datagram) else {
-                break;
-            };
-            header.write(room, payload);
-            let (from, whole) = (at - header.length(), header.length() + length(datagram));
-            if !lane.queue(from, whole) {
-                debug_assert!(false, "a ring has an entry for each frame");
-                break;
-            }
-            left -= datagram;
-            count += 1;
-        }
-        self.frames.commit(count, number);
-        self.report.datagrams += length(count);
-        self.bytes += (bytes - left) as u64;
-        Some(number)
-    }
-
     /// Once a turn: what is queued goes to the kernel, what hangs is closed.
     fn serve(&mut self, now: Time) {
         self.give_back(now);
@@ -291,63 +204,6 @@ impl<P: Port> Xdp<P> {
 /// Sizes of frames and their counts fit by far.
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-impl<P: Port> Egress for Xdp<P> {
-    fn segments_max(&self) -> u8 {
-        self.under.segments_max()
-    }
-
-    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
-        self.frames.abandon();
-        let mut why = None;
-        if run.viewer != NOBODY && legal(run) {
-            match self.lane_of(&run) {
-                Ok(number) => {
-                    if !self.make_room(number, run.segments) {
-                        self.claimed = NOTHING;
-                        self.report.full += 1;
-                        return None;
-                    }
-                    self.claimed = Claimed::Lane {
-                        viewer: run.viewer,
-                        segment_bytes: run.segment_bytes,
-                    };
-                    return self.frames.claim(run.segments);
-                }
-                Err(other) => why = Some(other),
-            }
-        }
-        self.claimed = Claimed::Under {
-            why,
-            segments: run.segments,
-        };
-        self.under.claim(run)
-    }
-
-    fn commit(&mut self, bytes: usize) {
-        match core::mem::replace(&mut self.claimed, NOTHING) {
-            Claimed::Under { why, segments } => {
-                self.under.commit(bytes);
-                if let Some(why) = why.filter(|_| bytes > 0) {
-                    self.report.fell_back(why, segments);
-                }
-            }
-            Claimed::Lane {
-                viewer,
-                segment_bytes,
-            } => {
-                let queued = self.queue(viewer, segment_bytes, bytes);
-                self.frames.abandon();
-                let Some(number) = queued else { return };
-                if let Some(Some(lane)) = self.lanes.get(usize::from(number))
-                    && lane.unpublished() >= BATCH
-                {
-                    self.kick(number);
-                }
-            }
-        }
-    }
 }
 
 impl<P: Port> Port for Xdp<P> {

@@ -22,6 +22,10 @@ macro_rules! backend {
                 s::run_of_nine_and_a_shorter::<$port>();
             }
             #[test]
+            fn parked_runs_leave_in_order_once_they_are_complete() {
+                s::parked_runs::<$port>();
+            }
+            #[test]
             fn the_answer_leaves_from_the_address_that_was_asked() {
                 s::source_is_kept::<$port>();
             }

@@ -1,7 +1,9 @@
 //! Owns a port that swallows what it is given: what is left is the cost of the plane.
 
 use io::{FlushReport, Port};
-use wire::datagram::{Egress, RUN_BYTES_MAX, RunMeta, RxSink, SEGMENTS_MAX, Slot};
+use wire::datagram::{
+    Egress, PARKED_MAX, Parked, RUN_BYTES_MAX, RunMeta, RxSink, SEGMENTS_MAX, Slot,
+};
 use wire::time::Time;
 
 /// Slots that are written in turn: as many as a real port has in use between two calls of the
@@ -44,6 +46,28 @@ impl Egress for Null {
 
     fn commit(&mut self, bytes: usize) {
         self.report.bytes += bytes as u64;
+    }
+
+    fn parked_max(&self) -> u8 {
+        PARKED_MAX
+    }
+
+    fn park(&mut self, bytes: usize) -> Option<Parked> {
+        self.commit(bytes);
+        u32::try_from(self.next).ok().map(Parked)
+    }
+
+    fn parked(&self, Parked(slot): Parked) -> &[u8] {
+        let from = slot as usize * (RUN_BYTES_MAX + 1);
+        self.slots
+            .get(from..from + RUN_BYTES_MAX)
+            .unwrap_or_default()
+    }
+
+    fn parked_mut(&mut self, Parked(slot): Parked) -> &mut [u8] {
+        let from = slot as usize * (RUN_BYTES_MAX + 1);
+        let slot = self.slots.get_mut(from..from + RUN_BYTES_MAX);
+        slot.unwrap_or_default()
     }
 }
 

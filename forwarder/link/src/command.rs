@@ -49,6 +49,9 @@ pub struct TrackOut {
     pub rtx_ssrc: u32,
     /// RTP clock in Hz; 0: the viewer does not take this track.
     pub clock_hz: u32,
+    /// Added to the stream's timestamps (RFC 3550 section 5.1: the initial value is random). It is
+    /// the same for whichever worker serves the viewer.
+    pub timestamp_offset: u32,
     /// Payload type of the media, 0 to 127.
     pub payload_type: u8,
     /// Payload type of the retransmission stream.

@@ -20,6 +20,7 @@ mod codec;
 pub mod command;
 pub mod elements;
 pub mod event;
+pub mod heard;
 pub mod ids;
 #[cfg(not(loom))]
 pub mod keeper;

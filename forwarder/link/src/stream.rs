@@ -2,6 +2,7 @@
 
 use crate::codec::{Put, Take};
 use crate::command::TRACKS_MAX;
+use crate::heard::HeardCell;
 use crate::log::LogHead;
 use crate::text::Text;
 
@@ -59,6 +60,7 @@ pub(crate) struct StreamCell {
     pub(crate) log: LogHead,
     pub(crate) name: Text<NAME_WORDS>,
     pub(crate) tracks: [Text<TRACK_WORDS>; TRACKS_MAX],
+    pub(crate) heard: HeardCell,
 }
 
 impl Description {

@@ -26,17 +26,29 @@ impl<const WORDS: usize> Text<WORDS> {
         else {
             return false;
         };
+        let words = text.chunks(8).map(|chunk| {
+            let mut filled = [0; 8];
+            filled[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(filled)
+        });
+        self.replace(bytes, words);
+        true
+    }
+
+    /// Makes it empty, and leaves nothing of what it was.
+    pub(crate) fn wipe(&self) {
+        self.replace(0, core::iter::repeat(0));
+    }
+
+    fn replace(&self, bytes: u32, words: impl Iterator<Item = u64>) {
         let odd = self.version.load(Ordering::Relaxed) | 1;
         self.version.store(odd, Ordering::Relaxed);
         fence(Ordering::Release);
         self.bytes.store(bytes, Ordering::Relaxed);
-        for (word, chunk) in self.words.iter().zip(text.chunks(8)) {
-            let mut filled = [0; 8];
-            filled[..chunk.len()].copy_from_slice(chunk);
-            word.store(u64::from_le_bytes(filled), Ordering::Relaxed);
+        for (place, word) in self.words.iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
         }
         self.version.store(odd.wrapping_add(1), Ordering::Release);
-        true
     }
 
     /// A copy of the text. `None`: its writer died in the middle, or never stops writing.
@@ -64,5 +76,18 @@ impl<const WORDS: usize> Text<WORDS> {
         copy.truncate(bytes);
         fence(Ordering::Acquire);
         (self.version.load(Ordering::Relaxed) == version).then_some(copy)
+    }
+}
+
+#[cfg(test)]
+impl<const WORDS: usize> Text<WORDS> {
+    /// As a writer leaves it that dies writing.
+    pub(crate) fn tear(&self) {
+        self.version.fetch_or(1, Ordering::Relaxed);
+    }
+
+    /// Every word, used or not.
+    pub(crate) fn whole(&self) -> [u64; WORDS] {
+        core::array::from_fn(|word| self.words[word].load(Ordering::Relaxed))
     }
 }

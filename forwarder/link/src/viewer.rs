@@ -10,8 +10,9 @@ use wire::time::Time;
 /// Most bytes of what control keeps with a viewer: see [`Viewer::save`].
 pub const KEEPSAKE_BYTES: usize = Text::<KEEPSAKE_WORDS>::BYTES_MAX;
 
-/// Makes the keepsake 1,024 bytes with its head.
-const KEEPSAKE_WORDS: usize = 127;
+/// Makes the keepsake 1,536 bytes with its head: the commands that made the viewer, and the longest
+/// credentials of a peer (RFC 8839 section 5.4), fit.
+const KEEPSAKE_WORDS: usize = 191;
 
 /// No worker.
 const NO_CORE: u32 = u32::MAX;
@@ -88,8 +89,11 @@ pub(crate) struct ViewerCell {
     /// The fields of [`ViewerCounters`] in their order. The worker.
     wide: [AtomicU64; 8],
     narrow: [AtomicU32; 8],
-    spare: [u64; 4],
-    keepsake: Text<KEEPSAKE_WORDS>,
+    /// Which of the keepsakes holds. Control.
+    kept: AtomicU32,
+    spare: [u32; 7],
+    /// Two, so that one is whole when control dies while it writes the other. Control.
+    keepsakes: [Text<KEEPSAKE_WORDS>; 2],
 }
 
 /// One viewer's cell. Whoever holds the handle of an earlier viewer of the same index reads
@@ -111,13 +115,17 @@ impl ViewerCell {
     /// The same with a generation of the caller's choice.
     pub(crate) fn open_as(&self, generation: u32) {
         self.owner.store(NO_CORE, Ordering::Relaxed);
-        self.keepsake.write(&[]);
+        self.forget_keepsakes();
         let words = self.leases.iter().chain(&self.wide);
         words.for_each(|word| word.store(0, Ordering::Relaxed));
         self.narrow
             .iter()
             .for_each(|word| word.store(0, Ordering::Relaxed));
         self.life.store(life_of(generation), Ordering::Release);
+    }
+
+    fn forget_keepsakes(&self) {
+        self.keepsakes.iter().for_each(Text::wipe);
     }
 
     /// The generation, open or closed; 0: never used.
@@ -246,25 +254,68 @@ impl Viewer {
     }
 
     /// Keeps up to [`KEEPSAKE_BYTES`] bytes with the viewer, for the next life of control: what it
-    /// needs to serve PATCH and DELETE of this session. Control alone. False: too long.
+    /// needs to go on with this session, keys included. Control alone; if it dies here, what was
+    /// kept before holds. False: too long, or the viewer is closed.
     #[must_use]
     pub fn save(&self, keepsake: &[u8]) -> bool {
-        self.is_open() && self.cell.keepsake.write(keepsake)
+        let other = 1 - self.cell.kept.load(Ordering::Relaxed).min(1);
+        let written = self.is_open() && self.keepsake(other).write(keepsake);
+        if written {
+            self.cell.kept.store(other, Ordering::Release);
+        }
+        written
     }
 
-    /// What was kept. `None`: the viewer is closed, or control died while it wrote.
+    /// What was kept, empty if nothing was. `None`: the viewer is closed.
     #[must_use]
     pub fn load(&self) -> Option<Vec<u8>> {
-        self.cell.keepsake.read().filter(|_| self.is_open())
+        let kept = self.cell.kept.load(Ordering::Acquire);
+        self.keepsake(kept).read().filter(|_| self.is_open())
     }
 
-    /// Ends this generation; the index may be opened again once the worker has forgotten it.
+    fn keepsake(&self, place: u32) -> &Text<KEEPSAKE_WORDS> {
+        let [first, second] = &self.cell.keepsakes;
+        if place == 0 { first } else { second }
+    }
+
+    /// Ends this generation, and wipes what was kept; the index may be opened again once the worker
+    /// has forgotten it. Control alone.
     pub fn close(&self) {
         let open = life_of(self.id.generation);
-        // Not ours any more: nothing to close.
-        let _ =
-            self.cell
-                .life
-                .compare_exchange(open, open & !1, Ordering::AcqRel, Ordering::Relaxed);
+        let life = &self.cell.life;
+        let closed = life.compare_exchange(open, open & !1, Ordering::AcqRel, Ordering::Relaxed);
+        // Else it is not ours any more: nothing to close.
+        if closed.is_ok() {
+            self.cell.forget_keepsakes();
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::region::Region;
+
+    #[test]
+    fn what_was_kept_before_outlives_a_control_that_dies_keeping() {
+        let region = Region::create(&Limits::default()).unwrap();
+        let viewer = region.open_viewer(3).unwrap();
+        for (kept, torn) in [("one", 0), ("two", 1), ("three", 0)] {
+            assert!(viewer.save(kept.as_bytes()));
+            viewer.keepsake(torn).tear();
+            assert_eq!(viewer.load().as_deref(), Some(kept.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_was_kept() {
+        let region = Region::create(&Limits::default()).unwrap();
+        let viewer = region.open_viewer(3).unwrap();
+        assert!(viewer.save(&[7; KEEPSAKE_BYTES]) && viewer.save(&[8; 100]));
+        viewer.close();
+        let all = [0, 1].map(|place| viewer.keepsake(place).whole());
+        assert_eq!(all, [[0; KEEPSAKE_WORDS]; 2]);
     }
 }

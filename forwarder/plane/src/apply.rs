@@ -1,8 +1,6 @@
 //! Owns commands: what control asks becomes entries in the tables. Every command may come twice.
 
-use link::command::{
-    AddPublisher, AddViewer, Command, IceCredentials, PassPublisher, Pin, TRACKS_MAX, TrackOut,
-};
+use link::command::{AddPublisher, AddViewer, Command, IceCredentials, PassPublisher, Pin};
 use link::event::{Event, Gone};
 use link::ids::{CoreId, StreamId, ViewerId};
 use link::lanes::Lanes;
@@ -12,14 +10,10 @@ use wire::time::Time;
 
 use crate::Plane;
 use crate::flow::Target;
-use crate::keyframe::{begin, restart};
+use crate::keyframe::{begin, restart, resume};
 use crate::publishers::Home;
 use crate::rewrite::Cap;
-use crate::viewer::{Phase, Viewer};
-
-/// The last generation that fits an SRTP index (48 bits), and an SRTCP one (31 bits).
-const RTP_INDEX_MAX: u64 = (1 << 48) - 1;
-const RTCP_INDEX_MAX: u64 = (1 << 31) - 1;
+use crate::viewer::{Phase, Viewer, is_sane};
 
 impl Plane {
     /// Does what control asks.
@@ -68,6 +62,9 @@ impl Plane {
         }
         let leader = self.leader_of(add).ok()?;
         let cell = self.outlets.region.viewer(add.viewer).ok()?;
+        // Another process has served it, and whoever published died with that one.
+        let is_resumed = cell.leases().iter().any(|lease| *lease > 0)
+            && !self.outlets.region.is_written_by_control(add.stream);
         let viewer = Viewer::new(self.now, add, cell, self.cipher, &mut self.random).ok()?;
         let tables = &mut self.tables;
         let stream = tables.streams.at_mut(add.stream.index)?;
@@ -77,7 +74,11 @@ impl Plane {
         let slot = tables.viewers.insert(stream, viewer)?;
         let viewer = tables.viewers.at_mut(slot)?;
         if !viewer.is_publisher {
-            stream.wants_key = stream.wants_key.or(begin(self.now, viewer, stream));
+            let wanted = match is_resumed {
+                true => resume(self.now, viewer, stream),
+                false => begin(self.now, viewer, stream),
+            };
+            stream.wants_key = stream.wants_key.or(wanted);
             if viewer.phase == Phase::CatchUp {
                 tables.lists.join(slot, viewer);
             }
@@ -375,24 +376,4 @@ impl Plane {
     pub(crate) fn owner(&self, index: u32) -> Option<CoreId> {
         self.outlets.region.viewer_at(index)?.owner()
     }
-}
-
-/// True if no two packets can leave under the same key, SSRC and index.
-fn is_sane(add: &AddViewer) -> bool {
-    let mut ssrcs = [0; 2 * TRACKS_MAX];
-    let mut used = 0;
-    let mut note = |ssrc: u32| {
-        let is_new = ssrc != 0 && !ssrcs[..used].contains(&ssrc);
-        ssrcs[used] = ssrc;
-        used += 1;
-        is_new
-    };
-    let taken = |out: &&TrackOut| out.clock_hz != 0;
-    add.rtcp_first_index <= RTCP_INDEX_MAX
-        && add.tracks.iter().filter(taken).all(|out| {
-            note(out.ssrc)
-                && (out.rtx_ssrc == 0 || note(out.rtx_ssrc))
-                && out.first_index <= RTP_INDEX_MAX
-                && out.rtx_first_index <= RTP_INDEX_MAX
-        })
 }

@@ -18,6 +18,7 @@ use crate::layers::Adaptations;
 use crate::live::live_stream;
 use crate::send::send_run;
 use crate::stream::{Stream, Streams};
+use crate::together::Together;
 use crate::transit::Transits;
 use crate::viewer::{Phase, Viewer};
 use crate::viewers::Viewers;
@@ -44,6 +45,8 @@ pub struct Turn<'a, E> {
     pub adaptations: &'a mut Adaptations,
     /// The packets that are sent in this turn.
     pub transits: &'a mut Transits,
+    /// Runs that wait for their tags.
+    pub together: Together,
     /// Viewers of some stream have not been served with its burst yet: little but that is to be
     /// done.
     pub is_midway: bool,
@@ -101,6 +104,7 @@ impl Tables {
     /// Bursts that are new, for every viewer that has kept up.
     pub fn serve_live<E: Egress>(&mut self, turn: &mut Turn<'_, E>) {
         let streams = self.streams.active().len();
+        turn.together.open(turn.egress);
         for nth in 0..streams {
             // Another stream is first every turn.
             let at = nth.wrapping_add(self.turns) % streams;
@@ -111,6 +115,7 @@ impl Tables {
                 live_stream(turn, stream, &mut self.viewers, &mut self.lists);
             }
         }
+        turn.together.close(turn.egress);
         self.turns = self.turns.wrapping_add(1);
     }
 

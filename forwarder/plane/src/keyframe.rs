@@ -104,6 +104,19 @@ pub fn begin(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
     start_from_key(now, viewer, &log)
 }
 
+/// The same for a viewer that another process served before it died, while the publisher could not
+/// be heard either: it has seen what came before. A keyframe that it knows is nothing to go on
+/// from, and old pictures lead browsers astray for seconds in when to show the new ones.
+pub fn resume(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {
+    let lanes = begin(now, viewer, stream);
+    if viewer.phase != Phase::CatchUp || viewer.replay >= stream.met_at {
+        return lanes;
+    }
+    viewer.cursor = viewer.cursor.max(stream.met_at);
+    viewer.phase = Phase::Waiting;
+    viewer.video()
+}
+
 /// Starts the video of a viewer that has begun to take it, or ends it. Gives the lane that a
 /// keyframe is to be asked for.
 pub fn restart(now: Time, viewer: &mut Viewer, stream: &mut Stream) -> Lanes {

@@ -209,6 +209,14 @@ impl InLane {
         None
     }
 
+    /// A source that was heard before, by another worker.
+    pub fn resume(&mut self, now: Time, is_rtx: bool, ssrc: u32) {
+        match is_rtx {
+            false => self.media = Source::named(now, ssrc),
+            true => self.rtx = Source::named(now, ssrc),
+        }
+    }
+
     /// Counts an authentic packet of a source. True: it is the first one.
     #[inline]
     pub fn hear(&mut self, now: Time, kind: Kind, index: u64, timestamp: u32) -> bool {

@@ -51,6 +51,7 @@ mod shared;
 mod stream;
 mod tick;
 mod timeline;
+mod together;
 mod told;
 mod transit;
 mod upstream;
@@ -81,6 +82,7 @@ use random::Random;
 use report::Wall;
 use shared::Shared;
 use stream::Stream;
+use together::Together;
 use transit::Transits;
 use viewer::{PATHS_MAX, Viewer};
 
@@ -204,6 +206,7 @@ impl Plane {
             egress,
             adaptations: &mut self.adaptations,
             transits: &mut self.transits,
+            together: Together::default(),
             is_midway: false,
             done: Done::default(),
         };

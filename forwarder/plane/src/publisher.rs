@@ -1,6 +1,7 @@
 //! Owns one publisher: whose packets are whose, their way into the log, what its reports say. Hot.
 
 use link::command::{AUDIO, AddPublisher, TRACKS_MAX};
+use link::heard::{Heard, HeardSource};
 use link::ids::{StreamId, ViewerId};
 use link::lanes::{LANES_MAX, LAYERS, Lanes};
 use link::log::LogWriter;
@@ -33,6 +34,13 @@ pub struct Way {
     pub opener: Opener,
     /// What may come on it.
     pub lanes: Lanes,
+}
+
+impl Way {
+    /// The sources that have come on it, with the highest index of each.
+    fn sources(&mut self) -> impl Iterator<Item = (u32, u64)> {
+        self.opener.rtp_half().sources()
+    }
 }
 
 /// One publisher.
@@ -68,6 +76,8 @@ pub struct Publisher {
     /// What the counters of the core know of it: lost, recovered, and elements left out.
     pub told: [u64; 3],
     stats: StreamStats,
+    /// What the next worker would go on with.
+    pub heard: Option<Heard>,
     /// When the intake is told next.
     pub tell_at: Time,
 }
@@ -76,7 +86,7 @@ impl Publisher {
     /// Bytes that one allocates.
     pub const MEMORY_BYTES: usize = size_of::<Self>() + LANES_MAX * Order::MEMORY_BYTES;
 
-    /// A publisher that has sent nothing.
+    /// A publisher that has sent nothing, or that another worker has heard before it died.
     pub fn new(
         now: Time,
         add: &AddPublisher,
@@ -85,7 +95,7 @@ impl Publisher {
         writer: LogWriter,
     ) -> Self {
         let intake = home.stats.intake();
-        Self {
+        let mut publisher = Self {
             id: add.stream,
             viewer: add.viewer,
             ways,
@@ -106,12 +116,56 @@ impl Publisher {
             told: [intake.lost, intake.recovered, 0],
             intake,
             stats: home.stats,
+            heard: home.region.heard(add.stream).ok(),
             tell_at: now,
+        };
+        publisher.resume(now);
+        publisher
+    }
+
+    /// Goes on where another worker was: what that one has opened counts as seen, and pictures go
+    /// on with the next keyframe.
+    fn resume(&mut self, now: Time) {
+        let Some(heard) = &self.heard else { return };
+        heard.begin(self.viewer);
+        let mut resumed = Lanes::default();
+        for source in heard.sources() {
+            let lane = self.lanes.get_mut(source.lane);
+            let Some(lane) = lane.filter(|lane| lane.is_there()) else {
+                continue;
+            };
+            lane.resume(now, source.is_rtx, source.ssrc);
+            resumed = resumed.with(source.lane);
+            let ways = self.ways.iter_mut().flatten();
+            for way in ways.filter(|way| way.lanes.has(source.lane)) {
+                // Its table is empty yet.
+                way.opener.rtp_half().resume(source.ssrc, source.index);
+            }
+        }
+        self.wish(resumed);
+    }
+
+    /// Puts down what the next worker would go on with.
+    fn put_down(&mut self) {
+        let Some(heard) = &self.heard else { return };
+        for (ssrc, index) in self.ways.iter_mut().flatten().flat_map(|way| way.sources()) {
+            let kinds = self.lanes.iter().map(|lane| lane.kind(ssrc)).enumerate();
+            for (lane, kind) in kinds {
+                if let Some(kind) = kind {
+                    heard.set(&HeardSource {
+                        lane,
+                        is_rtx: kind == Kind::Rtx,
+                        ssrc,
+                        index,
+                    });
+                }
+            }
         }
     }
 
     /// Tells what was taken in.
     pub fn tell(&mut self) {
+        self.put_down();
         let rtt = self.upstream.rtt.map_or(0, |rtt| rtt.as_micros().max(1));
         self.intake.rtt_us = rtt;
         self.stats.set_intake(&self.intake);
@@ -182,7 +236,12 @@ impl Publisher {
             .iter_mut()
             .enumerate()
             .filter(|(at, _)| lanes.has(*at));
-        allowed.find_map(|(at, lane)| Some((at, lane.bind(pool, now, header, names)?)))
+        let bound = allowed.find_map(|(at, lane)| Some((at, lane.bind(pool, now, header, names)?)));
+        if bound.is_some() {
+            // Names are on the first packets alone: another worker would not learn of it.
+            self.tell_at = now;
+        }
+        bound
     }
 
     /// Lets it be asked for keyframes of these lanes.

@@ -281,6 +281,9 @@ impl Publishers {
             }
             gone.writer.publish();
             gone.tell();
+            if let Some(heard) = &gone.heard {
+                heard.forget();
+            }
             gone.leave(flows);
             self.active.retain(|&other| other != index);
         }

@@ -97,8 +97,6 @@ pub struct OutTrack {
     pub next_index: u64,
     /// The packet of the track that continues the segment.
     next_seq: u64,
-    /// Added to the stream's timestamps (RFC 3550 section 5.1: the initial value is random).
-    timestamp_offset: u32,
     /// The newest timestamp sent, in the viewer's count.
     newest_timestamp: u32,
     /// The newest frame sent, as the lane counts them.
@@ -130,13 +128,12 @@ impl OutTrack {
     pub const HOT_BYTES: usize = offset_of!(OutTrack, history) + size_of::<Segment>();
 
     /// A track of which nothing has been sent.
-    pub fn new(out: &TrackOut, timestamp_offset: u32) -> Self {
+    pub fn new(out: &TrackOut) -> Self {
         let out = &sane(out);
         Self {
             out: *out,
             next_index: out.first_index,
             rtx_next_index: out.rtx_first_index,
-            timestamp_offset,
             next_seq: NO_SEQ,
             newest_timestamp: 0,
             newest_frame: 0,
@@ -292,7 +289,7 @@ impl OutTrack {
 
     /// The stream's timestamp in the viewer's count, as it is when nothing is repeated.
     pub fn true_timestamp(&self, timestamp: u32) -> u32 {
-        timestamp.wrapping_add(self.timestamp_offset)
+        timestamp.wrapping_add(self.out.timestamp_offset)
     }
 
     #[inline]

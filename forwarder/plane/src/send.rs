@@ -16,7 +16,7 @@ use crate::rewrite::{Cap, Stamp, low, write, write_wide};
 use crate::viewer::Viewer;
 
 /// Sends the packets of a run that are of `lanes`: claim, write and seal one after another,
-/// commit.
+/// commit, or park until the tags are written.
 #[inline]
 pub fn send_run<E: Egress>(
     turn: &mut Turn<'_, E>,
@@ -37,8 +37,14 @@ pub fn send_run<E: Egress>(
             return Outcome::Worn;
         }
     }
-    let Some(mut out) = turn.egress.claim(meta) else {
-        return Outcome::Full;
+    turn.together.make_way(turn.egress, viewer, &meta);
+    let mut out = loop {
+        match turn.egress.claim(meta) {
+            Some(out) => break out,
+            None if turn.together.is_empty() => return Outcome::Full,
+            // What is parked takes up room.
+            None => turn.together.finish(turn.egress),
+        }
     };
     let first = viewer.tracks[VIDEO].transport_sequence;
     let mut sealing = seal::Run::default();
@@ -47,9 +53,12 @@ pub fn send_run<E: Egress>(
             seal(turn.now, viewer, piece, &mut sealing, &mut out);
         }
     }
-    viewer.sealer.finish_run(&mut sealing, out.memory());
+    if !sealing.is_finished() && !turn.together.takes(viewer, &meta) {
+        viewer.sealer.finish_run(&mut sealing, out.memory());
+    }
     let used = out.used();
-    finish(turn, viewer, &meta, first, used);
+    leave(turn, viewer, &mut sealing, used);
+    account(turn, viewer, &meta, first, used);
     Outcome::Done
 }
 
@@ -96,8 +105,14 @@ fn send_part<E: Egress>(
             return Outcome::Worn;
         }
     }
-    let Some(mut out) = turn.egress.claim(meta) else {
-        return Outcome::Full;
+    turn.together.make_way(turn.egress, viewer, &meta);
+    let mut out = loop {
+        match turn.egress.claim(meta) {
+            Some(out) => break out,
+            None if turn.together.is_empty() => return Outcome::Full,
+            // What is parked takes up room.
+            None => turn.together.finish(turn.egress),
+        }
     };
     let first = viewer.tracks[VIDEO].transport_sequence;
     let mut sealing = seal::Run::default();
@@ -105,10 +120,13 @@ fn send_part<E: Egress>(
         viewer.tracks[VIDEO].cap = *cap;
         seal(turn.now, viewer, piece, &mut sealing, &mut out);
     }
-    viewer.sealer.finish_run(&mut sealing, out.memory());
+    if !sealing.is_finished() && !turn.together.takes(viewer, &meta) {
+        viewer.sealer.finish_run(&mut sealing, out.memory());
+    }
     let used = out.used();
+    leave(turn, viewer, &mut sealing, used);
     viewer.tracks[VIDEO].cap = cap;
-    finish(turn, viewer, &meta, first, used);
+    account(turn, viewer, &meta, first, used);
     Outcome::Done
 }
 
@@ -178,8 +196,19 @@ fn put(sealer: &Sealer, packet: &Packet<'_>, sealing: &mut seal::Run, out: &mut 
     out.fill(sealed.unwrap_or(0));
 }
 
+/// Commits the run claimed last, or parks it if it lacks its tags.
 #[inline]
-fn finish<E: Egress>(
+fn leave<E: Egress>(turn: &mut Turn<'_, E>, viewer: &Viewer, sealing: &mut seal::Run, used: usize) {
+    if sealing.is_finished() {
+        turn.egress.commit(used);
+    } else {
+        turn.together.park(turn.egress, viewer, sealing, used);
+    }
+}
+
+/// Counts a run that was sent.
+#[inline]
+fn account<E: Egress>(
     turn: &mut Turn<'_, E>,
     viewer: &mut Viewer,
     meta: &RunMeta,
@@ -199,7 +228,6 @@ fn finish<E: Egress>(
         };
         turn.adaptations.on_sent(turn.now, viewer, &run);
     }
-    turn.egress.commit(used);
     turn.done.runs += 1;
     turn.done.datagrams += u64::from(meta.segments);
     turn.done.bytes += used as u64;

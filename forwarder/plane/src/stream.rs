@@ -30,6 +30,8 @@ pub struct Stream {
     pub reader: LogReader,
     /// Position up to which bursts have been cut.
     pub seen: u64,
+    /// Where the log ended when this core came to know it.
+    pub met_at: u64,
     /// The last of them, if it is under way.
     pub round: Option<Round>,
     /// A viewer in the ring of its viewers, where the next burst begins; `NONE`: no viewers.
@@ -133,6 +135,7 @@ impl Streams {
                 id,
                 reader,
                 seen,
+                met_at: seen,
                 round: None,
                 first_viewer: NONE,
                 viewers: 0,

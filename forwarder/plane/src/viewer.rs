@@ -185,10 +185,7 @@ impl Viewer {
             peer: add.peer,
             local: add.local,
         };
-        let tracks = add
-            .tracks
-            .each_ref()
-            .map(|out| OutTrack::new(out, random.next_u32()));
+        let tracks = add.tracks.each_ref().map(OutTrack::new);
         let lane = add.encoding.map_or(FIRST_LANE, |one| one.lane);
         let mut paths = [None; PATHS_MAX];
         paths[0] = Some(to);
@@ -363,3 +360,23 @@ pub fn secret(profile: Profile, master: &MasterKey) -> Result<Secret, KeyError> 
 
 #[cfg(test)]
 mod tests;
+
+/// True if no two packets can leave under the same key, SSRC and index.
+pub fn is_sane(add: &AddViewer) -> bool {
+    let mut ssrcs = [0; 2 * TRACKS_MAX];
+    let mut used = 0;
+    let mut note = |ssrc: u32| {
+        let is_new = ssrc != 0 && !ssrcs[..used].contains(&ssrc);
+        ssrcs[used] = ssrc;
+        used += 1;
+        is_new
+    };
+    let taken = |out: &&link::command::TrackOut| out.clock_hz != 0;
+    add.rtcp_first_index < RTCP_INDEX_END
+        && add.tracks.iter().filter(taken).all(|out| {
+            note(out.ssrc)
+                && (out.rtx_ssrc == 0 || note(out.rtx_ssrc))
+                && out.first_index < RTP_INDEX_END
+                && out.rtx_first_index < RTP_INDEX_END
+        })
+}

@@ -13,7 +13,7 @@ mod gcm_vaes;
 pub(crate) use cm_rustcrypto::{RustCryptoCm, RustCryptoHmac, RustCryptoSeal};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use cm_vaes::{
-    Vaes512Cm, VaesCm, is_available as is_cm_vaes_available,
+    Vaes512Cm, VaesCm, is_available as is_cm_vaes_available, macs_across,
     wide_is_available as is_cm_vaes512_available,
 };
 pub(crate) use gcm_ring::RingGcm;
@@ -22,6 +22,8 @@ pub(crate) use gcm_vaes::{Vaes512Gcm, VaesGcm};
 
 use core::fmt;
 use core::str::FromStr;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::secret::KeyError;
 
@@ -162,6 +164,22 @@ pub(crate) struct Message<'a> {
     pub roc: [u8; 4],
 }
 
+/// A key of HMAC-SHA1: the states of SHA-1 behind its inner and its outer block. Wiped on drop.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct MacKey {
+    pub inner: [u32; 5],
+    pub outer: [u32; 5],
+}
+
+/// What computes MACs of messages with several keys side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Across {
+    /// The instructions for SHA-1, four messages at a time.
+    Sha,
+    /// Those, and the lanes of AVX-512 from so many messages on as are worth it.
+    Wide,
+}
+
 /// AES-CM and HMAC-SHA1 with the keys of one direction, for the RTP that is sent.
 pub(crate) trait CmSeal: Sized {
     /// Expands the keys.
@@ -173,7 +191,17 @@ pub(crate) trait CmSeal: Sized {
 
     /// Writes the MAC of each message to the same place of `macs`.
     fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]);
+
+    /// The key of the MACs, and what computes them together with those of other keys. `None`:
+    /// nothing does so in less time.
+    fn across(&self) -> Option<(&MacKey, Across)> {
+        None
+    }
 }
+
+/// Without [`Across`] there is nothing to compute.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn macs_across(_: Across, _: &[&MacKey], _: &[Message<'_>], _: &mut [[u8; 20]]) {}
 
 /// AES-CM, the counter mode of RFC 3711 section 4.1.1, with one key of 128 bits.
 pub(crate) trait Cm: Sized {

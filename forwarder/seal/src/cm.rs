@@ -6,7 +6,8 @@ use wire::srtp::Profile;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::backend::{
-    CM_LANES, Cm, CmSeal, Hmac, Message, RustCryptoCm, RustCryptoHmac, RustCryptoSeal,
+    Across, CM_LANES, Cm, CmSeal, Hmac, MacKey, Message, RustCryptoCm, RustCryptoHmac,
+    RustCryptoSeal,
 };
 use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES, u32_at};
 use crate::kdf::{Protocol, SessionKeys};
@@ -73,22 +74,43 @@ impl<S: CmSeal> CmRtp<S> {
         Some(Untagged { from, to, roc })
     }
 
+    /// The key of its tags, and what computes them beside those of other keys.
+    #[inline]
+    pub fn across(&self) -> Option<(&MacKey, Across)> {
+        self.keys.across()
+    }
+
     /// Writes the tags of packets in `memory`, at most [`CM_LANES`].
     #[inline]
     pub fn tag(&self, memory: &mut [u8], packets: &[Untagged]) {
         debug_assert!(packets.len() <= CM_LANES, "as many as go side by side");
-        let messages = packets.iter().take(CM_LANES).map(|packet| Message {
-            bytes: memory.get(packet.from..packet.to).unwrap_or_default(),
-            roc: packet.roc,
-        });
+        let packets = packets.iter().take(CM_LANES);
+        let messages = packets.clone().map(|packet| packet.message(memory));
         let messages: ArrayVec<_, CM_LANES> = messages.collect();
         let mut macs = [[0; 20]; CM_LANES];
         self.keys.macs(&messages, &mut macs[..messages.len()]);
         drop(messages);
         for (mac, packet) in macs.iter().zip(packets) {
-            if let Some(tag) = memory.get_mut(packet.to..packet.to + self.tag_bytes()) {
-                tag.copy_from_slice(&mac[..self.tag_bytes()]);
-            }
+            packet.put_tag(memory, &mac[..self.tag_bytes()]);
+        }
+    }
+}
+
+impl Untagged {
+    /// What its tag is of; `memory` is what it was encrypted to.
+    #[inline]
+    pub fn message<'a>(&self, memory: &'a [u8]) -> Message<'a> {
+        Message {
+            bytes: memory.get(self.from..self.to).unwrap_or_default(),
+            roc: self.roc,
+        }
+    }
+
+    /// Puts its tag behind it.
+    #[inline]
+    pub fn put_tag(&self, memory: &mut [u8], tag: &[u8]) {
+        if let Some(place) = memory.get_mut(self.to..self.to + tag.len()) {
+            place.copy_from_slice(tag);
         }
     }
 }

@@ -15,6 +15,7 @@ mod backend;
 mod cipher;
 mod cm;
 mod gcm;
+mod group;
 mod kdf;
 mod opener;
 #[cfg(feature = "libsrtp")]
@@ -27,6 +28,7 @@ mod sources;
 mod window;
 
 pub use backend::Cipher;
+pub use group::Group;
 pub use opener::{OpenedRtp, Opener, RtpOpener};
 pub use refusal::Refusal;
 pub use rtcp::RtcpOpener;

@@ -6,7 +6,9 @@ use arrayvec::ArrayVec;
 use wire::rtp::HEADER_BYTES;
 use wire::srtp::Profile;
 
-use crate::backend::{CM_LANES, Cipher, CmSeal, GCM_TAG_BYTES, RingGcm, RustCryptoSeal};
+use crate::backend::{
+    Across, CM_LANES, Cipher, CmSeal, GCM_TAG_BYTES, MacKey, RingGcm, RustCryptoSeal,
+};
 #[cfg(target_arch = "x86_64")]
 use crate::backend::{
     Vaes512Cm, Vaes512Gcm, VaesCm, VaesGcm, is_cm_vaes_available, is_cm_vaes512_available,
@@ -64,7 +66,16 @@ pub struct Packet<'a> {
 #[must_use = "Sealer::finish_run writes the tags that are missing"]
 pub struct Run {
     // Not an array: nothing is to be done for a run that needs none of it.
-    packets: ArrayVec<Untagged, CM_LANES>,
+    pub(crate) packets: ArrayVec<Untagged, CM_LANES>,
+}
+
+impl Run {
+    /// True if no tag is missing.
+    #[inline]
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.packets.is_empty()
+    }
 }
 
 impl Sealer {
@@ -209,6 +220,24 @@ impl Sealer {
         }
     }
 
+    /// True if tags of its runs cost less in a [`Group`](crate::Group) with those of others.
+    #[inline]
+    #[must_use]
+    pub fn shares_tags(&self) -> bool {
+        self.across().is_some()
+    }
+
+    #[inline]
+    pub(crate) fn across(&self) -> Option<(&MacKey, Across)> {
+        match &self.suite {
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes(cm, _) => cm.across(),
+            #[cfg(target_arch = "x86_64")]
+            Suite::CmVaes512(cm, _) => cm.across(),
+            _ => None,
+        }
+    }
+
     #[inline]
     fn seal(&self, packet: &Packet<'_>, out: &mut [u8]) -> Option<usize> {
         let bytes = self.sealed_bytes(packet)?;
@@ -334,6 +363,7 @@ impl Sealer {
 }
 
 /// Copies the parts to the front of `out`, which has room for both.
+#[inline]
 fn copy_parts([first, second]: [&[u8]; 2], out: &mut [u8]) {
     out[..first.len()].copy_from_slice(first);
     out[first.len()..][..second.len()].copy_from_slice(second);

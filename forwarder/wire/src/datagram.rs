@@ -59,7 +59,13 @@ pub trait RxSink {
     fn datagram(&mut self, meta: RxMeta, bytes: &mut [u8]);
 }
 
+/// Most datagrams that are parked at once.
+pub const PARKED_MAX: u8 = 16;
+
 /// Takes runs to send. Claim, fill, commit; nothing is copied after that.
+///
+/// Where a run lacks something that costs less for several runs at once it can be parked instead of
+/// committed, and is completed in its place while others are claimed.
 pub trait Egress {
     /// Most segments of a run; may fall to 1 while running, when a device refuses to segment.
     fn segments_max(&self) -> u8;
@@ -70,7 +76,42 @@ pub trait Egress {
 
     /// Queues the run claimed last, cut to its first `bytes` bytes. Zero abandons it.
     fn commit(&mut self, bytes: usize);
+
+    /// Most datagrams that may be parked at once, at most [`PARKED_MAX`]. 0: none, and what follows
+    /// is not called.
+    fn parked_max(&self) -> u8 {
+        0
+    }
+
+    /// Keeps the run claimed last, cut to its first `bytes` bytes, until [`Egress::commit_parked`].
+    /// Runs that are committed meanwhile may leave before it. Gives where it is found again, or
+    /// `None` if it was abandoned: nothing was in it, or more than may be parked.
+    fn park(&mut self, bytes: usize) -> Option<Parked> {
+        let _ = bytes;
+        self.commit(0);
+        None
+    }
+
+    /// The memory of a parked run as [`Slot::memory`] had it, cut or not.
+    fn parked(&self, run: Parked) -> &[u8] {
+        let _ = run;
+        &[]
+    }
+
+    /// The same, to be written to.
+    fn parked_mut(&mut self, run: Parked) -> &mut [u8] {
+        let _ = run;
+        &mut []
+    }
+
+    /// Queues all that are parked, in the order in which they were claimed. A claim that was
+    /// neither committed nor parked is forgotten.
+    fn commit_parked(&mut self) {}
 }
+
+/// Where an egress finds a parked run again. What it says is the egress's own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked(pub u32);
 
 /// The memory of a claimed run, filled datagram by datagram. The datagrams lie one behind the
 /// other, or each in a frame of its own: only the backend knows.

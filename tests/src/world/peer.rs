@@ -92,6 +92,7 @@ impl<C: Client> Viewer<C> {
         let ssrc = (id.index + 1) << 8;
         let mut tracks = [TrackOut::default(); TRACKS_MAX];
         tracks[VIDEO] = TrackOut {
+            timestamp_offset: 0x8765_4321,
             ssrc,
             rtx_ssrc: ssrc + 1,
             clock_hz: 90_000,
@@ -103,6 +104,7 @@ impl<C: Client> Viewer<C> {
             ..TrackOut::default()
         };
         tracks[AUDIO] = TrackOut {
+            timestamp_offset: 0x8765_4321,
             ssrc: ssrc + 2,
             rtx_ssrc: 0,
             clock_hz: 48_000,

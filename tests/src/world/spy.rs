@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use io::port::{FlushReport, Port};
 use link::command::TRACKS_MAX;
-use wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxSink, Slot};
+use wire::datagram::{DATAGRAM_MAX, Egress, Parked, RUN_BYTES_MAX, RunMeta, RxSink, Slot};
 use wire::demux::{Class, classify};
 use wire::rtp::Packet;
 use wire::time::Time;
@@ -16,6 +16,8 @@ pub struct Spy<P> {
     port: P,
     run: Option<RunMeta>,
     buffer: Vec<u8>,
+    /// Runs that the port has parked, and how they are cut.
+    parked: Vec<(Parked, RunMeta)>,
     lanes: HashMap<u32, Lane>,
     rtcp: HashMap<(u32, u32), Vec<u8>>,
 }
@@ -35,6 +37,7 @@ impl<P: Port> Spy<P> {
             port,
             run,
             buffer,
+            parked: Vec::new(),
             lanes: HashMap::new(),
             rtcp: HashMap::new(),
         }
@@ -145,6 +148,37 @@ impl<P: Port> Egress for Spy<P> {
         slot.put(&filled, usize::from(run.segment_bytes));
         self.port.commit(bytes);
         self.buffer = filled;
+    }
+
+    fn parked_max(&self) -> u8 {
+        self.port.parked_max()
+    }
+
+    fn park(&mut self, bytes: usize) -> Option<Parked> {
+        let run = self.run.take().expect("claimed before");
+        let mut slot = self.port.claim(run).expect("there was room a moment ago");
+        slot.put(&self.buffer[..bytes], usize::from(run.segment_bytes));
+        let parked = self.port.park(bytes)?;
+        self.parked.push((parked, run));
+        Some(parked)
+    }
+
+    fn parked(&self, run: Parked) -> &[u8] {
+        self.port.parked(run)
+    }
+
+    fn parked_mut(&mut self, run: Parked) -> &mut [u8] {
+        self.port.parked_mut(run)
+    }
+
+    fn commit_parked(&mut self) {
+        for (parked, run) in std::mem::take(&mut self.parked) {
+            let whole = self.port.parked(parked).to_vec();
+            for datagram in whole.chunks(usize::from(run.segment_bytes)) {
+                self.look(datagram);
+            }
+        }
+        self.port.commit_parked();
     }
 }
 

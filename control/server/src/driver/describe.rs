@@ -84,8 +84,7 @@ fn opus(channels: u8) -> Saved {
 
 fn put(region: &Region, stream: StreamId, tracks: [Option<Saved>; 2]) {
     for (track, saved) in [VIDEO, AUDIO].into_iter().zip(tracks) {
-        let Some(saved) = saved else { continue };
-        if let Err(error) = region.describe(stream, track, &saved) {
+        if let Err(error) = region.describe(stream, track, saved.as_ref()) {
             tracing::warn!(%error, "a track is not described in the shared memory");
         }
     }

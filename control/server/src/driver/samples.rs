@@ -8,8 +8,13 @@ use session::srt::Counters as Srt;
 /// Name, help, value.
 type Line<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const OF_SESSIONS: [Line<Sessions>; 21] = [
+const OF_SESSIONS: [Line<Sessions>; 22] = [
     ("session_created", "Sessions created", |c| c.session_created),
+    (
+        "session_adopted",
+        "Sessions gone on with after a restart of the sidecar",
+        |c| c.session_adopted,
+    ),
     ("session_established", "Sessions that got keys", |c| {
         c.session_established
     }),

@@ -72,6 +72,19 @@ pub struct Encoding {
     pub size: (u16, u16),
 }
 
+impl Encoding {
+    /// One that has not been measured yet.
+    pub(super) fn new(lane: usize, name: String) -> Self {
+        Self {
+            lane,
+            name,
+            bitrate_bps: 0,
+            fps: 0.0,
+            size: (0, 0),
+        }
+    }
+}
+
 /// One stream.
 pub struct Stream {
     /// Its log.

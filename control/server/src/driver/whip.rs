@@ -91,13 +91,7 @@ impl Streams {
         in_the_way.session = None;
         let created = published.created;
         let named = sessions.encodings(stream.id).into_iter();
-        let encodings = named.map(|(lane, name)| Encoding {
-            lane,
-            name,
-            bitrate_bps: 0,
-            fps: 0.0,
-            size: (0, 0),
-        });
+        let encodings = named.map(|(lane, name)| Encoding::new(lane, name));
         stream.start(Active {
             epoch,
             encodings: encodings.collect(),

@@ -31,6 +31,7 @@ fn names(world: &mut World) -> Vec<String> {
             }
             Output::KeyframeWanted(_) => "KeyframeWanted".to_owned(),
             Output::Transmit { .. } => "Transmit".to_owned(),
+            Output::Keep { .. } => "Keep".to_owned(),
         })
         .collect()
 }

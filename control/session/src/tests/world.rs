@@ -3,12 +3,14 @@
 use crate::dtls::fingerprint::sha256_text;
 use crate::dtls::testing::{DtlsPeer, PeerKind};
 use crate::{
-    AudioCodec, Config, Created, Output, Sessions, SignalError, StreamDescription, VideoCodec,
+    AudioCodec, Config, Created, Holder, Output, Sessions, SignalError, StreamDescription,
+    VideoCodec,
 };
 use link::command::{AddPublisher, AddViewer, Command};
 use link::event::Event;
-use link::ids::{CoreId, StreamId};
+use link::ids::{CoreId, StreamId, ViewerId};
 use link::keys::Profile;
+use link::viewer::KEEPSAKE_BYTES;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -85,6 +87,8 @@ pub(super) struct World {
     pub(super) network: Network,
     /// What viewers are told of their jitter buffers.
     pub(super) playout_delay: Option<PlayoutDelay>,
+    /// What is kept of each session, by viewer index.
+    pub(super) kept: BTreeMap<u32, (ViewerId, Vec<u8>)>,
     rng: StdRng,
     /// By time and order of sending: true is towards us.
     flying: BTreeMap<(Time, u64), (bool, Peer, Vec<u8>)>,
@@ -105,6 +109,14 @@ pub(super) fn config() -> Config {
     }
 }
 
+/// A node with a stream.
+pub(super) fn sessions(config: Config, seed: [u8; 32]) -> Sessions {
+    let mut sessions = Sessions::new(config, seed).unwrap();
+    sessions.stream_opened("live/demo", STREAM);
+    sessions.stream_described(Time(1), STREAM, H264_AND_OPUS);
+    sessions
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         Self::with(config(), seed)
@@ -113,17 +125,15 @@ impl World {
     pub(super) fn with(config: Config, seed: u64) -> Self {
         println!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut sessions = Sessions::new(config, rng.random()).unwrap();
-        sessions.stream_opened("live/demo", STREAM);
-        sessions.stream_described(Time(1), STREAM, H264_AND_OPUS);
         Self {
-            sessions,
+            sessions: sessions(config, rng.random()),
             now: Time::ZERO + Span::secs(1000),
             core: CoreId(1),
             viewers: Vec::new(),
             outputs: Vec::new(),
             network: Network::PERFECT,
             playout_delay: None,
+            kept: BTreeMap::new(),
             rng,
             flying: BTreeMap::new(),
             sent: 0,
@@ -245,20 +255,43 @@ impl World {
     /// Takes what the sessions want done; datagrams fly, the rest is kept for the test.
     pub(super) fn drain(&mut self) {
         while let Some(output) = self.sessions.poll() {
-            if let Output::Transmit {
-                core,
-                peer,
-                local: from,
-                bytes,
-            } = output
-            {
-                assert!(from == local() && core.0 < 4);
-                assert!(bytes.len() <= crate::dtls::MTU_BYTES);
-                self.send(false, peer, bytes);
-            } else {
-                self.outputs.push(output);
+            match output {
+                Output::Transmit {
+                    core,
+                    peer,
+                    local: from,
+                    bytes,
+                } => {
+                    assert!(from == local() && core.0 < 4);
+                    assert!(bytes.len() <= crate::dtls::MTU_BYTES);
+                    self.send(false, peer, bytes);
+                    continue;
+                }
+                Output::Keep { viewer, keepsake } => {
+                    assert!(keepsake.len() <= KEEPSAKE_BYTES, "{}", keepsake.len());
+                    self.kept.insert(viewer.index, (viewer, keepsake.to_vec()));
+                    continue;
+                }
+                Output::Closed { viewer, .. } => {
+                    viewer.and_then(|viewer| self.kept.remove(&viewer.index));
+                }
+                _ => {}
             }
+            self.outputs.push(output);
         }
+    }
+
+    /// Control dies, and the next one goes on with what was kept.
+    pub(super) fn restart(&mut self, holder: Holder, leases: [u64; 5]) {
+        self.sessions = sessions(config(), self.rng.random());
+        for (viewer, keepsake) in self.kept.values() {
+            let adopted = self
+                .sessions
+                .adopt(self.now, *viewer, keepsake, holder, leases);
+            assert_eq!(adopted, Ok(()));
+        }
+        self.outputs.clear();
+        self.drain();
     }
 
     pub(super) fn send(&mut self, to_us: bool, peer: Peer, bytes: Vec<u8>) {

@@ -5,7 +5,9 @@ use super::SimNet;
 use crate::arena::Arena;
 use crate::port::{FlushReport, Port, PortConfig};
 use std::net::SocketAddr;
-use wire::datagram::{DATAGRAM_MAX, Egress, RunMeta, RxSink, SEGMENTS_MAX, Slot};
+use wire::datagram::{
+    DATAGRAM_MAX, Egress, PARKED_MAX, Parked, RunMeta, RxSink, SEGMENTS_MAX, Slot,
+};
 use wire::peer::{Ip, Peer};
 use wire::time::Time;
 
@@ -115,6 +117,26 @@ impl Egress for SimPort {
 
     fn commit(&mut self, bytes: usize) {
         self.arena.commit(bytes);
+    }
+
+    fn parked_max(&self) -> u8 {
+        PARKED_MAX
+    }
+
+    fn park(&mut self, bytes: usize) -> Option<Parked> {
+        self.arena.park(bytes)
+    }
+
+    fn parked(&self, run: Parked) -> &[u8] {
+        self.arena.parked(run)
+    }
+
+    fn parked_mut(&mut self, run: Parked) -> &mut [u8] {
+        self.arena.parked_mut(run)
+    }
+
+    fn commit_parked(&mut self) {
+        while self.arena.unpark() {}
     }
 }
 

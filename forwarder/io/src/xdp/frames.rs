@@ -1,8 +1,9 @@
 //! Owns the frames that packets are sealed into, and who has each of them. Hot.
 
 use super::mapping::Mapping;
+use core::ops::Range;
 use std::sync::Arc;
-use wire::datagram::{DATAGRAM_MAX, SEGMENTS_MAX, Slot};
+use wire::datagram::{DATAGRAM_MAX, PARKED_MAX, SEGMENTS_MAX, Slot};
 use wire::frame::HEADER_MAX;
 
 /// Bytes of a frame: the smallest that the kernel takes and a packet fits into.
@@ -16,14 +17,15 @@ const _: () = assert!(PAYLOAD_AT as usize + DATAGRAM_MAX <= FRAME_BYTES as usize
 /// Most frames of a core: their numbers and addresses fit 32 bits with room to spare.
 const FRAMES_MAX: u32 = 1 << 16;
 
-const SEGMENTS: usize = SEGMENTS_MAX as usize;
+/// Datagrams of the claimed run, and before it of those that are parked.
+const STARTS: usize = (SEGMENTS_MAX + PARKED_MAX) as usize;
 
 /// Who has a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
     /// Nobody: it is on the stack.
     Free,
-    /// A run that is being written.
+    /// A run that is being written, or is parked.
     Claimed,
     /// The kernel, by this lane.
     Lane(u8),
@@ -37,8 +39,9 @@ pub(crate) struct Frames {
     owners: Box<[Owner]>,
     free: Box<[u32]>,
     free_count: usize,
-    /// Where the datagrams of the claimed run begin.
-    starts: [u32; SEGMENTS],
+    /// Where the datagrams of parked runs begin, and behind them those of the claimed one.
+    starts: [u32; STARTS],
+    parked: usize,
     claimed: usize,
     /// Frames that the kernel gave back and did not have, or never gave back.
     strays: usize,
@@ -58,7 +61,8 @@ impl Frames {
             owners: vec![Owner::Free; frames as usize].into_boxed_slice(),
             free: (0..frames).rev().collect(),
             free_count: frames as usize,
-            starts: [0; SEGMENTS],
+            starts: [0; STARTS],
+            parked: 0,
             claimed: 0,
             strays: 0,
         }
@@ -80,33 +84,54 @@ impl Frames {
     pub(crate) fn claim(&mut self, segments: u8) -> Option<Slot<'_>> {
         self.abandon();
         let segments = usize::from(segments);
-        if segments > self.free_count || segments > SEGMENTS {
+        if segments > self.free_count || segments > usize::from(SEGMENTS_MAX) {
             return None;
         }
-        for start in &mut self.starts[..segments] {
+        let place = self.parked..self.parked + segments;
+        for start in &mut self.starts[place.clone()] {
             self.free_count -= 1;
             let frame = self.free[self.free_count];
             self.owners[frame as usize] = Owner::Claimed;
             *start = frame * FRAME_BYTES + PAYLOAD_AT;
         }
         self.claimed = segments;
-        let starts = &self.starts[..segments];
+        let starts = &self.starts[place];
         let (at, bytes) = (self.memory.at(), self.memory.bytes());
         // SAFETY: the mapping is so long and lives as long as `self`; no other reference into it
-        // exists, as all are made here and in `datagram`, from `&mut self`. The kernel reads
-        // frames of lanes meanwhile and writes none: no socket over this memory receives.
+        // exists, as all are made here, in `memory_mut` and in `datagram`, from `&mut self`, or in
+        // `memory` from `&self`. The kernel reads frames of lanes meanwhile and writes none: no
+        // socket over this memory receives.
         let memory = unsafe { core::slice::from_raw_parts_mut(at.as_ptr(), bytes) };
         Some(Slot::apart(memory, starts))
     }
 
-    /// The first datagram that is claimed and not yet given to a lane: its address, the room for
+    /// All frames, as a slot has them.
+    pub(crate) fn memory(&self) -> &[u8] {
+        let (at, bytes) = (self.memory.at(), self.memory.bytes());
+        // SAFETY: as in `claim`; nobody writes to it as long as `self` is borrowed.
+        unsafe { core::slice::from_raw_parts(at.as_ptr(), bytes) }
+    }
+
+    /// The same, to be written to.
+    pub(crate) fn memory_mut(&mut self) -> &mut [u8] {
+        let (at, bytes) = (self.memory.at(), self.memory.bytes());
+        // SAFETY: as in `claim`.
+        unsafe { core::slice::from_raw_parts_mut(at.as_ptr(), bytes) }
+    }
+
+    /// The first of the claimed frames' places: parked ones have those before it.
+    pub(crate) fn first_claimed(&self) -> usize {
+        self.parked
+    }
+
+    /// The datagram at this place of those that are parked or claimed: its address, the room for
     /// its header and its bytes, of which there are `bytes`.
     pub(crate) fn datagram(
         &mut self,
-        nth: usize,
+        place: usize,
         bytes: usize,
     ) -> Option<(u32, &mut [u8; HEADER_MAX], &[u8])> {
-        let start = *self.starts[..self.claimed].get(nth)?;
+        let start = *self.starts[..self.parked + self.claimed].get(place)?;
         let from = start as usize - HEADER_MAX;
         let length = HEADER_MAX + bytes.min(DATAGRAM_MAX);
         // SAFETY: a frame that is claimed lies in the mapping, with room before its datagram; see
@@ -122,18 +147,46 @@ impl Frames {
     /// The first `count` of the claimed frames are the kernel's now, by `lane`; the others are
     /// free again.
     pub(crate) fn commit(&mut self, count: usize, lane: u8) {
-        for start in &self.starts[..count.min(self.claimed)] {
-            self.owners[(start / FRAME_BYTES) as usize] = Owner::Lane(lane);
-        }
-        for nth in count.min(self.claimed)..self.claimed {
-            self.put(self.starts[nth] / FRAME_BYTES);
-        }
+        let count = count.min(self.claimed);
+        self.give(self.parked..self.parked + count, lane);
+        self.let_go(self.parked + count..self.parked + self.claimed);
         self.claimed = 0;
     }
 
     /// What is claimed is free again.
     pub(crate) fn abandon(&mut self) {
         self.commit(0, 0);
+    }
+
+    /// The first `count` of the claimed frames stay claimed behind those that did before; the
+    /// others are free again. False: so many may not be parked, and all are free again.
+    pub(crate) fn park(&mut self, count: usize) -> bool {
+        let fits = count <= self.claimed && self.parked + count <= usize::from(PARKED_MAX);
+        debug_assert!(fits, "more than is claimed, or may be parked");
+        let count = if fits { count } else { 0 };
+        self.let_go(self.parked + count..self.parked + self.claimed);
+        self.parked += count;
+        self.claimed = 0;
+        count > 0
+    }
+
+    /// Parked frames are the kernel's now, by `lane`.
+    pub(crate) fn give(&mut self, places: Range<usize>, lane: u8) {
+        for start in &self.starts[places] {
+            self.owners[(start / FRAME_BYTES) as usize] = Owner::Lane(lane);
+        }
+    }
+
+    /// Parked frames are free again.
+    pub(crate) fn let_go(&mut self, places: Range<usize>) {
+        for place in places {
+            self.put(self.starts[place] / FRAME_BYTES);
+        }
+    }
+
+    /// Every parked frame has been given to a lane, or is free again.
+    pub(crate) fn none_parked(&mut self) {
+        self.parked = 0;
     }
 
     /// The kernel gives back what `lane` gave it at this address.

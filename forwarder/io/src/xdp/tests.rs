@@ -71,6 +71,44 @@ fn what_the_kernel_did_not_have_is_not_free() {
     assert_eq!((frames.free(), frames.strays()), (3, 2), "lost for good");
 }
 
+#[test]
+fn parked_frames_stay_until_they_are_given_or_let_go() {
+    let mut frames = Frames::new(memory(24));
+    let claim = |frames: &mut Frames, mark: u8, count: u8| {
+        let mut slot = frames.claim(count).unwrap();
+        let from = slot.place().start;
+        slot.put(&vec![mark; 100 * usize::from(count)], 100);
+        from
+    };
+    let first = claim(&mut frames, 1, 2);
+    assert!(frames.park(2));
+    // Of this one only a part is used, and the next is not parked at all.
+    let second = claim(&mut frames, 2, 3);
+    assert!(frames.park(1));
+    claim(&mut frames, 3, 4);
+    assert_eq!((frames.first_claimed(), frames.free()), (3, 24 - 7));
+    frames.commit(3, 0);
+    assert_eq!(frames.free(), 24 - 6);
+    claim(&mut frames, 4, 4);
+    frames.abandon();
+    assert!(!frames.park(0), "nothing");
+    assert_eq!(frames.free(), 24 - 6);
+    assert_eq!(frames.memory()[first..first + 100], [1; 100]);
+    frames.memory_mut()[second + 99] = 7;
+    for (place, mark, last) in [(0, 1, 1), (1, 1, 1), (2, 2, 7)] {
+        let (_, _, payload) = frames.datagram(place, 100).unwrap();
+        assert_eq!((payload[0], payload[99]), (mark, last));
+    }
+    assert!(frames.datagram(3, 100).is_none());
+    frames.give(0..2, 1);
+    frames.let_go(2..3);
+    frames.none_parked();
+    assert_eq!((frames.free(), frames.first_claimed()), (24 - 5, 0));
+    frames.release_all(0);
+    frames.release_all(1);
+    assert_eq!((frames.free(), frames.strays()), (24, 0));
+}
+
 /// A lane as the model has it.
 struct Side {
     sending: Producer<libc::xdp_desc>,

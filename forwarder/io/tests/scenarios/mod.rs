@@ -164,6 +164,7 @@ fn pattern(n: usize) -> Vec<u8> {
 pub fn all<P: Made>() {
     echo::<P>();
     run_of_nine_and_a_shorter::<P>();
+    parked_runs::<P>();
     source_is_kept::<P>();
     full_arena::<P>();
     segmenting_refused::<P>();
@@ -229,6 +230,58 @@ pub fn run_of_nine_and_a_shorter<P: Made>() {
             assert_eq!(read(&client).0, segment);
         }
     }
+}
+
+/// Runs are parked, completed and committed, others are committed among them, and batches are full
+/// meanwhile: all of them arrive in order with what was written last.
+pub fn parked_runs<P: Made>() {
+    let config = PortConfig {
+        batch_runs: 4,
+        ..PortConfig::default()
+    };
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", config) else {
+        return;
+    };
+    let peer = peer("127.0.0.1:0");
+    let to = peer.local_addr().unwrap();
+    let mut expected = Vec::new();
+    for round in 0..6_u8 {
+        let mut parked = Vec::new();
+        for nth in 0..7_u8 {
+            let segments = 1 + (round + nth) % 3;
+            let bytes = 100 * usize::from(segments) - usize::from(nth);
+            let mark = 16 * round + nth;
+            let run = RunMeta {
+                peer: to.into(),
+                local: Ip::UNKNOWN,
+                segment_bytes: 100,
+                segments,
+                bytes,
+                viewer: NOBODY,
+            };
+            rig.port.claim(run).unwrap().put(&vec![mark; bytes], 100);
+            if nth % 4 == 3 {
+                rig.port.commit(bytes);
+            } else {
+                parked.push((rig.port.park(bytes).unwrap(), bytes));
+            }
+            let mut whole = vec![mark; bytes];
+            if nth % 4 != 3 {
+                whole[bytes - 5..].fill(0xaa);
+            }
+            expected.extend(whole.chunks(100).map(<[u8]>::to_vec));
+        }
+        // Nothing of it leaves before it is complete, but for the first round's flush of nothing.
+        rig.flush();
+        for (run, bytes) in parked {
+            assert_eq!(rig.port.parked(run).len(), bytes);
+            rig.port.parked_mut(run)[bytes - 5..].fill(0xaa);
+        }
+        rig.port.commit_parked();
+        rig.flush();
+    }
+    let got: Vec<_> = expected.iter().map(|_| read(&peer).0).collect();
+    assert_eq!(got, expected);
 }
 
 pub fn source_is_kept<P: Made>() {

@@ -120,6 +120,40 @@ impl Rig {
         panic!("not {what}: {last:?}");
     }
 
+    /// A turn in which these runs of viewers are parked before any of them is complete; and one
+    /// leaves at once.
+    fn turn_parked(&mut self, runs: &[(u32, SocketAddr, Vec<u8>)]) -> XdpReport {
+        let port = &mut self.ports[0];
+        port.recv(clock::now(), &mut Deaf);
+        let meta = |viewer, to: SocketAddr, run: &[u8]| RunMeta {
+            peer: to.into(),
+            local: Ip::UNKNOWN,
+            segment_bytes: 1000,
+            segments: u8::try_from(run.len().div_ceil(1000)).unwrap(),
+            bytes: run.len(),
+            viewer,
+        };
+        let mut parked = Vec::new();
+        for (viewer, to, run) in runs {
+            let mut slot = port.claim(meta(*viewer, *to, run)).unwrap();
+            let from = slot.place().start;
+            slot.put(run, 1000);
+            slot.memory()[from] ^= 0xff;
+            parked.push((port.park(run.len()).unwrap(), from));
+        }
+        let (viewer, to, _) = runs[0];
+        let mut slot = port.claim(meta(viewer, to, b"probe")).unwrap();
+        slot.put(b"probe", 1000);
+        port.commit(5);
+        for (run, from) in parked {
+            port.parked_mut(run)[from] ^= 0xff;
+        }
+        port.commit_parked();
+        let report = port.flush(clock::now());
+        self.dropped += report.dropped;
+        report.xdp
+    }
+
     fn until_xdp(&mut self, viewer: u32, to: SocketAddr) {
         self.until((0, viewer), to, "by AF_XDP", by_xdp);
     }
@@ -183,6 +217,38 @@ fn packets_are_those_of_the_socket_in_both_families() {
         let Some(mut rig) = Rig::new(1) else { return };
         both_ways(&mut rig, 0, &v4);
         both_ways(&mut rig, 1, &v6);
+        assert_eq!(rig.dropped, 0);
+    });
+}
+
+#[test]
+fn parked_runs_have_the_checksums_of_what_was_written_last() {
+    scenario(|other| {
+        other.cable("a0", "b0", 7);
+        let peers = ["10.7.0.2:5000", "[fd00:7::2]:5000", "10.7.0.2:5001"];
+        let peers = peers.map(|addr| other.socket(addr));
+        let Some(mut rig) = Rig::new(1) else { return };
+        let to = peers.each_ref().map(|peer| peer.local_addr().unwrap());
+        rig.until_xdp(0, to[0]);
+        rig.until_xdp(1, to[1]);
+        for turn in 0..3 {
+            // By a lane, by the socket, by lanes again.
+            let runs = [
+                (0, to[0], run(999, turn)),
+                (1, to[1], run(4000, turn)),
+                (NOBODY, to[2], run(1500, turn)),
+                (0, to[0], run(2001, turn)),
+                (1, to[1], run(1, turn)),
+            ];
+            let report = rig.turn_parked(&runs);
+            assert_eq!(report.datagrams, 1 + 4 + 3 + 1 + 1);
+            for (to, peer) in to.iter().zip(&peers) {
+                let runs = runs.iter().filter(|(_, at, _)| at == to);
+                for datagram in runs.flat_map(|(_, _, run)| run.chunks(1000)) {
+                    assert_eq!(read(peer).0, datagram);
+                }
+            }
+        }
         assert_eq!(rig.dropped, 0);
     });
 }

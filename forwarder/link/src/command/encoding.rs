@@ -245,6 +245,7 @@ fn take_track_in(take: &mut Take<'_>) -> Option<TrackIn> {
 
 fn put_track(put: &mut Put<'_>, track: &TrackOut) {
     put.u32(track.ssrc).u32(track.rtx_ssrc).u32(track.clock_hz);
+    put.u32(track.timestamp_offset);
     put.u8(track.payload_type).u8(track.rtx_payload_type);
     put.u8(track.ext_bytes)
         .u8(track.transport_cc_at)
@@ -259,6 +260,7 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
         ssrc: take.u32()?,
         rtx_ssrc: take.u32()?,
         clock_hz: take.u32()?,
+        timestamp_offset: take.u32()?,
         payload_type: take.u8()?,
         rtx_payload_type: take.u8()?,
         ext_bytes: take.u8()?,

@@ -2,10 +2,10 @@
 
 /// The layout that this build makes. Count up when a place or a meaning changes; what is appended
 /// to a table or to the end of an element within its stride changes nothing.
-pub const LAYOUT_VERSION: u32 = 8;
+pub const LAYOUT_VERSION: u32 = 9;
 
 /// The oldest layout that this build can still work with: one release back.
-pub const LAYOUT_OLDEST: u32 = 8;
+pub const LAYOUT_OLDEST: u32 = 9;
 
 /// The build that made the memory, for messages.
 pub const BUILD: &str = concat!("freshet ", env!("CARGO_PKG_VERSION"));

@@ -1,8 +1,9 @@
 //! Owns the life of streams in the memory: open, describe, hand out the ends of the log, close.
 
 use super::layout::Part;
-use super::{LinkError, Region};
+use super::{LinkError, Region, Role};
 use crate::claim::{Claim, FREE};
+use crate::heard::{Heard, HeardCell};
 use crate::ids::{CoreId, StreamId};
 use crate::lanes::LANES_MAX;
 use crate::life::{generation_of, life_of, next_generation};
@@ -40,6 +41,7 @@ impl Region {
         cell.tracks.iter().for_each(|track| {
             track.write(&[]);
         });
+        Heard::new(self.heard_cell(place)).forget();
         let generation = next_generation(life);
         let published = &cell.log.published;
         // Nothing of an earlier generation can be seen: its packets lie before the tail.
@@ -122,7 +124,7 @@ impl Region {
         self.open_place(stream).is_ok()
     }
 
-    /// Says what a track is. Control alone.
+    /// Says what a track is; `None`: there is none. Control alone.
     ///
     /// # Errors
     /// No such stream or track, or format parameters that are too long.
@@ -130,11 +132,14 @@ impl Region {
         &self,
         stream: StreamId,
         track: usize,
-        description: &Description,
+        description: Option<&Description>,
     ) -> Result<(), LinkError> {
         let cell = self.stream_cell(self.open_place(stream)?);
         let text = cell.tracks.get(track).ok_or(LinkError::NoSuchTrack)?;
-        let bytes = description.encode().ok_or(LinkError::TooLong)?;
+        let bytes = match description {
+            Some(description) => description.encode().ok_or(LinkError::TooLong)?,
+            None => Vec::new(),
+        };
         text.write(&bytes).then_some(()).ok_or(LinkError::TooLong)
     }
 
@@ -181,6 +186,20 @@ impl Region {
         ))
     }
 
+    /// What was heard of the publisher of a stream. For whoever has the writing end of its log.
+    ///
+    /// # Errors
+    /// The stream is not open.
+    pub fn heard(&self, stream: StreamId) -> Result<Heard, LinkError> {
+        let place = self.open_place(stream)?;
+        Ok(Heard::new(self.heard_cell(place)))
+    }
+
+    fn heard_cell(&self, place: usize) -> Shared<HeardCell> {
+        let cell = self.0.layout.at(Part::Streams, place);
+        self.0.map.value(cell + offset_of!(StreamCell, heard))
+    }
+
     /// The counters of one stream on one worker.
     ///
     /// # Errors
@@ -212,6 +231,17 @@ impl Region {
 
     pub(super) fn stream_cell(&self, place: usize) -> Shared<StreamCell> {
         self.0.map.value(self.0.layout.at(Part::Streams, place))
+    }
+
+    /// True while the sidecar has the writing end of a stream's log: what it writes goes on without
+    /// workers.
+    #[must_use]
+    pub fn is_written_by_control(&self, stream: StreamId) -> bool {
+        let writer = self.open_place(stream).map(|place| {
+            let word: Shared<AtomicU32> = self.log_word(place, offset_of!(LogHead, writer));
+            word.load(Ordering::Acquire)
+        });
+        writer.is_ok_and(|role| role & Role::Control as u32 != 0)
     }
 
     fn log_word(&self, place: usize, offset: usize) -> Shared<AtomicU32> {

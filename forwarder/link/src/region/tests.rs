@@ -9,7 +9,7 @@ use crate::limits::LOG_PACKETS_MIN;
 use crate::log::{Flags, Record};
 use crate::stats::Counter;
 use crate::stream::{Description, Format};
-use crate::viewer::{Lease, ViewerCounters};
+use crate::viewer::{KEEPSAKE_BYTES, Lease, ViewerCounters};
 use wire::peer::Ip;
 use wire::time::Time;
 
@@ -187,13 +187,15 @@ fn tracks_are_described_for_the_next_control() {
         fmtp: "profile-level-id=42e01f".into(),
     };
     assert_eq!(region.description(stream, VIDEO), None);
-    region.describe(stream, VIDEO, &description).unwrap();
+    region.describe(stream, VIDEO, Some(&description)).unwrap();
     assert_eq!(region.description(stream, VIDEO), Some(description));
     assert!(
         region
-            .describe(stream, 2, &region.description(stream, VIDEO).unwrap())
+            .describe(stream, 2, region.description(stream, VIDEO).as_ref())
             .is_err()
     );
+    region.describe(stream, VIDEO, None).unwrap();
+    assert_eq!(region.description(stream, VIDEO), None);
 }
 
 #[test]
@@ -216,7 +218,10 @@ fn a_viewer_keeps_leases_until_it_is_closed() {
         ..Default::default()
     };
     viewer.set_counters(&told);
+    assert_eq!(viewer.load(), Some(vec![]));
+    assert!(viewer.save(b"entity-tag"));
     assert!(viewer.save(b"etag"));
+    assert!(!viewer.save(&[0; KEEPSAKE_BYTES + 1]));
     let again = region.viewer(viewer.id()).unwrap();
     assert_eq!((again.counters(), again.owner()), (told, Some(CoreId(1))));
     assert_eq!(again.load().as_deref(), Some(&b"etag"[..]));

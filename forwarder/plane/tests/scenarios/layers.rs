@@ -154,7 +154,7 @@ fn assert_seamless(viewer: &TestViewer) {
     }
 }
 
-fn pin(world: &mut World, viewer: usize, lane: Option<u8>) {
+pub fn pin(world: &mut World, viewer: usize, lane: Option<u8>) {
     let (now, id) = (world.now, world.viewers[viewer].id());
     let pin = Pin { lane, ..Pin::NONE };
     world.plane().apply(now, &Command::ChooseLayer(id, pin));

@@ -22,6 +22,7 @@ mod reports;
 mod screen;
 mod storm;
 mod svc;
+mod together;
 mod transit;
 mod upstream;
 mod viewer;

@@ -196,6 +196,11 @@ impl Peer {
         frame.collect()
     }
 
+    /// The number of the last frame.
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+
     /// The datagram of 20 ms of sound.
     pub fn sound(&mut self) -> Vec<u8> {
         self.timestamps[AUDIO] = self.timestamps[AUDIO].wrapping_add(960);

@@ -84,6 +84,7 @@ impl TestViewer {
         let base = 0x1000_0000 * (u32::from(n) % 15 + 1);
         let mut tracks = [TrackOut::default(); TRACKS_MAX];
         tracks[VIDEO] = TrackOut {
+            timestamp_offset: 0x8765_4321,
             ssrc: base,
             rtx_ssrc: base + 1,
             clock_hz: 90_000,
@@ -94,6 +95,7 @@ impl TestViewer {
             ..TrackOut::default()
         };
         tracks[AUDIO] = TrackOut {
+            timestamp_offset: 0x8765_4321,
             ssrc: base + 2,
             clock_hz: 48_000,
             payload_type: 111,

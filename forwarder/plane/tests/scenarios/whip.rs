@@ -717,3 +717,58 @@ fn a_viewer_without_tracks_is_not_served() {
     world.plane().apply(now, &Command::CloseStream(source.id));
     assert_eq!(world.region.viewer(id).unwrap().owner(), None);
 }
+
+#[test]
+fn a_new_plane_knows_how_often_the_numbers_of_a_publisher_have_wrapped() {
+    let (mut world, stream, mut peer) = publishing();
+    for _ in 0..10 {
+        // A packet that comes after a long loss is told from one of the past up to 2^15.
+        peer.indexes[VIDEO] += 30_000;
+        let frame = peer.frame(true, 2);
+        peer.send(&mut world, &frame);
+        world.run(150, 10);
+    }
+    let repair = peer.kept.last().unwrap().1.header.sequence;
+    let repair = peer.repair(repair);
+    peer.send(&mut world, &[repair]);
+    world.run(1100, 10);
+    assert!(peer.indexes[VIDEO] >> 16 >= 5, "{:?}", peer.indexes);
+    let captured = peer.frame(true, 1);
+    world.restart();
+    let now = world.now;
+    let adds = [peer.viewer, 1].map(|viewer| {
+        let mut add = world.viewers[viewer].add;
+        let leases = world.region.viewer(add.viewer).unwrap().leases();
+        add.tracks[VIDEO].first_index = add.tracks[VIDEO].first_index.max(leases[0]);
+        add.tracks[VIDEO].rtx_first_index = add.tracks[VIDEO].rtx_first_index.max(leases[1]);
+        add.rtcp_first_index = leases[4];
+        Command::AddViewer(add)
+    });
+    for command in [adds[0], adds[1], Command::AddPublisher(peer.add)] {
+        world.plane().apply(now, &command);
+    }
+    // The watcher is not shown again what it has seen: another keyframe is asked for.
+    let before = seen(&world).len();
+    peer.answers(&world);
+    world.run(1100, 10);
+    assert_eq!(seen(&world).len(), before);
+    assert!(peer.answers(&world).plis > 0);
+    let frames = [captured, peer.frame(true, 3)].concat();
+    peer.send(&mut world, &frames);
+    world.run(20, 1);
+    assert!(seen(&world)[before].0 >= peer.frames() - 1);
+    let newest = seen(&world).last().copied();
+    assert_eq!(newest.map(|(frame, _)| frame), Some(peer.frames()));
+    assert_eq!(world.count(Counter::SrtpRefusedAuth), 0);
+    // What the old plane has opened is a replay for the new one.
+    peer.send(&mut world, &frames[..1]);
+    assert_eq!(world.count(Counter::SrtpRefusedReplay), 1);
+    // Another publisher of the same stream, with the same source, begins at 0.
+    let id = world.viewers[peer.viewer].id();
+    world.plane().apply(now, &Command::RemoveViewer(id));
+    let mut next = Peer::join(&mut world, stream);
+    next.ssrcs = peer.ssrcs;
+    let frame = next.frame(true, 2);
+    next.send(&mut world, &frame);
+    assert_eq!(world.count(Counter::SrtpRefusedAuth), 0);
+}

@@ -10,7 +10,9 @@ use link::limits::Limits;
 use link::log::{Flags, LogWriter, Record};
 use link::stats::Counter;
 use seal::Profile;
-use wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink, Slot};
+use wire::datagram::{
+    DATAGRAM_MAX, Egress, PARKED_MAX, Parked, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink, Slot,
+};
 use wire::time::{Span, Time};
 
 use crate::viewer::TestViewer;
@@ -21,7 +23,58 @@ pub struct Sink {
     /// Runs that there is room for in this turn.
     pub room: usize,
     pub runs: Vec<(RunMeta, Vec<u8>)>,
+    /// Runs can be parked.
+    pub parks: bool,
+    /// Runs that were parked so far.
+    pub parkings: usize,
+    /// Claims are refused now and then.
+    pub refusals: Option<Refusals>,
     claimed: Option<(RunMeta, Vec<u8>)>,
+    parked: Vec<(RunMeta, Vec<u8>)>,
+}
+
+/// Refuses claims now and then, whether runs are parked or not: the same claims.
+pub struct Refusals {
+    random: u64,
+    /// What is refused only until nothing is parked any more.
+    passing: u64,
+    /// The last claim, if it was refused, and whether what was parked has left since.
+    last: Option<RunMeta>,
+    has_left: bool,
+}
+
+impl Refusals {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            random: seed | 1,
+            passing: !seed | 1,
+            last: None,
+            has_left: false,
+        }
+    }
+
+    fn refuse(&mut self, run: RunMeta, is_parked: bool) -> bool {
+        let is_again = core::mem::take(&mut self.has_left);
+        if is_again && self.last.take() == Some(run) {
+            return true;
+        }
+        self.last = None;
+        if is_parked && one_of(6, &mut self.passing) {
+            return true;
+        }
+        if one_of(9, &mut self.random) {
+            self.last = Some(run);
+            return true;
+        }
+        false
+    }
+}
+
+fn one_of(many: u64, state: &mut u64) -> bool {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    state.is_multiple_of(many)
 }
 
 impl Egress for Sink {
@@ -35,7 +88,13 @@ impl Egress for Sink {
         assert!(usize::from(run.segment_bytes) <= DATAGRAM_MAX);
         let full = usize::from(run.segment_bytes) * usize::from(run.segments);
         assert!(run.bytes <= full && run.bytes > full - usize::from(run.segment_bytes));
-        self.room = self.room.checked_sub(1)?;
+        let left = self.room.checked_sub(1)?;
+        let is_parked = !self.parked.is_empty();
+        let refusals = self.refusals.as_mut();
+        if refusals.is_some_and(|refusals| refusals.refuse(run, is_parked)) {
+            return None;
+        }
+        self.room = left;
         let claimed = self.claimed.insert((run, vec![0xee; run.bytes]));
         Some(Slot::joined(&mut claimed.1))
     }
@@ -44,6 +103,37 @@ impl Egress for Sink {
         let (run, memory) = self.claimed.take().expect("claimed before");
         assert_eq!(bytes, run.bytes, "what is claimed is filled");
         self.runs.push((run, memory));
+    }
+
+    fn parked_max(&self) -> u8 {
+        if self.parks { PARKED_MAX } else { 0 }
+    }
+
+    fn park(&mut self, bytes: usize) -> Option<Parked> {
+        let (run, memory) = self.claimed.take().expect("claimed before");
+        assert_eq!(bytes, run.bytes, "what is claimed is filled");
+        let place = u32::try_from(self.parked.len()).unwrap();
+        self.parked.push((run, memory));
+        self.parkings += 1;
+        let segments = self.parked.iter().map(|(run, _)| run.segments);
+        assert!(segments.sum::<u8>() <= PARKED_MAX);
+        Some(Parked(place))
+    }
+
+    fn parked(&self, Parked(place): Parked) -> &[u8] {
+        &self.parked[usize::try_from(place).unwrap()].1
+    }
+
+    fn parked_mut(&mut self, Parked(place): Parked) -> &mut [u8] {
+        &mut self.parked[usize::try_from(place).unwrap()].1
+    }
+
+    fn commit_parked(&mut self) {
+        assert!(!self.parked.is_empty());
+        self.runs.append(&mut self.parked);
+        if let Some(refusals) = &mut self.refusals {
+            refusals.has_left = true;
+        }
     }
 }
 
@@ -55,6 +145,8 @@ pub struct World {
     pub viewers: Vec<TestViewer>,
     /// What went to none of them.
     pub strays: Vec<(RunMeta, Vec<u8>)>,
+    /// What was delivered since somebody asked, if anybody wants to know.
+    pub delivered: Option<Vec<(RunMeta, Vec<u8>)>>,
     events: Vec<EventConsumer>,
     punts: Vec<PuntConsumer>,
     ticked_at: Time,
@@ -99,10 +191,15 @@ impl World {
                 segments_max: 64,
                 room: usize::MAX,
                 runs: Vec::new(),
+                parks: true,
+                parkings: 0,
+                refusals: None,
                 claimed: None,
+                parked: Vec::new(),
             },
             viewers: Vec::new(),
             strays: Vec::new(),
+            delivered: None,
             events: cores
                 .clone()
                 .map(|core| region.events_consumer(core).unwrap())
@@ -131,9 +228,13 @@ impl World {
 
     /// A viewer that the plane does not know yet; AES-128-GCM.
     pub fn viewer(&self, stream: StreamId) -> TestViewer {
+        self.viewer_with(stream, Profile::AeadAes128Gcm)
+    }
+
+    pub fn viewer_with(&self, stream: StreamId, profile: Profile) -> TestViewer {
         let index = u32::try_from(self.viewers.len()).unwrap();
         let cell = self.region.open_viewer(index).unwrap();
-        TestViewer::new(cell.id(), stream, Profile::AeadAes128Gcm)
+        TestViewer::new(cell.id(), stream, profile)
     }
 
     /// Adds a viewer at the first core; gives its place.
@@ -166,6 +267,7 @@ impl World {
             let plane = &mut self.planes[core];
             plane.begin(self.now);
             plane.fan_out(self.now, &mut self.sink);
+            assert!(self.sink.parked.is_empty(), "everything leaves in its turn");
             if self.now.since(self.ticked_at) >= Span::millis(10) {
                 plane.tick(self.now, self.now.0 + UNIX_OFFSET);
             }
@@ -183,6 +285,9 @@ impl World {
     }
 
     pub fn deliver(&mut self) {
+        if let Some(delivered) = &mut self.delivered {
+            delivered.extend(self.sink.runs.iter().cloned());
+        }
         for (run, bytes) in std::mem::take(&mut self.sink.runs) {
             let at = RxMeta {
                 peer: run.peer,

@@ -15,9 +15,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::gcm_vaes::aes::expand_128;
 use super::gcm_vaes::block::load;
-use super::{CmSeal, Message, gcm_vaes};
+use super::{Across, CM_LANES, CmSeal, MacKey, Message, gcm_vaes};
 use crate::secret::KeyError;
-use sha1::{BLOCK, INITIAL, LANES, State, digest, digested};
+use sha1::{BLOCK, INITIAL, LANES, digest, digested};
 
 /// True if this machine has the instructions.
 pub(crate) fn is_available() -> bool {
@@ -26,14 +26,11 @@ pub(crate) fn is_available() -> bool {
         && is_x86_feature_detected!("sse4.1")
 }
 
-/// The expanded key of the cipher and the two states of HMAC. Wiped on drop.
+/// The expanded keys of the cipher and of HMAC. Wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct VaesCm {
     round_keys: ctr::RoundKeys,
-    /// The state of SHA-1 behind the inner key block: all that is to be kept of the key.
-    inner: State,
-    /// The same of the outer one.
-    outer: State,
+    mac: MacKey,
 }
 
 impl CmSeal for VaesCm {
@@ -43,13 +40,15 @@ impl CmSeal for VaesCm {
         }
         let mut cm = Self {
             round_keys: [[0; 16]; gcm_vaes::ROUND_KEYS_MAX],
-            inner: INITIAL,
-            outer: INITIAL,
+            mac: MacKey {
+                inner: INITIAL,
+                outer: INITIAL,
+            },
         };
         // SAFETY: the instructions are there.
         // JUSTIFICATION: only a function that is compiled for them may use them.
         unsafe { expand_128(load(cipher), &mut cm.round_keys) };
-        for (state, pad) in [(&mut cm.inner, 0x36), (&mut cm.outer, 0x5c)] {
+        for (state, pad) in [(&mut cm.mac.inner, 0x36), (&mut cm.mac.outer, 0x5c)] {
             let mut block = [pad; BLOCK];
             for (byte, key) in block.iter_mut().zip(auth) {
                 *byte ^= key;
@@ -73,33 +72,70 @@ impl CmSeal for VaesCm {
     }
 
     fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
-        for (messages, macs) in messages.chunks(LANES).zip(macs.chunks_mut(LANES)) {
-            self.macs_side_by_side(messages, macs);
+        // SAFETY: a value of this type exists only where the instructions do.
+        // JUSTIFICATION: only a function that is compiled for them may use them.
+        unsafe { macs_by_sha(&[&self.mac; LANES], messages, macs) }
+    }
+
+    #[inline]
+    fn across(&self) -> Option<(&MacKey, Across)> {
+        Some((&self.mac, Across::Sha))
+    }
+}
+
+/// The MAC of each message with the key of the same place.
+pub(crate) fn macs_across(
+    across: Across,
+    keys: &[&MacKey],
+    messages: &[Message<'_>],
+    macs: &mut [[u8; 20]],
+) {
+    for ((keys, messages), macs) in keys
+        .chunks(CM_LANES)
+        .zip(messages.chunks(CM_LANES))
+        .zip(macs.chunks_mut(CM_LANES))
+    {
+        // SAFETY: only a kernel says `across`, and it exists only where the instructions do.
+        // JUSTIFICATION: only functions that are compiled for them may use them.
+        unsafe {
+            if across == Across::Wide && wide::is_worth_it(messages.len()) {
+                wide::macs_side_by_side(keys, messages, macs);
+                continue;
+            }
+            let keys = keys.chunks(LANES);
+            let messages = messages.chunks(LANES);
+            for ((keys, messages), macs) in keys.zip(messages).zip(macs.chunks_mut(LANES)) {
+                macs_by_sha(keys, messages, macs);
+            }
         }
     }
 }
 
-impl VaesCm {
-    /// The MACs of at most [`LANES`] messages.
-    fn macs_side_by_side(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
-        let mut states = [self.inner; LANES];
+/// The MACs of messages, [`LANES`] at a time, each with the key of the same place among those.
+///
+/// # Safety
+/// [`is_available`] has been true.
+unsafe fn macs_by_sha(keys: &[&MacKey], messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
+    for (messages, macs) in messages.chunks(LANES).zip(macs.chunks_mut(LANES)) {
+        let mut states = [INITIAL; LANES];
+        for (state, key) in states.iter_mut().zip(keys) {
+            *state = key.inner;
+        }
         let blocks = Blocks::<LANES>::of(messages);
         let states = &mut states[..messages.len()];
-        // SAFETY: a value of this type exists only where the instructions do.
-        // JUSTIFICATION: only a function that is compiled for them may use them.
+        // SAFETY: by the contract.
         unsafe {
             digest(states, &blocks.whole[..messages.len()]);
             digest(states, &blocks.last()[..messages.len()]);
         }
         let mut outer = [[0; BLOCK]; LANES];
-        for (block, state) in outer.iter_mut().zip(&mut *states) {
+        for ((block, state), key) in outer.iter_mut().zip(&mut *states).zip(keys) {
             block[..20].copy_from_slice(&digested(state));
             close(block, 20, BLOCK + 20);
-            *state = self.outer;
+            *state = key.outer;
         }
         let blocks = outer.each_ref().map(<[u8; BLOCK]>::as_slice);
         // SAFETY: as above.
-        // JUSTIFICATION: as above.
         unsafe { digest(states, &blocks[..messages.len()]) };
         for (mac, state) in macs.iter_mut().zip(states) {
             *mac = digested(state);

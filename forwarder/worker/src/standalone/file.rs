@@ -10,6 +10,9 @@ use std::net::{IpAddr, SocketAddr};
 use wire::peer::Ip;
 use zeroize::{Zeroize, Zeroizing};
 
+/// Spreads the first timestamps of tracks, which are to look random (RFC 3550 section 5.1).
+const TIMESTAMP_SPREAD: u32 = 0x9e37_79b1;
+
 /// A file of flows.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -302,6 +305,8 @@ impl Viewer {
                 clock_hz: track.clock_hz,
                 payload_type: track.payload_type,
                 rtx_payload_type: track.rtx_payload_type,
+                // The same after a restart.
+                timestamp_offset: track.ssrc.wrapping_mul(TIMESTAMP_SPREAD),
                 first_index: first,
                 rtx_first_index: rtx_first,
                 ..TrackOut::default()

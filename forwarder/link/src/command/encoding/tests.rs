@@ -67,6 +67,7 @@ fn add_viewer() -> AddViewer {
         ssrc: u32::from(n) + 1,
         rtx_ssrc: u32::from(n) + 2,
         clock_hz: 90_000,
+        timestamp_offset: 0xdead_beef,
         payload_type: 96 + n,
         rtx_payload_type: 97 + n,
         ext_bytes: 24,

@@ -8,6 +8,7 @@
 use core::arch::x86_64::*;
 
 use super::sha1::{BLOCK, State};
+use crate::backend::MacKey;
 
 /// Messages of a register.
 pub(super) const LANES: usize = 16;
@@ -23,11 +24,18 @@ pub(super) struct States([__m512i; 5]);
 static NOTHING: [u8; BLOCK] = [0; BLOCK];
 
 impl States {
-    /// Sixteen times the same.
+    /// Those of the keys of all lanes; lanes without a key have zeros.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn all(state: &State) -> Self {
-        Self(state.map(|word| _mm512_set1_epi32(word.cast_signed())))
+    pub(super) fn of(keys: &[&MacKey], state: impl Fn(&MacKey) -> &State) -> Self {
+        let mut words = [[0_u32; LANES]; 5];
+        for (lane, key) in keys.iter().enumerate().take(LANES) {
+            for (words, word) in words.iter_mut().zip(state(key)) {
+                words[lane] = *word;
+            }
+        }
+        // SAFETY: sixteen words are the 64 bytes that are read, at any alignment.
+        Self(words.map(|lanes| unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }))
     }
 
     /// Word by word, the states of all lanes.

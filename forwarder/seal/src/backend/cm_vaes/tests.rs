@@ -144,5 +144,5 @@ fn the_expanded_key_is_wiped() {
     assert_ne!(cm.round_keys[10], [0; 16]);
     cm.zeroize();
     assert_eq!(cm.round_keys, [[0; 16]; gcm_vaes::ROUND_KEYS_MAX]);
-    assert_eq!((cm.inner, cm.outer), ([0; 5], [0; 5]));
+    assert_eq!((cm.mac.inner, cm.mac.outer), ([0; 5], [0; 5]));
 }

@@ -5,12 +5,11 @@ use core::arch::x86_64::*;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::sha1::State;
 use super::sha1_wide::{LANES, States};
 use super::{Blocks, VaesCm, ctr, parts_of};
 use crate::backend::gcm_vaes::wide::{Counter, QUAD_BYTES, encrypt_quads, first_bytes, xor_group};
 use crate::backend::gcm_vaes::wide_is_available;
-use crate::backend::{CM_LANES, CmSeal, Message};
+use crate::backend::{Across, CM_LANES, CmSeal, MacKey, Message};
 use crate::secret::KeyError;
 
 /// Messages from which on lanes of AVX-512 take less time than the instructions for SHA-1, four at
@@ -56,33 +55,43 @@ impl CmSeal for Vaes512Cm {
 
     fn macs(&self, messages: &[Message<'_>], macs: &mut [[u8; 20]]) {
         for (messages, macs) in messages.chunks(LANES).zip(macs.chunks_mut(LANES)) {
-            if messages.len() < WIDE_FROM {
+            if !is_worth_it(messages.len()) {
                 self.0.macs(messages, macs);
             } else {
                 // SAFETY: a value of this type exists only where the instructions do.
                 // JUSTIFICATION: only a function that is compiled for them may use them.
-                unsafe { macs_side_by_side(&self.0.inner, &self.0.outer, messages, macs) };
+                unsafe { macs_side_by_side(&[&self.0.mac; LANES], messages, macs) };
             }
         }
     }
+
+    #[inline]
+    fn across(&self) -> Option<(&MacKey, Across)> {
+        Some((&self.0.mac, Across::Wide))
+    }
 }
 
-/// The MACs of at most sixteen messages.
+/// True if so many messages take less time in lanes of AVX-512.
+#[inline]
+pub(super) const fn is_worth_it(messages: usize) -> bool {
+    messages >= WIDE_FROM
+}
+
+/// The MACs of at most sixteen messages, each with the key of the same place.
 ///
 /// # Safety
 /// [`is_available`] has been true.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn macs_side_by_side(
-    inner: &State,
-    outer: &State,
+pub(super) unsafe fn macs_side_by_side(
+    keys: &[&MacKey],
     messages: &[Message<'_>],
     macs: &mut [[u8; 20]],
 ) {
     let blocks = Blocks::<LANES>::of(messages);
-    let mut states = States::all(inner);
+    let mut states = States::of(keys, |key| &key.inner);
     states.digest(&blocks.whole);
     states.digest(&blocks.last());
-    let mut outer = States::all(outer);
+    let mut outer = States::of(keys, |key| &key.outer);
     outer.digest_digests(&states);
     let words = outer.words();
     for (lane, mac) in macs.iter_mut().enumerate().take(LANES) {
