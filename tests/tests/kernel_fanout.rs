@@ -174,15 +174,6 @@ fn everybody_gets_everything_by_uring() {
 }
 
 #[test]
-fn everybody_gets_everything_by_uring_with_a_submission_thread() {
-    let polled = Settings {
-        sqpoll_ms: 5,
-        ..Settings::DEFAULT
-    };
-    by_uring(|probe| &probe.sqpoll, polled);
-}
-
-#[test]
 fn everybody_gets_everything_by_uring_without_copying() {
     let zero_copy = Settings {
         zero_copy: true,

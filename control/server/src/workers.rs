@@ -70,12 +70,11 @@ pub fn cipher(config: &Config) -> Result<worker::Cipher, String> {
 pub fn uring(config: &Config, backend: probe::Backend) -> Result<UringSettings, String> {
     let wanted = &config.uring;
     let settings = UringSettings {
-        sqpoll_ms: wanted.sqpoll_ms,
-        sqpoll_cpu: u32::try_from(wanted.sqpoll_cpu).ok(),
         zero_copy: wanted.zero_copy,
         fixed_buffers: wanted.fixed_buffers,
         napi_us: wanted.napi_us,
         napi_prefer: wanted.napi_prefer,
+        ..UringSettings::DEFAULT
     };
     if backend == probe::Backend::Uring {
         probe::try_setting(settings)?;

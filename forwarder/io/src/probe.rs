@@ -58,8 +58,6 @@ pub struct Probe {
     pub deferred: Answer,
     /// A receive request renews itself and takes provided buffers.
     pub multishot: Answer,
-    /// A thread of the kernel's takes submissions: [`Settings::sqpoll_ms`].
-    pub sqpoll: Answer,
     /// Runs are sent from where they were written: [`Settings::zero_copy`].
     pub zero_copy: Answer,
     /// The same from memory that is pinned once: [`Settings::fixed_buffers`].
@@ -90,10 +88,6 @@ impl Probe {
             io_uring,
             deferred,
             multishot,
-            sqpoll: try_setting(Settings {
-                sqpoll_ms: 1,
-                ..Settings::DEFAULT
-            }),
             zero_copy: try_setting(Settings {
                 zero_copy: true,
                 fixed_buffers: false,
@@ -112,7 +106,7 @@ impl Probe {
     }
 
     /// Name and answer of everything that was tried.
-    pub fn list(&self) -> [(&'static str, &Answer); 11] {
+    pub fn list(&self) -> [(&'static str, &Answer); 10] {
         [
             ("ipv6", &self.ipv6),
             ("udp segmentation (gso)", &self.gso),
@@ -120,10 +114,9 @@ impl Probe {
             ("io_uring", &self.io_uring),
             ("io_uring deferred completions", &self.deferred),
             ("io_uring multishot receive", &self.multishot),
-            (SETTINGS[0], &self.sqpoll),
-            (SETTINGS[1], &self.zero_copy),
-            (SETTINGS[2], &self.fixed_buffers),
-            (SETTINGS[3], &self.napi),
+            (SETTINGS[0], &self.zero_copy),
+            (SETTINGS[1], &self.fixed_buffers),
+            (SETTINGS[2], &self.napi),
             (XDP, &self.xdp),
         ]
     }
@@ -177,8 +170,7 @@ pub fn choose(probe: &Probe, wanted: Option<Backend>) -> Choice {
 }
 
 /// What [`Probe::list`] calls the settings of `io_uring`.
-pub const SETTINGS: [&str; 4] = [
-    "io_uring submission thread (sqpoll)",
+pub const SETTINGS: [&str; 3] = [
     "io_uring zero copy",
     "io_uring fixed buffers",
     "io_uring busy polling (napi)",

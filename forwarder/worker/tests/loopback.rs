@@ -58,24 +58,20 @@ fn backends() -> Vec<Way> {
         println!("skipped: uring: {}", choice.why);
         return vec![PLAIN];
     }
-    let all = Settings {
-        sqpoll_ms: 5,
+    let both = Settings {
         zero_copy: true,
         napi_us: 20,
         ..Settings::DEFAULT
     };
     let one = |setting| (Backend::Uring, setting);
-    let zero_copy = Settings {
-        sqpoll_ms: 0,
-        ..all
-    };
-    let polled = Settings {
+    let zero_copy = Settings { napi_us: 0, ..both };
+    let napi = Settings {
         zero_copy: false,
-        ..all
+        ..both
     };
     let mut ways = vec![PLAIN, one(Settings::DEFAULT)];
-    if probe.sqpoll.is_ok() && probe.fixed_buffers.is_ok() && probe.napi.is_ok() {
-        ways.extend([zero_copy, polled, all].map(one));
+    if probe.fixed_buffers.is_ok() && probe.napi.is_ok() {
+        ways.extend([zero_copy, napi, both].map(one));
     } else {
         println!("skipped: settings of uring: {probe}");
     }

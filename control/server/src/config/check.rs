@@ -4,7 +4,6 @@ use super::{
     Accept, Backend, Bframes, Cipher, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat,
     Media, Secret, Srt, StreamRule, Streams, Takeover, Transmit, addresses, redirect, relays,
 };
-use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
@@ -276,11 +275,7 @@ pub(super) fn check_token(key: &str, token: &Secret) -> Result<(), Bad> {
     ))
 }
 
-fn within<T: PartialOrd + Display>(
-    key: &str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<(), Bad> {
+fn within(key: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), Bad> {
     if range.contains(&value) {
         return Ok(());
     }

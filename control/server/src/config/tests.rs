@@ -139,7 +139,7 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
 }
 
 /// Text, line of the error, cause, remedy.
-const WRONG: [(&str, usize, &str, &str); 26] = [
+const WRONG: [(&str, usize, &str, &str); 25] = [
     (
         "[[pull]]\nstream = \"a*\"\nurl = \"http://x/y\"",
         2,
@@ -204,16 +204,10 @@ const WRONG: [(&str, usize, &str, &str); 26] = [
         "write 0 to 1000",
     ),
     (
-        "[uring]\nsqpoll_ms = 10001",
+        "[uring]\nnapi_us = 10001",
         2,
-        "uring.sqpoll_ms: 10001 is out of range",
+        "uring.napi_us: 10001 is out of range",
         "write 0 to 10000",
-    ),
-    (
-        "[uring]\nsqpoll_cpu = -2",
-        2,
-        "uring.sqpoll_cpu: -2 is out of range",
-        "write -1 to 8191",
     ),
     ("[uring]\nzero_copy = 1", 2, "invalid type", "every key"),
     (

@@ -12,7 +12,8 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// A thread of the kernel's takes what is submitted, without a call (`SQPOLL`), and sleeps
-    /// after so many milliseconds without work. 0: there is none.
+    /// after so many milliseconds without work. 0: there is none. For benches: a server does not
+    /// offer it, see `bench/RESULTS.md`.
     pub sqpoll_ms: u32,
     /// The processor of that thread; `None`: any.
     pub sqpoll_cpu: Option<u32>,
@@ -179,8 +180,8 @@ const TRIES: u32 = 100;
 
 /// Why there is no thread that takes submissions.
 pub(super) fn sqpoll_refused(cause: io::Error) -> Error {
-    let remedy = "set uring.sqpoll_ms = 0; or Linux 5.19, a processor of this host's (and this \
-                  process's) for uring.sqpoll_cpu, and leave of the container for io_uring";
+    let remedy = "Linux 5.19, a processor of this host's (and this process's) for sqpoll_cpu, and \
+                  leave of the container for io_uring";
     Error::new("io_uring: a submission thread (SQPOLL)", cause, remedy)
 }
 
@@ -223,7 +224,7 @@ mod tests {
             ..Settings::DEFAULT
         });
         let text = refused.err().unwrap().to_string();
-        assert!(text.contains("uring.sqpoll_cpu"), "{text}");
+        assert!(text.contains("sqpoll_cpu"), "{text}");
         // A request that the kernel does not know is not one that wants an address.
         let mut ring = IoUring::new(4).unwrap();
         let nowhere = libc::iovec {
