@@ -2,6 +2,7 @@
 //! frames provided in advance. Hot.
 
 mod buffers;
+mod egress;
 mod ring;
 mod rx;
 mod settings;
@@ -24,7 +25,7 @@ pub use ring::Mode;
 use rx::Ready;
 pub use settings::Settings;
 use std::os::fd::{AsFd, OwnedFd};
-use wire::datagram::{Egress, PARKED_MAX, Parked, RunMeta, RxSink, Slot};
+use wire::datagram::RxSink;
 use wire::time::{Span, Time};
 
 const REMEDY: &str = "allow io_uring (sysctl kernel.io_uring_disabled=0, the container's system \
@@ -266,49 +267,6 @@ impl Uring {
         }
         // ETIME and EINTR are ends of a wait like any other.
         let _ = self.ring.submitter().submit_with_args(1, &args);
-    }
-}
-
-impl Egress for Uring {
-    fn segments_max(&self) -> u8 {
-        self.segments_max
-    }
-
-    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
-        let slot = self.arena.claim(run);
-        self.full |= slot.is_none();
-        slot
-    }
-
-    fn commit(&mut self, bytes: usize) {
-        self.arena.commit(bytes);
-        if self.arena.waiting() >= self.batch {
-            self.send();
-        }
-    }
-
-    fn parked_max(&self) -> u8 {
-        PARKED_MAX
-    }
-
-    fn park(&mut self, bytes: usize) -> Option<Parked> {
-        self.arena.park(bytes)
-    }
-
-    fn parked(&self, run: Parked) -> &[u8] {
-        self.arena.parked(run)
-    }
-
-    fn parked_mut(&mut self, run: Parked) -> &mut [u8] {
-        self.arena.parked_mut(run)
-    }
-
-    fn commit_parked(&mut self) {
-        while self.arena.unpark() {
-            if self.arena.waiting() >= self.batch {
-                self.send();
-            }
-        }
     }
 }
 
