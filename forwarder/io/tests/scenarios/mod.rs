@@ -475,12 +475,12 @@ pub fn ten_thousand<P: Made>() {
     assert_eq!(idle, FlushReport::default());
 }
 
-/// What a datagram is said to have come at lies between the begin and the end of its sending, since
-/// the loopback delivers meanwhile, and not where it was read.
 /// The kernel stamps by another clock; what lies between the two is read from one and then from the
 /// other, and there may be an interrupt in between.
 const APART: Span = Span::micros(50);
 
+/// What a datagram is said to have come at lies between the begin and the end of its sending, since
+/// the loopback delivers meanwhile, and not where it was read.
 pub fn stamps<P: Made>() {
     for addr in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
         let Some(mut rig) = Rig::<P>::new(addr, PortConfig::default()) else {
