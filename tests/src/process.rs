@@ -130,6 +130,14 @@ pub fn kill_now(process: u32) {
     let _ = kill(pid(process), Signal::SIGKILL);
 }
 
+/// Lets `process` read its configuration again.
+///
+/// # Panics
+/// When there is no such process.
+pub fn hang_up(process: u32) {
+    kill(pid(process), Signal::SIGHUP).expect("a process that is there");
+}
+
 /// The process ids of the children of `parent`, and their command lines.
 #[must_use]
 pub fn children(parent: u32) -> Vec<(u32, String)> {

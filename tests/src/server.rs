@@ -245,6 +245,21 @@ impl Server {
         })
     }
 
+    /// The process id of the supervisor.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits until it has logged `text`; gives the whole log.
+    ///
+    /// # Panics
+    /// When `limit` has passed.
+    #[must_use]
+    pub fn says(&self, text: &str, limit: Duration) -> String {
+        self.process.says(text, limit)
+    }
+
     /// Memory of both planes and their supervisor, in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use freshet_tests::browser::{Browser, LONGEST_FREEZE, WATCH_FRAMES};
 use freshet_tests::http;
 use freshet_tests::process::kill_now;
+use freshet_tests::publish::Ffmpeg;
 use freshet_tests::random::Random;
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::viewer::Crowd;
@@ -201,6 +202,58 @@ fn five_deaths_of_the_forwarder_are_short_freezes() {
     }
     assert_eq!(server.plane("control"), control, "it was not touched");
     assert_eq!(identities(&sessions(&server)), before);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+/// How far a picture's timestamp may be from what the clock says after an encoder came back: what
+/// it and the path hold back at the beginning differs from time to time.
+const MAPPED_WITHIN: Duration = Duration::from_millis(700);
+
+/// An SRT connection ends with the sidecar: the encoder comes back, and its viewers have stayed.
+#[test]
+fn an_encoder_comes_back_to_the_viewers_that_it_had() {
+    let _turn = alone();
+    if !have(&["ffmpeg", "chromium", "chromedriver"]) {
+        return;
+    }
+    let mut server = Server::start(Setup::default());
+    let url = server.srt_url("cam", "");
+    let encoder = Ffmpeg::default().to(&url, server.folder());
+    server.wait_live("cam");
+    let mut page = Chromium::start();
+    page.watch(&server, "cam");
+    page.must_show_a_moving_picture();
+    let mut crowd = Crowd::joined(server.http, "cam", 10, PATIENCE);
+    crowd.run(Duration::from_secs(2));
+    crowd.forget();
+    crowd.run(Duration::from_secs(1));
+    let timestamp = |crowd: &mut Crowd| crowd.sessions()[0].tracks()[0].timestamp;
+    let (before, at) = (timestamp(&mut crowd), Instant::now());
+    let known = identities(&sessions(&server));
+    let watch = crowd.watch();
+    let back = die(&mut server);
+    drop(encoder);
+    let _encoder = Ffmpeg::default().to(&url, server.folder());
+    server.wait_live("cam");
+    page.must_show_a_moving_picture();
+    sleep(Duration::from_secs(2));
+    let mut crowd = watch.stop();
+    let (after, elapsed) = (timestamp(&mut crowd), at.elapsed());
+    let report = crowd.report();
+    let ticks = Duration::from_secs_f64(f64::from(after.wrapping_sub(before)) / 90_000.0);
+    println!(
+        "back after {back:.0?}; media stood still for {:.0?}; timestamps went on by {ticks:.2?} in \
+         {elapsed:.2?}",
+        report.longest_silence
+    );
+    assert_eq!(identities(&sessions(&server)), known, "the same sessions");
+    // The same sources, with numbers that go on without a gap.
+    assert_eq!((report.served, report.lost), (10, 0));
+    assert!(report.refused.is_empty(), "{:?}", report.refused);
+    assert!(
+        ticks.abs_diff(elapsed) < MAPPED_WITHIN,
+        "{ticks:?} {elapsed:?}"
+    );
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 

@@ -37,7 +37,8 @@ Publish, for example:
   ffmpeg -re -i in.mp4 -c:v libx264 -bf 0 -g 60 -tune zerolatency -c:a aac -f mpegts \\
     'srt://127.0.0.1:9000?streamid=publish:mystream'
 
-Every key of the configuration can also be set by the environment, as FRESHET_SECTION_KEY.";
+Every key of the configuration can also be set by the environment, as FRESHET_SECTION_KEY.
+SIGHUP reads the configuration again: tokens, limits and rules of streams change at once.";
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]

@@ -9,6 +9,7 @@ mod pattern;
 mod policy;
 mod redirect;
 mod relays;
+mod reload;
 mod uring;
 
 pub use addresses::advertised;
@@ -21,6 +22,7 @@ pub use load::{ConfigError, Origin};
 pub use load::{Override, load};
 pub use policy::{Caller, Denied, StreamSettings};
 pub use relays::{RelayRule, RelaySettings, is_match};
+pub use reload::Changes;
 pub use uring::Uring;
 
 use serde::{Deserialize, Serialize};

@@ -203,6 +203,11 @@ impl Driver {
         let now = clock::now();
         self.lines.receive(now, &mut self.sessions);
         self.sessions.handle_timeout(now);
+        if self.config.has_changed().unwrap_or(false) {
+            let limits = self.config.borrow_and_update().limits.clone();
+            let timeout = Span::secs(limits.handshake_timeout_s);
+            self.sessions.set_limits(limits.handshakes_max, timeout);
+        }
         if now >= self.housekeeping_at {
             self.housekeeping_at = now + HOUSEKEEPING_INTERVAL;
             self.housekeep(now);

@@ -47,12 +47,14 @@ fn run(command: Command) -> io::Result<ExitCode> {
     match command {
         Command::Serve(args) => {
             let config = settle(&args.settings)?;
-            block_on(1, serve::run(config, args.demo))
+            let again = move || read(&args.settings);
+            block_on(1, serve::run(config, again, args.demo))
         }
         Command::Control(args) => {
             let config = settle(&args.serve.settings)?;
             workers::stay_off(&config);
-            block_on(2, sidecar::run(&args.link, config, args.serve.demo))
+            let again = move || read(&args.serve.settings);
+            block_on(2, sidecar::run(&args.link, config, again, args.serve.demo))
         }
         Command::Forwarder(ForwarderArgs {
             link: Some(link),
@@ -85,8 +87,8 @@ fn run(command: Command) -> io::Result<ExitCode> {
     }
 }
 
-/// The configuration, with logging set up as it says.
-fn settle(settings: &Settings) -> io::Result<Config> {
+/// The configuration as it is now.
+fn read(settings: &Settings) -> io::Result<Config> {
     let file = match &settings.config {
         Some(path) => {
             let name = path.display().to_string();
@@ -99,8 +101,12 @@ fn settle(settings: &Settings) -> io::Result<Config> {
     let file = file
         .as_ref()
         .map(|(name, text)| (name.as_str(), text.as_str()));
-    let config =
-        config::load(file, std::env::vars(), settings.overrides()).map_err(io::Error::other)?;
+    config::load(file, std::env::vars(), settings.overrides()).map_err(io::Error::other)
+}
+
+/// The configuration, with logging set up as it says.
+fn settle(settings: &Settings) -> io::Result<Config> {
+    let config = read(settings)?;
     let filter = EnvFilter::try_new(&config.log.level)
         .map_err(|e| io::Error::other(format!("log.level: {e}")))?;
     let log = tracing_subscriber::fmt()

@@ -1,7 +1,7 @@
 //! Owns `freshet serve`: the memory that both planes share, the planes' processes, and what a
 //! person is told when they start.
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Changes, Config, LogFormat};
 use crate::supervise::{self, Plane};
 use crate::workers;
 use link::keeper::{Keeper, Notice};
@@ -32,11 +32,15 @@ struct RunDir {
     ours: bool,
 }
 
-/// Serves until SIGTERM.
+/// Serves until SIGTERM. At SIGHUP the configuration is read once more, by `again`.
 ///
 /// # Errors
 /// The memory or the run directory cannot be had.
-pub async fn run(config: Config, demo: bool) -> io::Result<ExitCode> {
+pub async fn run(
+    config: Config,
+    again: impl Fn() -> io::Result<Config>,
+    demo: bool,
+) -> io::Result<ExitCode> {
     look_for_others(&config)?;
     let of_host = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = config.link_limits(config.cores(of_host));
@@ -68,14 +72,44 @@ pub async fn run(config: Config, demo: bool) -> io::Result<ExitCode> {
         Plane {
             name: "forwarder",
             args: plane_args("forwarder", &link, &resolved),
+            reloads: false,
         },
         Plane {
             name: "control",
             args: control,
+            reloads: true,
         },
     ];
-    supervise::run(planes, &run_dir.path).await?;
+    let mut current = config;
+    let reload = || match reread(&current, &again, &resolved) {
+        Ok(config) => {
+            current = config;
+            true
+        }
+        Err(error) => {
+            tracing::error!("SIGHUP: the configuration stays as it was: {error}");
+            false
+        }
+    };
+    supervise::run(planes, &run_dir.path, reload).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the configuration once more and leaves it to the planes, as a whole or not at all.
+fn reread(
+    current: &Config,
+    again: impl Fn() -> io::Result<Config>,
+    resolved: &Path,
+) -> io::Result<Config> {
+    let config = again()?;
+    Changes::between(current, &config)
+        .judge()
+        .map_err(io::Error::other)?;
+    write_private(
+        resolved,
+        &toml::to_string(&config).map_err(io::Error::other)?,
+    )?;
+    Ok(config)
 }
 
 /// Refuses to start beside somebody who has a port already. The planes would only try again and
@@ -192,15 +226,17 @@ impl Drop for RunDir {
     }
 }
 
-/// Secrets are in there: nobody else may read it.
+/// Secrets are in there: nobody else may read it. Whoever reads it meanwhile reads the old one.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let _ = std::fs::remove_file(path);
+    let new = path.with_extension("new");
+    let _ = std::fs::remove_file(&new);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
+        .open(&new)?;
+    file.write_all(text.as_bytes())?;
+    std::fs::rename(&new, path)
 }
 
 /// Where to watch, how to publish, and what was chosen; fails if that cannot run here.

@@ -1,7 +1,7 @@
 //! Owns the control process: puts sessions, HTTP and SRT together over a link.
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Changes, Config};
 use crate::control::{BackendView, Control, ListenView, StreamName};
 use crate::driver::{Driver, Facts, Parts};
 use crate::srt::{self, QUESTIONS_MAX, SrtTask};
@@ -28,11 +28,18 @@ const CLIP_STREAM: &str = "demo";
 /// How long servers that relays have called are given to hear that they end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs the sidecar until SIGTERM.
+/// Runs the sidecar until SIGTERM. At SIGHUP the configuration is read once more, by `again`.
 ///
 /// # Errors
 /// A port is taken, or another control is at the link.
-pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode> {
+pub async fn run(
+    link: &Path,
+    config: Config,
+    again: impl Fn() -> io::Result<Config>,
+    demo: bool,
+) -> io::Result<ExitCode> {
+    // Early: by default it would end us.
+    let mut hangup = signal(SignalKind::hangup())?;
     let region = workers::join(link, Role::Control).await?;
     let address = config.http.listen.resolve();
     let listener = http::bind(address).await.map_err(io::Error::other)?;
@@ -57,7 +64,7 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode
     tokio::spawn(SrtTask::new(socket, srt_config, rand::random(), srt_tells, srt_told).run());
 
     let (control, requests) = Control::channel();
-    let (_config_source, config) = watch::channel(Arc::new(config));
+    let (config_source, config) = watch::channel(Arc::new(config));
     let site = http::Site::new(control, config.clone());
     let relays = site.relays();
     let parts = Parts {
@@ -85,12 +92,15 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode
     tracing::info!(http = %address, srt = %srt_address, "serving");
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-        ended = &mut driver => {
-            tracing::error!(?ended, "the driver has ended");
-            return Ok(ExitCode::FAILURE);
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&config_source, &again),
+            ended = &mut driver => {
+                tracing::error!(?ended, "the driver has ended");
+                return Ok(ExitCode::FAILURE);
+            }
         }
     }
     // Servers that do not answer learn of it by our silence.
@@ -99,6 +109,23 @@ pub async fn run(link: &Path, config: Config, demo: bool) -> io::Result<ExitCode
     let _ = stop.send(true);
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the configuration as it is now, as a whole or not at all.
+fn reload(current: &watch::Sender<Arc<Config>>, again: impl Fn() -> io::Result<Config>) {
+    let read = again().and_then(|config| {
+        let changes = Changes::between(&current.borrow(), &config);
+        changes.judge().map_err(io::Error::other)?;
+        Ok((changes, config))
+    });
+    match read {
+        Ok((changes, config)) => {
+            let changed = changes.live.join(", ");
+            tracing::info!(changed, "the configuration was read again");
+            current.send_replace(Arc::new(config));
+        }
+        Err(error) => tracing::error!("SIGHUP: the configuration stays as it was: {error}"),
+    }
 }
 
 fn facts(config: &Config, link: &Path, candidates: &[SocketAddr]) -> Facts {

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -41,28 +41,56 @@ pub struct Plane {
     pub name: &'static str,
     /// The arguments of this same executable.
     pub args: Vec<OsString>,
+    /// It is told (SIGHUP) when the configuration has changed.
+    pub reloads: bool,
 }
 
-/// Runs both planes until SIGTERM or SIGINT, then stops them.
+/// What the keepers of the planes are told.
+#[derive(Clone)]
+struct Word {
+    stopped: watch::Receiver<bool>,
+    /// How often the configuration has changed.
+    changed: watch::Receiver<u32>,
+}
+
+/// Runs both planes until SIGTERM or SIGINT, then stops them. At SIGHUP, `reload` says whether
+/// there is another configuration that planes are to be told of.
 ///
 /// # Errors
 /// When this executable cannot be found again, the signal handlers cannot be installed, or a plane
 /// refuses to start at all.
-pub async fn run(planes: Vec<Plane>, run_dir: &Path) -> io::Result<()> {
+pub async fn run(
+    planes: Vec<Plane>,
+    run_dir: &Path,
+    mut reload: impl FnMut() -> bool,
+) -> io::Result<()> {
     let executable = std::env::current_exe()?;
+    // Before there are planes: by default it would end us.
+    let mut hangup = signal(SignalKind::hangup())?;
     let (stop, stopped) = watch::channel(false);
+    let (change, changed) = watch::channel(0);
+    let word = Word { stopped, changed };
     let mut keepers = JoinSet::new();
     for plane in planes {
         let pids = run_dir.join(format!("{}.pid", plane.name));
-        keepers.spawn(keep(executable.clone(), plane, pids, stopped.clone()));
+        keepers.spawn(keep(executable.clone(), plane, pids, word.clone()));
     }
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut outcome = Ok(());
-    tokio::select! {
-        _ = term.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
-        Some(ended) = keepers.join_next() => outcome = judge(ended),
+    loop {
+        tokio::select! {
+            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
+            Some(ended) = keepers.join_next() => outcome = judge(ended),
+            _ = hangup.recv() => {
+                if reload() {
+                    change.send_modify(|changes| *changes += 1);
+                }
+                continue;
+            }
+        }
+        break;
     }
     // The receivers live in `keepers`; there is nobody to tell only if all have ended.
     let _ = stop.send(true);
@@ -91,7 +119,10 @@ async fn keep(
     executable: PathBuf,
     plane: Plane,
     pid_file: PathBuf,
-    mut stopped: watch::Receiver<bool>,
+    Word {
+        mut stopped,
+        mut changed,
+    }: Word,
 ) -> Result<(), &'static str> {
     let mut pause = Duration::ZERO;
     let mut is_first = true;
@@ -100,18 +131,19 @@ async fn keep(
         match start(&executable, &plane) {
             Ok(mut child) => {
                 note_pid(&pid_file, &child);
-                tokio::select! {
-                    status = child.wait() => match status {
-                        Ok(status) if is_first && status.code() == Some(REFUSED.into()) => {
-                            return Err(plane.name);
-                        }
-                        Ok(status) => tracing::warn!(plane = plane.name, %status, "has ended"),
-                        Err(error) => tracing::error!(plane = plane.name, %error, "lost sight"),
-                    },
+                let status = tokio::select! {
+                    status = reloading(&mut child, &plane, &mut changed) => status,
                     () = told(&mut stopped) => {
                         stop(plane.name, &mut child).await;
                         return Ok(());
                     }
+                };
+                match status {
+                    Ok(status) if is_first && status.code() == Some(REFUSED.into()) => {
+                        return Err(plane.name);
+                    }
+                    Ok(status) => tracing::warn!(plane = plane.name, %status, "has ended"),
+                    Err(error) => tracing::error!(plane = plane.name, %error, "lost sight"),
                 }
             }
             Err(error) => tracing::error!(plane = plane.name, %error, "cannot be started"),
@@ -132,6 +164,24 @@ async fn keep(
         pause = (pause * 2).clamp(RESTART_AFTER_MIN, RESTART_AFTER_MAX);
     }
     Ok(())
+}
+
+/// Waits for the end of a plane, and tells it of changes of the configuration until then.
+async fn reloading(
+    child: &mut Child,
+    plane: &Plane,
+    changed: &mut watch::Receiver<u32>,
+) -> io::Result<ExitStatus> {
+    // It has read the newest one.
+    changed.mark_unchanged();
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            Ok(()) = changed.changed(), if plane.reloads => {
+                send(plane.name, child, Signal::SIGHUP);
+            }
+        }
+    }
 }
 
 /// Returns when told to stop, or when nobody is left who could.
@@ -158,13 +208,17 @@ fn start(executable: &Path, plane: &Plane) -> io::Result<Child> {
         .spawn()
 }
 
-async fn stop(name: &str, child: &mut Child) {
+fn send(name: &str, child: &Child, what: Signal) {
     let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
         return;
     };
-    if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM) {
-        tracing::warn!(plane = name, %error, "did not take SIGTERM");
+    if let Err(error) = kill(Pid::from_raw(pid), what) {
+        tracing::warn!(plane = name, %error, "did not take {what}");
     }
+}
+
+async fn stop(name: &str, child: &mut Child) {
+    send(name, child, Signal::SIGTERM);
     if tokio::time::timeout(STOP_DEADLINE, child.wait())
         .await
         .is_err()
@@ -196,10 +250,17 @@ mod tests {
         let plane = Plane {
             name: "shell",
             args: vec!["-c".into(), script.into()],
+            reloads: true,
         };
         let (_stop, stopped) = watch::channel(false);
+        let (_change, changed) = watch::channel(0);
         let pids = std::env::temp_dir().join(format!("freshet-keep-{}", std::process::id()));
-        let keeper = keep("/bin/sh".into(), plane, pids.clone(), stopped);
+        let keeper = keep(
+            "/bin/sh".into(),
+            plane,
+            pids.clone(),
+            Word { stopped, changed },
+        );
         let said = tokio::time::timeout(patience, keeper).await.ok();
         let _ = std::fs::remove_file(pids);
         said

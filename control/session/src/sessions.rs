@@ -15,7 +15,7 @@ use link::command::{AUDIO, Command, VIDEO};
 use link::ids::{CoreId, StreamId};
 use std::collections::VecDeque;
 use wire::peer::{Ip, Peer};
-use wire::time::Time;
+use wire::time::{Span, Time};
 
 /// All sessions of a node and what they need.
 pub struct Sessions {
@@ -53,6 +53,13 @@ impl Sessions {
             outputs: VecDeque::new(),
             config,
         })
+    }
+
+    /// Changes how many handshakes there may be at once, at least one, and how long each may take
+    /// that begins now. Those that have begun go on.
+    pub fn set_limits(&mut self, handshakes_max: u32, handshake_timeout: Span) {
+        self.config.handshakes_max = handshakes_max.max(1);
+        self.config.handshake_timeout = handshake_timeout;
     }
 
     /// A stream can be watched from now on, as soon as it is described.
