@@ -205,9 +205,9 @@ fn five_deaths_of_the_forwarder_are_short_freezes() {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
-/// How far a picture's timestamp may be from what the clock says after an encoder came back: what
-/// it and the path hold back at the beginning differs from time to time.
-const MAPPED_WITHIN: Duration = Duration::from_millis(700);
+/// How far a picture's timestamp may be from what the clock says after an encoder came back: ffmpeg
+/// sends its first second in less than one.
+const MAPPED_WITHIN: Duration = Duration::from_millis(1500);
 
 /// An SRT connection ends with the sidecar: the encoder comes back, and its viewers have stayed.
 #[test]
