@@ -22,7 +22,7 @@ const RESTART_AFTER_MIN: Duration = Duration::from_millis(50);
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// A plane that lived this long was healthy: its next restart is quick again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
 /// Exit code of a plane that will not start with what it was given: a command line, a configuration
 /// or a host that does not allow it.
