@@ -22,7 +22,7 @@ pub use load::{ConfigError, Origin};
 pub use load::{Override, load};
 pub use policy::{Caller, Denied, StreamSettings};
 pub use relays::{RelayRule, RelaySettings, is_match};
-pub use reload::Changes;
+pub use reload::reread;
 pub use uring::Uring;
 
 use serde::{Deserialize, Serialize};

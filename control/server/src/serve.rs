@@ -1,7 +1,7 @@
 //! Owns `freshet serve`: the memory that both planes share, the planes' processes, and what a
 //! person is told when they start.
 
-use crate::config::{Changes, Config, LogFormat};
+use crate::config::{Config, LogFormat, reread};
 use crate::supervise::{self, Plane};
 use crate::workers;
 use link::keeper::{Keeper, Notice};
@@ -81,7 +81,14 @@ pub async fn run(
         },
     ];
     let mut current = config;
-    let reload = || match reread(&current, &again, &resolved) {
+    // As a whole or not at all.
+    let take = |current: &Config| -> io::Result<Config> {
+        let (config, _) = reread(current, &again)?;
+        let text = toml::to_string(&config).map_err(io::Error::other)?;
+        write_private(&resolved, &text)?;
+        Ok(config)
+    };
+    let reload = || match take(&current) {
         Ok(config) => {
             current = config;
             true
@@ -93,23 +100,6 @@ pub async fn run(
     };
     supervise::run(planes, &run_dir.path, reload).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reads the configuration once more and leaves it to the planes, as a whole or not at all.
-fn reread(
-    current: &Config,
-    again: impl Fn() -> io::Result<Config>,
-    resolved: &Path,
-) -> io::Result<Config> {
-    let config = again()?;
-    Changes::between(current, &config)
-        .judge()
-        .map_err(io::Error::other)?;
-    write_private(
-        resolved,
-        &toml::to_string(&config).map_err(io::Error::other)?,
-    )?;
-    Ok(config)
 }
 
 /// Refuses to start beside somebody who has a port already. The planes would only try again and

@@ -1,7 +1,7 @@
 //! Owns the control process: puts sessions, HTTP and SRT together over a link.
 
 use crate::clock;
-use crate::config::{Changes, Config};
+use crate::config::{Config, reread};
 use crate::control::{BackendView, Control, ListenView, StreamName};
 use crate::driver::{Driver, Facts, Parts};
 use crate::srt::{self, QUESTIONS_MAX, SrtTask};
@@ -113,13 +113,9 @@ pub async fn run(
 
 /// Takes the configuration as it is now, as a whole or not at all.
 fn reload(current: &watch::Sender<Arc<Config>>, again: impl Fn() -> io::Result<Config>) {
-    let read = again().and_then(|config| {
-        let changes = Changes::between(&current.borrow(), &config);
-        changes.judge().map_err(io::Error::other)?;
-        Ok((changes, config))
-    });
+    let read = reread(&current.borrow(), again);
     match read {
-        Ok((changes, config)) => {
+        Ok((config, changes)) => {
             let changed = changes.live.join(", ");
             tracing::info!(changed, "the configuration was read again");
             current.send_replace(Arc::new(config));

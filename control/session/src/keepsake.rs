@@ -10,6 +10,7 @@ use crate::output::Output;
 use crate::reconcile::Holder;
 use crate::session::{Placed, Publishing, Session, SessionId};
 use crate::sessions::Sessions;
+use link::codec::Take;
 use link::command::{AddPublisher, AddViewer, COMMAND_BYTES, Command, IceCredentials, Pin};
 use link::ids::{CoreId, ViewerId};
 use wire::time::Time;
@@ -160,22 +161,21 @@ impl Session {
 impl Keepsake {
     /// `None`: not of our form, or damaged.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let [form, engine] = take(&mut rest)?;
-        let engine = match (form, engine) {
+        let mut take = Take::new(bytes);
+        let engine = match (take.u8()?, take.u8()?) {
             (FORM, 12) => EngineKind::Dtls12,
             (FORM, 13) => EngineKind::Dtls13,
             _ => return None,
         };
-        let core = CoreId(u16::from_le_bytes(take(&mut rest)?));
-        let created = Time(u64::from_le_bytes(take(&mut rest)?));
-        let section = u16::from_le_bytes(take(&mut rest)?);
+        let core = CoreId(take.u16()?);
+        let created = Time(take.u64()?);
+        let section = take.u16()?;
         let mut texts: [String; 6] = Default::default();
         for text in &mut texts {
-            *text = std::str::from_utf8(field(&mut rest)?).ok()?.to_owned();
+            *text = std::str::from_utf8(field(&mut take)?).ok()?.to_owned();
         }
         let (mut add, mut restarted, mut publisher, mut pin) = (None, None, None, Pin::NONE);
-        while let Some(encoded) = field(&mut rest) {
+        while let Some(encoded) = field(&mut take) {
             let mut command = Zeroizing::new([0; COMMAND_BYTES]);
             command.get_mut(..encoded.len())?.copy_from_slice(encoded);
             match Command::decode(&command)? {
@@ -259,16 +259,8 @@ fn put(bytes: &mut Vec<u8>, field: &[u8]) {
     bytes.extend(&field[..length.into()]);
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (now, later) = rest.split_first_chunk()?;
-    *rest = later;
-    Some(*now)
-}
-
 /// What [`put`] has appended; `None` at the end.
-fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = u16::from_le_bytes(take(rest)?);
-    let (now, later) = rest.split_at_checked(length.into())?;
-    *rest = later;
-    Some(now)
+fn field<'a>(take: &mut Take<'a>) -> Option<&'a [u8]> {
+    let length = take.u16()?;
+    take.bytes(length.into())
 }

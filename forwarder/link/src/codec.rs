@@ -43,41 +43,54 @@ impl<'a> Put<'a> {
 }
 
 /// Reads fields one after another; `None` when the message is too short.
-pub(crate) struct Take<'a> {
+pub struct Take<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Take<'a> {
     /// Starts at the first byte.
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
+    /// The next `count` bytes as they are.
+    pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (now, later) = self.rest.split_at_checked(count)?;
+        self.rest = later;
+        Some(now)
+    }
+
     /// The next `N` bytes as they are.
-    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (now, later) = self.rest.split_first_chunk::<N>()?;
         self.rest = later;
         Some(*now)
     }
 
     /// Everything that is left.
-    pub(crate) fn rest(self) -> &'a [u8] {
+    #[must_use]
+    pub fn rest(self) -> &'a [u8] {
         self.rest
     }
 
-    pub(crate) fn u8(&mut self) -> Option<u8> {
+    /// The next byte.
+    pub fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    pub(crate) fn u16(&mut self) -> Option<u16> {
+    /// The next two bytes.
+    pub fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(crate) fn u32(&mut self) -> Option<u32> {
+    /// The next four bytes.
+    pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(crate) fn u64(&mut self) -> Option<u64> {
+    /// The next eight bytes.
+    pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 }

@@ -16,7 +16,7 @@
 
 pub mod channel;
 mod claim;
-mod codec;
+pub mod codec;
 pub mod command;
 pub mod elements;
 pub mod event;

@@ -37,29 +37,13 @@ pub fn send_run<E: Egress>(
             return Outcome::Worn;
         }
     }
-    turn.together.make_way(turn.egress, viewer, &meta);
-    let mut out = loop {
-        match turn.egress.claim(meta) {
-            Some(out) => break out,
-            None if turn.together.is_empty() => return Outcome::Full,
-            // What is parked takes up room.
-            None => turn.together.finish(turn.egress),
+    send(turn, viewer, meta, |now, viewer, sealing, out| {
+        for piece in burst.pieces(run) {
+            if lanes.has(piece.lane()) {
+                seal(now, viewer, piece, sealing, out);
+            }
         }
-    };
-    let first = viewer.tracks[VIDEO].transport_sequence;
-    let mut sealing = seal::Run::default();
-    for piece in burst.pieces(run) {
-        if lanes.has(piece.lane()) {
-            seal(turn.now, viewer, piece, &mut sealing, &mut out);
-        }
-    }
-    if !sealing.is_finished() && !turn.together.takes(viewer, &meta) {
-        viewer.sealer.finish_run(&mut sealing, out.memory());
-    }
-    let used = out.used();
-    leave(turn, viewer, &mut sealing, used);
-    account(turn, viewer, &meta, first, used);
-    Outcome::Done
+    })
 }
 
 /// The same for a viewer that is sent part of the layers of a frame.
@@ -105,6 +89,24 @@ fn send_part<E: Egress>(
             return Outcome::Worn;
         }
     }
+    send(turn, viewer, meta, |now, viewer, sealing, out| {
+        for (piece, cap) in &taken {
+            viewer.tracks[VIDEO].cap = *cap;
+            seal(now, viewer, piece, sealing, out);
+        }
+        viewer.tracks[VIDEO].cap = cap;
+    })
+}
+
+/// Sends what `write` writes and seals: claimed, committed or parked until the tags are written,
+/// and counted.
+#[inline]
+fn send<E: Egress>(
+    turn: &mut Turn<'_, E>,
+    viewer: &mut Viewer,
+    meta: RunMeta,
+    write: impl FnOnce(Time, &mut Viewer, &mut seal::Run, &mut Slot<'_>),
+) -> Outcome {
     turn.together.make_way(turn.egress, viewer, &meta);
     let mut out = loop {
         match turn.egress.claim(meta) {
@@ -116,16 +118,16 @@ fn send_part<E: Egress>(
     };
     let first = viewer.tracks[VIDEO].transport_sequence;
     let mut sealing = seal::Run::default();
-    for (piece, cap) in &taken {
-        viewer.tracks[VIDEO].cap = *cap;
-        seal(turn.now, viewer, piece, &mut sealing, &mut out);
-    }
+    write(turn.now, viewer, &mut sealing, &mut out);
     if !sealing.is_finished() && !turn.together.takes(viewer, &meta) {
         viewer.sealer.finish_run(&mut sealing, out.memory());
     }
     let used = out.used();
-    leave(turn, viewer, &mut sealing, used);
-    viewer.tracks[VIDEO].cap = cap;
+    if sealing.is_finished() {
+        turn.egress.commit(used);
+    } else {
+        turn.together.park(turn.egress, viewer, &mut sealing, used);
+    }
     account(turn, viewer, &meta, first, used);
     Outcome::Done
 }
@@ -194,16 +196,6 @@ fn put(sealer: &Sealer, packet: &Packet<'_>, sealing: &mut seal::Run, out: &mut 
         "measured, and leased below the last index"
     );
     out.fill(sealed.unwrap_or(0));
-}
-
-/// Commits the run claimed last, or parks it if it lacks its tags.
-#[inline]
-fn leave<E: Egress>(turn: &mut Turn<'_, E>, viewer: &Viewer, sealing: &mut seal::Run, used: usize) {
-    if sealing.is_finished() {
-        turn.egress.commit(used);
-    } else {
-        turn.together.park(turn.egress, viewer, sealing, used);
-    }
 }
 
 /// Counts a run that was sent.

@@ -3,6 +3,7 @@
 
 use super::Config;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 /// What changes at once: whole sections, or single keys. Everything else is built into sockets,
 /// workers and memory when they are made.
@@ -31,10 +32,23 @@ pub struct Changes {
     pub fixed: Vec<String>,
 }
 
+/// Reads the configuration once more, by `again`, with what it changes of `current`.
+///
+/// # Errors
+/// It cannot be taken: there is a mistake, or something wants a restart.
+pub fn reread(
+    current: &Config,
+    again: impl Fn() -> io::Result<Config>,
+) -> io::Result<(Config, Changes)> {
+    let config = again()?;
+    let changes = Changes::between(current, &config);
+    changes.judge().map_err(io::Error::other)?;
+    Ok((config, changes))
+}
+
 impl Changes {
     /// From one configuration to another.
-    #[must_use]
-    pub fn between(old: &Config, new: &Config) -> Self {
+    fn between(old: &Config, new: &Config) -> Self {
         let (old, new) = (leaves(old), leaves(new));
         let all: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         let changed = all.into_iter().filter(|key| old.get(*key) != new.get(*key));
@@ -46,7 +60,7 @@ impl Changes {
     ///
     /// # Errors
     /// What wants one, and what to do.
-    pub fn judge(&self) -> Result<(), String> {
+    fn judge(&self) -> Result<(), String> {
         match &self.fixed[..] {
             [] => Ok(()),
             fixed => Err(format!(

@@ -70,6 +70,18 @@ impl RxSink for Got {
     }
 }
 
+/// A run of so many bytes for nobody in particular.
+fn meta(to: SocketAddr, local: Ip, segment: usize, bytes: usize) -> RunMeta {
+    RunMeta {
+        peer: to.into(),
+        local,
+        segment_bytes: u16::try_from(segment).unwrap(),
+        segments: u8::try_from(bytes.div_ceil(segment)).unwrap(),
+        bytes,
+        viewer: NOBODY,
+    }
+}
+
 impl<P: Made> Rig<P> {
     /// `None`, with a printed reason, where the kernel has no such backend.
     fn new(addr: &str, config: PortConfig) -> Option<Self> {
@@ -102,15 +114,7 @@ impl<P: Made> Rig<P> {
     }
 
     fn queue(&mut self, to: SocketAddr, local: Ip, segment: usize, bytes: &[u8]) -> bool {
-        let run = RunMeta {
-            peer: to.into(),
-            local,
-            segment_bytes: u16::try_from(segment).unwrap(),
-            segments: u8::try_from(bytes.len().div_ceil(segment)).unwrap(),
-            bytes: bytes.len(),
-            viewer: NOBODY,
-        };
-        let Some(mut slot) = self.port.claim(run) else {
+        let Some(mut slot) = self.port.claim(meta(to, local, segment, bytes.len())) else {
             return false;
         };
         slot.put(bytes, segment);
@@ -251,15 +255,8 @@ pub fn parked_runs<P: Made>() {
             let segments = 1 + (round + nth) % 3;
             let bytes = 100 * usize::from(segments) - usize::from(nth);
             let mark = 16 * round + nth;
-            let run = RunMeta {
-                peer: to.into(),
-                local: Ip::UNKNOWN,
-                segment_bytes: 100,
-                segments,
-                bytes,
-                viewer: NOBODY,
-            };
-            rig.port.claim(run).unwrap().put(&vec![mark; bytes], 100);
+            let mut slot = rig.port.claim(meta(to, Ip::UNKNOWN, 100, bytes)).unwrap();
+            slot.put(&vec![mark; bytes], 100);
             if nth % 4 == 3 {
                 rig.port.commit(bytes);
             } else {

@@ -48,6 +48,18 @@ fn note(text: &str) {
     NOTES.lock().unwrap().push(text.to_owned());
 }
 
+/// A run in datagrams of 1,000 bytes.
+fn meta(viewer: u32, to: SocketAddr, run: &[u8]) -> RunMeta {
+    RunMeta {
+        peer: to.into(),
+        local: Ip::UNKNOWN,
+        segment_bytes: 1000,
+        segments: u8::try_from(run.len().div_ceil(1000)).unwrap(),
+        bytes: run.len(),
+        viewer,
+    }
+}
+
 impl Rig {
     /// `None`, with a printed reason, where AF_XDP cannot be had.
     fn new(cores: usize) -> Option<Self> {
@@ -83,15 +95,7 @@ impl Rig {
     fn turn(&mut self, core: usize, viewer: u32, to: SocketAddr, run: &[u8]) -> XdpReport {
         let port = &mut self.ports[core];
         port.recv(clock::now(), &mut Deaf);
-        let meta = RunMeta {
-            peer: to.into(),
-            local: Ip::UNKNOWN,
-            segment_bytes: 1000,
-            segments: u8::try_from(run.len().div_ceil(1000)).unwrap(),
-            bytes: run.len(),
-            viewer,
-        };
-        if let Some(mut slot) = port.claim(meta) {
+        if let Some(mut slot) = port.claim(meta(viewer, to, run)) {
             slot.put(run, 1000);
             port.commit(run.len());
         }
@@ -125,14 +129,6 @@ impl Rig {
     fn turn_parked(&mut self, runs: &[(u32, SocketAddr, Vec<u8>)]) -> XdpReport {
         let port = &mut self.ports[0];
         port.recv(clock::now(), &mut Deaf);
-        let meta = |viewer, to: SocketAddr, run: &[u8]| RunMeta {
-            peer: to.into(),
-            local: Ip::UNKNOWN,
-            segment_bytes: 1000,
-            segments: u8::try_from(run.len().div_ceil(1000)).unwrap(),
-            bytes: run.len(),
-            viewer,
-        };
         let mut parked = Vec::new();
         for (viewer, to, run) in runs {
             let mut slot = port.claim(meta(*viewer, *to, run)).unwrap();

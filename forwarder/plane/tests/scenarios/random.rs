@@ -88,9 +88,7 @@ fn act(world: &mut World, source: &mut Source, step: Step) {
             packets,
             bytes,
         } => {
-            let mut sizes = vec![bytes; packets];
-            sizes[packets - 1] = bytes / 2 + 4;
-            source.video(now, key, &sizes);
+            source.frame(now, key, packets, bytes);
         }
         Step::Audio(bytes) => source.audio(now, bytes),
         Step::Turn { ms, room } => {

@@ -360,6 +360,13 @@ pub fn frame_of(payload: &[u8]) -> (u32, bool) {
 }
 
 impl Source {
+    /// A video frame of so many packets of so many bytes, the last one shorter.
+    pub fn frame(&mut self, now: Time, key: bool, packets: usize, bytes: usize) {
+        let mut sizes = vec![bytes; packets];
+        sizes[packets - 1] = bytes / 2 + 4;
+        self.video(now, key, &sizes);
+    }
+
     /// Appends and publishes a video frame with packets of these sizes.
     pub fn video(&mut self, now: Time, key: bool, sizes: &[usize]) {
         let frame = self.frames[VIDEO];
