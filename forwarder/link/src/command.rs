@@ -338,6 +338,14 @@ pub enum Command {
     CloseStream(StreamId),
 }
 
+/// Wipes keys; names and addresses stay.
+impl Zeroize for AddPublisher {
+    fn zeroize(&mut self) {
+        self.keys.zeroize();
+        self.audio.key.zeroize();
+    }
+}
+
 /// Wipes keys and passwords; names and addresses stay.
 impl Zeroize for Command {
     fn zeroize(&mut self) {
@@ -347,10 +355,7 @@ impl Zeroize for Command {
                 add.ice.pwd.zeroize();
             }
             Self::RestartIce { ice, .. } => ice.pwd.zeroize(),
-            Self::AddPublisher(add) => {
-                add.keys.zeroize();
-                add.audio.key.zeroize();
-            }
+            Self::AddPublisher(add) => add.zeroize(),
             Self::RemoveViewer(_)
             | Self::PassPublisher(_)
             | Self::RemovePublisher(_)

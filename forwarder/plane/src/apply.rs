@@ -10,6 +10,7 @@ use wire::time::Time;
 
 use crate::Plane;
 use crate::flow::Target;
+use crate::handover::{PublisherState, ViewerState};
 use crate::keyframe::{begin, restart, resume};
 use crate::publishers::Home;
 use crate::rewrite::Cap;
@@ -46,7 +47,7 @@ impl Plane {
         if let Some(slot) = self.tables.viewers.slot(add.viewer.index) {
             self.let_go(slot, None);
         }
-        if self.take_viewer(add).is_some() {
+        if self.take_viewer(add, None).is_some() {
             self.outlets.stats.add(Counter::ViewerAdded, 1);
             self.tell(&Event::ViewerAdded(add.viewer));
         } else {
@@ -55,8 +56,13 @@ impl Plane {
         }
     }
 
-    /// `None`: something about it cannot be.
-    fn take_viewer(&mut self, add: &AddViewer) -> Option<()> {
+    /// Takes a viewer, as another worker left it if that is known. `None`: something about it
+    /// cannot be.
+    pub(crate) fn take_viewer(
+        &mut self,
+        add: &AddViewer,
+        before: Option<&ViewerState>,
+    ) -> Option<()> {
         if !is_sane(add) || !self.open_stream(add.stream) {
             return None;
         }
@@ -65,20 +71,25 @@ impl Plane {
         // Another process has served it, and whoever published died with that one.
         let is_resumed = cell.leases().iter().any(|lease| *lease > 0)
             && !self.outlets.region.is_written_by_control(add.stream);
-        let viewer = Viewer::new(self.now, add, cell, self.cipher, &mut self.random).ok()?;
+        let mut viewer = Viewer::new(self.now, add, cell, self.cipher, &mut self.random).ok()?;
         let tables = &mut self.tables;
         let stream = tables.streams.at_mut(add.stream.index)?;
-        if stream.viewers == 0 && !viewer.is_publisher {
+        if let Some(before) = before {
+            viewer.go_on(before);
+            if let Some(bps) = before.estimate_bps() {
+                self.adaptations.begin(self.now, &mut viewer, bps);
+            }
+        } else if stream.viewers == 0 && !viewer.is_publisher {
             stream.start_here();
         }
         let slot = tables.viewers.insert(stream, viewer)?;
         let viewer = tables.viewers.at_mut(slot)?;
         if !viewer.is_publisher {
-            let wanted = match is_resumed {
-                true => resume(self.now, viewer, stream),
-                false => begin(self.now, viewer, stream),
-            };
-            stream.wants_key = stream.wants_key.or(wanted);
+            if before.is_none() {
+                let start = if is_resumed { resume } else { begin };
+                let wanted = start(self.now, viewer, stream);
+                stream.wants_key = stream.wants_key.or(wanted);
+            }
             if viewer.phase == Phase::CatchUp {
                 tables.lists.join(slot, viewer);
             }
@@ -107,12 +118,15 @@ impl Plane {
             self.let_go(slot, None);
             return None;
         }
+        if let Some(before) = before {
+            self.learn_paths(slot, before);
+        }
         self.ask_keyframes();
         Some(())
     }
 
     fn add_publisher(&mut self, add: &AddPublisher) {
-        let event = if self.take_publisher(add).is_some() {
+        let event = if self.take_publisher(add, None).is_some() {
             Event::PublisherAdded(add.stream)
         } else {
             self.outlets.stats.add(Counter::PublisherRefused, 1);
@@ -121,8 +135,13 @@ impl Plane {
         self.tell(&event);
     }
 
-    /// `None`: something about it cannot be.
-    fn take_publisher(&mut self, add: &AddPublisher) -> Option<()> {
+    /// Takes a publisher, as another worker left it if that is known. `None`: something about it
+    /// cannot be.
+    pub(crate) fn take_publisher(
+        &mut self,
+        add: &AddPublisher,
+        before: Option<&PublisherState>,
+    ) -> Option<()> {
         if !self.open_stream(add.stream) {
             return None;
         }
@@ -140,7 +159,8 @@ impl Plane {
             // 0 means that there is none.
             ssrc: self.random.next_u32() | 1,
         };
-        let taken = self.publishers.add(self.now, add, home, &mut self.flows);
+        let (publishers, flows) = (&mut self.publishers, &mut self.flows);
+        let taken = publishers.add(self.now, add, home, before, flows);
         taken.then_some(())
     }
 
@@ -244,7 +264,7 @@ impl Plane {
 
     /// Makes sure that this core knows a stream. False: it is not open, or somebody reads it for
     /// this core already.
-    fn open_stream(&mut self, id: StreamId) -> bool {
+    pub(crate) fn open_stream(&mut self, id: StreamId) -> bool {
         if let Some(stream) = self.tables.streams.at(id.index) {
             if stream.id == id {
                 return true;

@@ -4,6 +4,7 @@
 use link::event::Event;
 use link::ids::ufrag_index;
 use link::stats::Counter;
+use serde::{Deserialize, Serialize};
 use wire::datagram::RxMeta;
 use wire::stun::{Fault, Message, Role, write_error, write_success};
 use wire::time::{Span, Time};
@@ -23,7 +24,7 @@ const REBIND_AFTER: Span = Span::secs(8);
 const CHECKS: usize = 16;
 
 /// The checks of a viewer that came last, by the first four bytes of their transaction.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Checks {
     seen: [u32; CHECKS],
     next: usize,

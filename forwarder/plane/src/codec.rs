@@ -4,6 +4,7 @@ use link::command::Codec;
 use link::elements::DESCRIPTOR;
 use link::lanes::SPATIAL_MAX;
 use link::log::Flags;
+use serde::{Deserialize, Serialize};
 use wire::payload::av1::{AggregationHeader, Structure};
 use wire::payload::nal::units;
 use wire::payload::vp8::Vp8Descriptor;
@@ -64,6 +65,7 @@ impl Place<'_> {
 }
 
 /// What is remembered of a lane from packet to packet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Memory {
     /// Against what dependency descriptors are read.
     pub structure: Structure,

@@ -4,6 +4,7 @@ use link::command::VIDEO;
 use link::event::Gone;
 use link::limits::PAYLOAD_MAX;
 use link::stats::Counter;
+use serde::{Deserialize, Serialize};
 use wire::rtcp::{Item, compound};
 use wire::rtcp_feedback::{Feedback, Message, Nack};
 use wire::rtcp_report::{Bye, ReportBlock, XrBlock};
@@ -24,7 +25,7 @@ use crate::viewer::{Phase, Viewer};
 const REPORTERS: usize = 2;
 
 /// What a viewer says of how it receives, and how often it complained.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Quality {
     /// Bytes of datagrams that came from it and were authentic.
     pub bytes_received: u64,

@@ -2,6 +2,7 @@
 
 use link::command::AUDIO;
 use link::lanes::{LANES_MAX, LAYERS, LAYERS_MAX, Lanes, SPATIAL_MAX, TEMPORAL_MAX};
+use serde::{Deserialize, Serialize};
 use wire::time::{Span, Time};
 
 use crate::burst::Burst;
@@ -19,7 +20,7 @@ const TEMPORAL_SILENT: Span = Span::secs(2);
 const RANK_MARGIN: u64 = 2;
 
 /// What comes of each lane of a stream.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Hearing {
     rates: [Rate; LANES_MAX],
     /// When something was cut last.
@@ -35,7 +36,7 @@ pub struct Hearing {
 }
 
 /// What comes of each spatial and temporal layer of a lane.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Inner {
     rates: [[Rate; TEMPORAL_MAX]; SPATIAL_MAX],
     heard_at: [[Time; TEMPORAL_MAX]; SPATIAL_MAX],

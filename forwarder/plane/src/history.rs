@@ -5,6 +5,7 @@
 //! is found by its segment and comes out with the very header it had, which is what makes it
 //! legal to send it again under the same SRTP index.
 
+use serde::{Deserialize, Serialize};
 use wire::seq::diff32;
 
 /// Segments remembered besides the current one. Whoever asks for packets from before so many jumps
@@ -13,7 +14,7 @@ use wire::seq::diff32;
 const OLDER: usize = 24;
 
 /// A stretch of a track as one viewer gets it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// SRTP index of its first packet.
     pub first_index: u64,
@@ -64,7 +65,7 @@ impl Segment {
 }
 
 /// The segments of one track of one viewer, newest first.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[repr(C)]
 pub struct History {
     current: Segment,

@@ -3,6 +3,7 @@
 use link::command::{AUDIO, VIDEO};
 use link::lanes::{LAYERS_MAX, Lanes};
 use link::log::Pinned;
+use serde::{Deserialize, Serialize};
 use wire::datagram::Egress;
 use wire::time::{Span, Time};
 
@@ -56,7 +57,7 @@ const CROSSING_MAX: Span = Span::millis(300);
 const SILENT_AFTER: Span = Span::secs(1);
 
 /// A viewer's calls for keyframes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Pleas {
     answered_at: Time,
     interval: Span,

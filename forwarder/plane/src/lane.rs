@@ -4,6 +4,7 @@
 use link::command::{Codec, TrackIn, Wants};
 use link::limits::PAYLOAD_MAX;
 use link::log::Flags;
+use serde::{Deserialize, Serialize};
 use wire::rtp::Header;
 use wire::time::{Span, Time};
 
@@ -12,6 +13,10 @@ use crate::coming::Coming;
 use crate::reception::Reception;
 use crate::reorder::{Order, Pool};
 use crate::timeline::Timeline;
+
+mod state;
+
+pub use state::LaneState;
 
 /// How long packets wait for one before them if it cannot be asked for: reordering on a path is
 /// below this, and whoever waits longer freezes as if it were lost.
@@ -43,7 +48,7 @@ const ASK_INTERVAL_MAX: Span = Span::secs(1);
 const SILENT_AFTER: Span = Span::secs(2);
 
 /// One SSRC of a publisher.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Source {
     /// 0: not known yet.
     pub ssrc: u32,

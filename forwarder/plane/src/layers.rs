@@ -98,10 +98,10 @@ impl Adaptations {
         known.is_some_and(|known| known.estimator.queue(now) > HELD)
     }
 
-    /// Takes one for a viewer that has none.
-    fn begin(&mut self, now: Time, viewer: &mut Viewer) {
+    /// Takes one for a viewer that has none, whose path is taken for `start_bps`.
+    pub fn begin(&mut self, now: Time, viewer: &mut Viewer, start_bps: u64) {
         let fresh = Adaptation {
-            estimator: Estimator::new(now, START_BPS),
+            estimator: Estimator::new(now, start_bps),
             choice: Choice::new(),
             wanted_bps: None,
             asked_at: Time::ZERO,
@@ -220,7 +220,7 @@ impl Plane {
         }
         let whole = *stream.ladder(now);
         if whole.points().len() > 1 && viewer.adaptation == NONE {
-            adaptations.begin(now, viewer);
+            adaptations.begin(now, viewer, START_BPS);
         }
         let pin = viewer.cold.pin;
         let ladder = whole.within(now, &stream.hearing, &pin);

@@ -25,6 +25,7 @@ mod fanout;
 mod feedback;
 mod flow;
 mod handoff;
+mod handover;
 mod hearing;
 mod history;
 mod ingest;
@@ -87,6 +88,7 @@ use transit::Transits;
 use viewer::{PATHS_MAX, Viewer};
 
 pub use handoff::{Contents, Parcel};
+pub use handover::{Handover, HandoverError};
 pub use report::CNAME;
 pub use seal::Cipher;
 

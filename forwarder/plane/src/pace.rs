@@ -1,5 +1,6 @@
 //! Owns how fast a viewer that has to catch up is fed, and what its repairs may cost. Hot.
 
+use serde::{Deserialize, Serialize};
 use wire::time::{Span, Time};
 
 /// Bytes that a viewer is given at once when it joins. The receive buffer of a browser's socket is
@@ -76,7 +77,7 @@ impl Bucket {
 }
 
 /// A rate, averaged over about two seconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Rate {
     bytes_per_s: u64,
     gathered: u64,

@@ -4,6 +4,7 @@
 use link::command::{PassPublisher, TRACKS_MAX};
 use link::ids::{CoreId, StreamId};
 use wire::datagram::RxMeta;
+use wire::peer::Peer;
 
 use crate::flow::{Flows, Target};
 use crate::publishers::anywhere;
@@ -52,6 +53,17 @@ impl Passed {
         if slot.is_some_and(|slot| slot.is_some_and(|pass| pass.stream == stream)) {
             self.forget(stream.index, flows);
         }
+    }
+
+    /// All of them, as they were added.
+    pub fn iter(&self) -> impl Iterator<Item = PassPublisher> {
+        self.slots.iter().flatten().map(|pass| PassPublisher {
+            stream: pass.stream,
+            core: pass.core,
+            peers: pass
+                .flows
+                .map(|flow| flow.map_or_else(Peer::default, |flow| flow.peer)),
+        })
     }
 
     fn forget(&mut self, index: u32, flows: &mut Flows) {

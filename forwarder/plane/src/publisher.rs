@@ -12,6 +12,7 @@ use wire::rtp::{Header, Packet};
 use wire::rtp_ext::find;
 use wire::seq::extend;
 use wire::time::Time;
+use zeroize::Zeroizing;
 
 use crate::coming::Coming;
 use crate::lane::{InLane, Kind, Names};
@@ -76,8 +77,10 @@ pub struct Publisher {
     /// What the counters of the core know of it: lost, recovered, and elements left out.
     pub told: [u64; 3],
     stats: StreamStats,
-    /// What the next worker would go on with.
+    /// What the next worker would go on with if this one died.
     pub heard: Option<Heard>,
+    /// What it was added by, for the worker that takes the place of this one.
+    pub given: Zeroizing<AddPublisher>,
     /// When the intake is told next.
     pub tell_at: Time,
 }
@@ -86,7 +89,7 @@ impl Publisher {
     /// Bytes that one allocates.
     pub const MEMORY_BYTES: usize = size_of::<Self>() + LANES_MAX * Order::MEMORY_BYTES;
 
-    /// A publisher that has sent nothing, or that another worker has heard before it died.
+    /// A publisher that has sent nothing.
     pub fn new(
         now: Time,
         add: &AddPublisher,
@@ -95,7 +98,7 @@ impl Publisher {
         writer: LogWriter,
     ) -> Self {
         let intake = home.stats.intake();
-        let mut publisher = Self {
+        Self {
             id: add.stream,
             viewer: add.viewer,
             ways,
@@ -117,15 +120,14 @@ impl Publisher {
             intake,
             stats: home.stats,
             heard: home.region.heard(add.stream).ok(),
+            given: Zeroizing::new(*add),
             tell_at: now,
-        };
-        publisher.resume(now);
-        publisher
+        }
     }
 
-    /// Goes on where another worker was: what that one has opened counts as seen, and pictures go
-    /// on with the next keyframe.
-    fn resume(&mut self, now: Time) {
+    /// Goes on where another worker was that has died: what that one has opened counts as seen,
+    /// and pictures go on with the next keyframe.
+    pub fn resume(&mut self, now: Time) {
         let Some(heard) = &self.heard else { return };
         heard.begin(self.viewer);
         let mut resumed = Lanes::default();

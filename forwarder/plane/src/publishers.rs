@@ -14,6 +14,7 @@ use wire::rtp::Packet;
 use wire::time::{Span, Time};
 
 use crate::flow::{Flows, Target};
+use crate::handover::PublisherState;
 use crate::publisher::{Publisher, Way};
 use crate::reorder::Pool;
 use crate::report::Wall;
@@ -59,13 +60,15 @@ impl Publishers {
         }
     }
 
-    /// Takes a publisher. Known already: its address is brought up to date. Another one of the
-    /// stream makes room for it. False: the keys cannot be used, or its log has another writer.
+    /// Takes a publisher, as another worker left it if that is known. Known already: its address
+    /// is brought up to date. Another one of the stream makes room for it. False: the keys cannot
+    /// be used, or its log has another writer.
     pub fn add(
         &mut self,
         now: Time,
         add: &AddPublisher,
         home: Home<'_>,
+        before: Option<&PublisherState>,
         flows: &mut Flows,
     ) -> bool {
         let index = add.stream.index;
@@ -74,6 +77,9 @@ impl Publishers {
             && known.viewer == add.viewer
         {
             known.upstream.remb_bps = add.remb_bps;
+            known.given.remb_bps = add.remb_bps;
+            known.given.peer = add.peer;
+            known.given.audio.peer = add.audio.peer;
             let new = flows_of(add);
             known.leave(flows);
             for (way, flow) in known.ways.iter_mut().zip(new) {
@@ -95,6 +101,10 @@ impl Publishers {
             return false;
         };
         let publisher = slot.insert(Box::new(Publisher::new(now, add, home, ways, writer)));
+        match before {
+            Some(before) => publisher.go_on(&mut self.pool, now, before),
+            None => publisher.resume(now),
+        }
         let is_reachable = publisher.enter(now, flows);
         self.active.push(index);
         if !is_reachable {
@@ -266,6 +276,12 @@ impl Publishers {
     /// The publisher of the stream with this index.
     pub fn at_mut(&mut self, index: u32) -> Option<&mut Publisher> {
         self.slots.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    /// All publishers, and where what waits of them lies.
+    pub fn all_mut(&mut self) -> (impl Iterator<Item = &mut Publisher>, &Pool) {
+        let publishers = self.slots.iter_mut().flatten();
+        (publishers.map(|publisher| &mut **publisher), &self.pool)
     }
 
     fn of(&mut self, stream: u32, viewer: Option<ViewerId>) -> Option<&mut Publisher> {

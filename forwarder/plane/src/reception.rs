@@ -1,6 +1,7 @@
 //! Owns how one source of a publisher is received, as receiver reports tell it (RFC 3550 section
 //! 6.4.1 and appendix A.3 and A.8). Hot.
 
+use serde::{Deserialize, Serialize};
 use wire::ntp::{Ntp, short_from_span};
 use wire::rtcp_report::ReportBlock;
 use wire::seq::diff32;
@@ -12,7 +13,7 @@ const NS_PER_S: u64 = 1_000_000_000;
 const JITTER_STEP_MAX_S: u32 = 5;
 
 /// What is counted of a source.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Reception {
     /// The first and the highest SRTP index; `None`: nothing came.
     range: Option<(u64, u64)>,

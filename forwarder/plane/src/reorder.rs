@@ -9,8 +9,10 @@ use wire::time::{Span, Time};
 use crate::coming::Coming;
 
 mod bits;
+mod state;
 
 use bits::Bits;
+pub use state::OrderState;
 
 /// Packets from the one that is due to the newest, of one track. While a repair is waited for,
 /// 250 ms at most, 8 Mbit/s bring 208 packets of 1,200 bytes; twice that for a keyframe in between.

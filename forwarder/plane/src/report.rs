@@ -1,6 +1,7 @@
 //! Owns sender reports: one compound per viewer and second, for all its tracks.
 
 use link::command::AUDIO;
+use serde::{Deserialize, Serialize};
 use wire::ntp::{Ntp, short_from_span};
 use wire::rtcp_report::{Dlrr, SenderInfo, write_dlrr, write_sender_report};
 use wire::time::{Span, Time};
@@ -21,7 +22,7 @@ const REPORT_BYTES_MAX: usize = 192;
 const NS_PER_S: i128 = 1_000_000_000;
 
 /// A peer's clock, to be echoed (RFC 3611 section 4.5).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Echo {
     /// Who told it.
     pub ssrc: u32,

@@ -5,6 +5,7 @@ use core::mem::offset_of;
 
 use link::command::{EXT_BYTES_MAX, Pin, TrackOut};
 use link::log::Flags;
+use serde::{Deserialize, Serialize};
 use wire::rtp::{HEADER_BYTES, Header};
 use wire::seq::newer32;
 use wire::time::Time;
@@ -29,7 +30,7 @@ const SWITCHED_FRAMES: u32 = 1 << 20;
 const NO_SEQ: u64 = u64::MAX;
 
 /// What of a frame's layers a viewer is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cap {
     /// No spatial layer above this.
     pub spatial: u8,
@@ -90,7 +91,7 @@ impl Cap {
 }
 
 /// One track of one viewer. In this order in memory: a packet touches the first 160 bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[repr(C)]
 pub struct OutTrack {
     /// SRTP index of the next packet.
@@ -114,6 +115,7 @@ pub struct OutTrack {
     /// What the viewer is sent of layered frames.
     pub cap: Cap,
     /// What the viewer negotiated.
+    #[serde(skip)]
     pub out: TrackOut,
     history: History,
     /// When a keyframe was last begun; `ZERO`: none yet.
@@ -149,6 +151,18 @@ impl OutTrack {
         }
     }
 
+    /// Goes on where another worker was with the same track.
+    pub fn go_on(&mut self, before: Self) {
+        let mut out = self.out;
+        before.names.apply(&mut out);
+        *self = Self { out, ..before };
+    }
+
+    /// What was negotiated.
+    pub fn negotiated(&self) -> TrackOut {
+        self.names.negotiated(&self.out)
+    }
+
     /// True if the viewer takes this track.
     #[inline]
     pub const fn is_taken(&self) -> bool {
@@ -175,7 +189,7 @@ impl OutTrack {
         if self.out.rtx_ssrc != 0 && renewed.rtx_ssrc != 0 {
             renewed.rtx_ssrc = self.out.rtx_ssrc;
         }
-        self.names.renew(&self.out, &mut renewed);
+        self.names.renew(&mut renewed);
         let same_headers = renewed.payload_type == self.out.payload_type
             && renewed.ext == self.out.ext
             && renewed.ext_bytes == self.out.ext_bytes

@@ -1,6 +1,7 @@
 //! Owns when the packets of a source were captured, and what their timestamps are in the log. Hot.
 
 use link::log::Record;
+use serde::{Deserialize, Serialize};
 use wire::seq::{diff32, newer32};
 use wire::time::Time;
 
@@ -18,6 +19,7 @@ const ALIGNED_PER_S: u32 = 300;
 const NS_PER_S: i64 = 1_000_000_000;
 
 /// The times of one source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timeline {
     /// RTP clock in Hz.
     clock_hz: u32,

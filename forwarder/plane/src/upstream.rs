@@ -4,6 +4,7 @@
 use link::command::{AddPublisher, Wants};
 use link::lanes::LANES_MAX;
 use link::stats::Counter;
+use serde::{Deserialize, Serialize};
 use wire::ntp::short_from_span;
 use wire::rtcp_feedback::{
     FirEntry, TransportRecorder, write_fir, write_nack, write_pli, write_remb,
@@ -19,6 +20,10 @@ use crate::Plane;
 use crate::lane::ask_interval;
 use crate::publisher::Publisher;
 use crate::report::{CNAME, Echo, REPORT_INTERVAL, Wall};
+
+mod state;
+
+pub use state::UpstreamState;
 
 /// The first report of a source comes this soon: browsers put the MID on every packet until then.
 const REPORT_SOON: Span = Span::millis(100);
@@ -108,7 +113,7 @@ impl Upstream {
 }
 
 /// A keyframe that is wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Plea {
     is_wanted: bool,
     /// How often it was asked for, since the last one came.

@@ -1,13 +1,15 @@
 //! Owns the send side of one viewer: what fan-out needs first, what comes rarely last. Hot.
 
-use link::command::{AUDIO, AddViewer, IceCredentials, Pin, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, AddViewer, Encoding, IceCredentials, Pin, TRACKS_MAX, VIDEO};
 use link::ids::ViewerId;
-use link::keys::{MasterKey, Profile};
+use link::keys::{MasterKey, Profile, SrtpKeys};
 use link::lanes::Lanes;
 use link::viewer::{LEASES, Lease, Viewer as Cell};
 use seal::{Cipher, KeyError, RtcpOpener, Sealer, Secret};
+use serde::{Deserialize, Serialize};
 use wire::datagram::RxMeta;
 use wire::time::{Span, Time};
+use zeroize::Zeroizing;
 
 use crate::check::Checks;
 use crate::encodings::Parts;
@@ -41,7 +43,7 @@ const FIRST_LANE: u8 = 0;
 pub const PATHS_MAX: usize = 4;
 
 /// Where a viewer's video stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// It gets the stream as it comes.
     Live,
@@ -111,7 +113,7 @@ pub struct Viewer {
 }
 
 /// What was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// RTP packets, retransmissions too.
     pub packets: u64,
@@ -167,6 +169,10 @@ pub struct Cold {
     pub parts: Parts,
     /// The slot of the viewer whose keys it has.
     pub leader: u32,
+    /// Its keys, for the worker that takes the place of this one.
+    pub keys: Zeroizing<SrtpKeys>,
+    /// Which of several encodings it is sent.
+    pub encoding: Option<Encoding>,
 }
 
 impl Viewer {
@@ -241,6 +247,8 @@ impl Viewer {
                 active_at: u32::MAX,
                 parts: Parts::default(),
                 leader: u32::MAX,
+                keys: Zeroizing::new(add.keys),
+                encoding: add.encoding,
             },
         };
         viewer.begin_leases();

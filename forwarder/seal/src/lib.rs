@@ -34,5 +34,5 @@ pub use refusal::Refusal;
 pub use rtcp::RtcpOpener;
 pub use sealer::{Packet, Run, Sealer};
 pub use secret::{KeyError, Secret};
-pub use sources::{RTCP_SOURCES_MAX, RTP_SOURCES_MAX};
+pub use sources::{RTCP_SOURCES_MAX, RTP_SOURCES_MAX, Replay};
 pub use wire::srtp::Profile;

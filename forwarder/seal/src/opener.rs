@@ -7,7 +7,7 @@ use crate::cipher::{RTP_INDEX_MAX, RtpCipher};
 use crate::refusal::Refusal;
 use crate::rtcp::RtcpOpener;
 use crate::secret::{KeyError, Secret};
-use crate::sources::{RTP_SOURCES_MAX, Sources};
+use crate::sources::{RTP_SOURCES_MAX, Replay, Sources};
 
 /// Words of the window: 1,024 packets. Firefox probes for bandwidth with packets it sent long
 /// before, so that the usual 64 or 128 would refuse them as old.
@@ -148,6 +148,17 @@ impl RtpOpener {
     /// The SSRCs seen and the highest index of each: what [`resume`](Self::resume) wants.
     pub fn sources(&self) -> impl Iterator<Item = (u32, u64)> {
         self.sources.iter()
+    }
+
+    /// The SSRCs seen with their replay windows: what [`go_on`](Self::go_on) wants.
+    #[must_use]
+    pub fn replays(&self) -> Vec<Replay> {
+        self.sources.replays()
+    }
+
+    /// Goes on where another opener of the same key was, to the last packet.
+    pub fn go_on(&mut self, replays: &[Replay]) {
+        self.sources.go_on(replays);
     }
 
     /// Takes up an SSRC where another opener left it: `index` and all before count as seen.

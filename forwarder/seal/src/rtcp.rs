@@ -3,7 +3,7 @@
 use crate::cipher::{ENCRYPTED, INDEX_BYTES, RTCP_CLEAR_BYTES, RtcpCipher, rtcp_ssrc, u32_at};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::sources::{RTCP_SOURCES_MAX, Sources};
+use crate::sources::{RTCP_SOURCES_MAX, Replay, Sources};
 
 /// Words of the window: 64 packets, the least that RFC 3711 section 3.3.2 allows. RTCP is sparse,
 /// and what is late is outdated.
@@ -71,6 +71,17 @@ impl RtcpOpener {
     pub fn sources(&self) -> impl Iterator<Item = (u32, u32)> {
         let known = self.sources.iter();
         known.map(|(ssrc, index)| (ssrc, u32::try_from(index).unwrap_or(u32::MAX)))
+    }
+
+    /// The SSRCs seen with their replay windows: what [`go_on`](Self::go_on) wants.
+    #[must_use]
+    pub fn replays(&self) -> Vec<Replay> {
+        self.sources.replays()
+    }
+
+    /// Goes on where another opener of the same key was, to the last packet.
+    pub fn go_on(&mut self, replays: &[Replay]) {
+        self.sources.go_on(replays);
     }
 
     /// Takes up an SSRC where another opener left it: `index` and all before count as seen.

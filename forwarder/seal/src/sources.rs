@@ -2,6 +2,10 @@
 
 use crate::window::Window;
 
+mod replay;
+
+pub use replay::Replay;
+
 /// Most SSRCs of RTP that one peer may send.
 ///
 /// A publisher has one for audio, and for each of three layers one for media, one for
@@ -60,7 +64,10 @@ impl<const N: usize, const WORDS: usize> Sources<N, WORDS> {
 
     /// Makes `highest` the highest index that was seen of `ssrc`, and everything before it old.
     pub fn resume(&mut self, ssrc: u32, highest: u64) -> bool {
-        let window = Window::resumed_at(highest);
+        self.take_up(ssrc, Window::resumed_at(highest))
+    }
+
+    fn take_up(&mut self, ssrc: u32, window: Window<WORDS>) -> bool {
         match self.find(ssrc) {
             Some(place) => {
                 self.windows[place] = window;

@@ -35,6 +35,19 @@ impl<const WORDS: usize> Window<WORDS> {
         self.highest
     }
 
+    /// The bits, for another window to go on with.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// The window that had these bits. Of another size, it takes only what is above `highest`.
+    pub fn restored(highest: u64, words: &[u64]) -> Self {
+        match words.try_into() {
+            Ok(words) => Self { highest, words },
+            Err(_) => Self::resumed_at(highest),
+        }
+    }
+
     /// Whether `index` is new.
     pub fn check(&self, index: u64) -> Result<(), Refusal> {
         if index > self.highest {

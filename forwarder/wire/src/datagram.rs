@@ -1,6 +1,7 @@
 //! Owns the seam between what to do with a packet and how bytes come and go.
 
 use core::ops::Range;
+use serde::{Deserialize, Serialize};
 
 use crate::peer::{Ip, Peer};
 use crate::time::Time;
@@ -16,7 +17,7 @@ pub const SEGMENTS_MAX: u8 = 64;
 pub const RUN_BYTES_MAX: usize = 65_507;
 
 /// What is known of a datagram that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RxMeta {
     /// The sender.
     pub peer: Peer,

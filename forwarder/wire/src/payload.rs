@@ -10,6 +10,8 @@ pub mod red;
 pub mod vp8;
 pub mod vp9;
 
+use serde::{Deserialize, Serialize};
+
 use crate::field::{set_u16, u8_at, u16_at};
 
 /// Where a frame stands among the layers, and who can do without it. A frame here is what one
@@ -134,7 +136,7 @@ impl BaseIndex {
 }
 
 /// Pixels of a picture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Size {
     /// 0 to 65,535.
     pub width: u16,

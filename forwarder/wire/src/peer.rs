@@ -1,16 +1,17 @@
 //! Owns the compact address of a peer: 16 bytes of IPv6 (IPv4 mapped) and a port.
 
 use core::fmt;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// An IP address as 16 bytes; IPv4 is stored mapped (`::ffff:a.b.c.d`, RFC 4291 section 2.5.5.2).
 /// All zero means "not known" and lets the kernel choose a source address.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(transparent)]
 pub struct Ip(pub [u8; 16]);
 
 /// Where a datagram came from or goes to.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Peer {
     /// The peer's address.

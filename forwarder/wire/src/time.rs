@@ -1,9 +1,12 @@
 //! Owns the one notion of time on both planes: nanoseconds of the system-wide monotonic clock.
 
 use core::ops::{Add, Sub};
+use serde::{Deserialize, Serialize};
 
 /// A span of time in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[repr(transparent)]
 pub struct Span(pub u64);
 
@@ -44,7 +47,9 @@ impl Span {
 
 /// A point in time: nanoseconds of `CLOCK_MONOTONIC`, so that both processes of a host agree.
 /// Simulations start at any value they like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[repr(transparent)]
 pub struct Time(pub u64);
 

@@ -2,15 +2,17 @@
 //! they go out: a receiver that has reported on a source knows it, as libwebrtc has it.
 
 use link::command::TrackOut;
+use serde::{Deserialize, Serialize};
 
 use super::{NO_SEQ, OutTrack};
 
 /// What is left to be named of a track.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Names {
-    /// Bytes of the block of names; 0: there is none. That of the track is 0 bytes long once its
-    /// source is known.
+    /// Bytes of the block of names; 0: there is none.
     block_bytes: u8,
+    /// The source of the media is known: the block of the track is 0 bytes long from then on.
+    knows_media: bool,
     /// The source of retransmissions is known.
     knows_rtx: bool,
 }
@@ -20,17 +22,31 @@ impl Names {
     pub const fn of(out: &TrackOut) -> Self {
         Self {
             block_bytes: if out.name_at != 0 { out.ext_bytes } else { 0 },
+            knows_media: false,
             knows_rtx: false,
         }
     }
 
     /// What was known of `before` stays known of what is negotiated anew.
-    pub fn renew(&mut self, before: &TrackOut, renewed: &mut TrackOut) {
-        let was_known = self.block_bytes != 0 && before.ext_bytes == 0;
+    pub fn renew(&mut self, renewed: &mut TrackOut) {
         self.block_bytes = Self::of(renewed).block_bytes;
-        if was_known && self.block_bytes != 0 {
-            renewed.ext_bytes = 0;
+        self.apply(renewed);
+    }
+
+    /// Leaves the names out of a track whose source is known.
+    pub fn apply(&self, out: &mut TrackOut) {
+        if self.knows_media && self.block_bytes != 0 {
+            out.ext_bytes = 0;
         }
+    }
+
+    /// A track as it was negotiated.
+    pub fn negotiated(&self, out: &TrackOut) -> TrackOut {
+        let mut given = *out;
+        if self.knows_media && self.block_bytes != 0 {
+            given.ext_bytes = self.block_bytes;
+        }
+        given
     }
 }
 
@@ -43,8 +59,9 @@ impl OutTrack {
         if ssrc == self.out.rtx_ssrc {
             self.names.knows_rtx = true;
         }
-        if ssrc == self.out.ssrc && self.out.ext_bytes != 0 {
-            self.out.ext_bytes = 0;
+        if ssrc == self.out.ssrc && !self.names.knows_media {
+            self.names.knows_media = true;
+            self.names.apply(&mut self.out);
             if self.out.rtx_ssrc == 0 {
                 // What is sent again as it was would have another header under a used index.
                 self.history.forget(self.next_index);

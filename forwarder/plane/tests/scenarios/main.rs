@@ -10,6 +10,7 @@ mod cores;
 mod counting;
 mod crowd;
 mod encodings;
+mod handover;
 mod join;
 mod layers;
 mod narrow;

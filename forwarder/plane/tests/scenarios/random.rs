@@ -23,6 +23,7 @@ enum Step {
         room: Option<usize>,
     },
     Segments(u8),
+    HandOver,
     Join,
     Leave(usize),
     Again(usize),
@@ -66,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (8..400_usize).prop_map(Step::Audio),
         12 => turn.prop_map(|(ms, room)| Step::Turn { ms, room }),
         1 => (1..=64_u8).prop_map(Step::Segments),
+        1 => Just(Step::HandOver),
         2 => Just(Step::Join),
         1 => (0..8_usize).prop_map(Step::Leave),
         1 => (0..8_usize).prop_map(Step::Again),
@@ -95,6 +97,7 @@ fn act(world: &mut World, source: &mut Source, step: Step) {
             world.sink.room = room.unwrap_or(usize::MAX);
             world.turn(ms);
         }
+        Step::HandOver => world.hand_over(0),
         Step::Segments(max) => world.sink.segments_max = max,
         Step::Join if there < 8 => {
             let viewer = world.viewer(source.id);

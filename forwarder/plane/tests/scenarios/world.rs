@@ -1,6 +1,6 @@
 //! The world of a scenario: memory, planes, a sink for runs that checks each one, virtual time.
 
-use freshet_plane::{Outlets, Plane};
+use freshet_plane::{Handover, Outlets, Plane};
 use link::Region;
 use link::channel::{EventConsumer, PuntConsumer};
 use link::command::{AUDIO, Command, VIDEO};
@@ -325,6 +325,22 @@ impl World {
         let limits = *self.region.limits();
         self.planes
             .insert(0, Plane::new(core, &limits, outlets, 4711));
+    }
+
+    /// A core's plane leaves everything to another one, which takes its place.
+    pub fn hand_over(&mut self, core: usize) {
+        let number = CoreId(u16::try_from(core).unwrap());
+        let mut before = self.planes.remove(core);
+        before.settle();
+        before.fan_out(self.now, &mut self.sink);
+        self.deliver();
+        let left = before.hand_over().encode().unwrap();
+        drop(before);
+        let outlets = Outlets::take(&self.region, number).unwrap();
+        let limits = *self.region.limits();
+        let mut next = Plane::new(number, &limits, outlets, 4711);
+        next.go_on(self.now, &Handover::decode(&left).unwrap());
+        self.planes.insert(core, next);
     }
 
     pub fn events(&mut self) -> Vec<Event> {

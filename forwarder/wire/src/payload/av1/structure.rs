@@ -3,24 +3,33 @@
 use super::super::Size;
 use super::super::bits::Bits;
 use super::descriptor::{Custom, Descriptor, Head, Numbers};
+use serde::{Deserialize, Serialize};
+use serde_big_array::BigArray;
+
 use super::{CHAINS_MAX, SPATIAL_MAX, TARGETS_MAX, TEMPLATES_MAX, TEMPORAL_MAX};
 
 /// What a stream has told of its templates, decode targets, chains and sizes. It comes with
 /// keyframes; a value of this type belongs to one stream of packets (one SSRC) and is under 1 KB,
 /// whatever the stream says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Structure {
     /// By template: two bits for each decode target.
+    #[serde(with = "BigArray")]
     dtis: [u64; TEMPLATES_MAX],
     /// By template: four bits for each chain.
+    #[serde(with = "BigArray")]
     chains: [u16; TEMPLATES_MAX],
     /// By template: bit n says that it refers to the frame n + 1 before.
+    #[serde(with = "BigArray")]
     references: [u16; TEMPLATES_MAX],
     /// By template: spatial and temporal layer.
+    #[serde(with = "BigArray")]
     layers: [Place; TEMPLATES_MAX],
     /// By decode target: the highest layers that it has.
+    #[serde(with = "BigArray")]
     targets: [Place; TARGETS_MAX],
     /// By decode target: the chain that protects it.
+    #[serde(with = "BigArray")]
     protected_by: [u8; TARGETS_MAX],
     sizes: [Size; SPATIAL_MAX],
     has_sizes: bool,
@@ -36,7 +45,7 @@ pub struct Structure {
 }
 
 /// A spatial and a temporal layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     spatial: u8,
     temporal: u8,

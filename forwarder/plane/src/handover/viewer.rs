@@ -1,0 +1,180 @@
+//! Owns a viewer on its way from one worker to the next.
+
+use link::command::{AddViewer, Command, TRACKS_MAX};
+use link::ids::StreamId;
+use seal::Replay;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use wire::datagram::RxMeta;
+use wire::time::Time;
+
+use super::{command, kept};
+use crate::Plane;
+use crate::check::{Checks, learn};
+use crate::feedback::Quality;
+use crate::keyframe::Pleas;
+use crate::report::Echo;
+use crate::rewrite::{Cap, OutTrack};
+use crate::viewer::{Phase, Sent, Viewer};
+
+/// What one worker leaves of a viewer to the next.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ViewerState {
+    /// Commands: the one that would add it as it is now, that of an ICE restart which has not moved
+    /// it yet, and that of its pin.
+    add: ByteBuf,
+    restart: Option<ByteBuf>,
+    pin: ByteBuf,
+    phase: Phase,
+    lane: u8,
+    next_lane: u8,
+    next_cap: Cap,
+    is_worn: bool,
+    cursor: u64,
+    replay: u64,
+    sent: Sent,
+    tracks: [OutTrack; TRACKS_MAX],
+    paths: Vec<RxMeta>,
+    /// Of its SRTCP.
+    opened: Vec<Replay>,
+    rtcp_index: u64,
+    is_controlling: bool,
+    checked_at: Time,
+    selected_at: Time,
+    heard_at: Time,
+    bye_at: Time,
+    checks: Checks,
+    pleas: Pleas,
+    report_at: Time,
+    echo: Option<Echo>,
+    quality: Quality,
+    /// What its path is thought to carry; 0: nobody has asked.
+    estimate_bps: u64,
+}
+
+impl ViewerState {
+    fn of(viewer: &Viewer, stream: StreamId, estimate_bps: u64) -> Self {
+        let cold = &viewer.cold;
+        let id = viewer.id;
+        let restart = cold
+            .ice_next
+            .map(|ice| Command::RestartIce { viewer: id, ice });
+        Self {
+            add: kept(&Command::AddViewer(added(viewer, stream))),
+            restart: restart.as_ref().map(kept),
+            pin: kept(&Command::ChooseLayer(id, cold.pin)),
+            phase: viewer.phase,
+            lane: viewer.lane,
+            next_lane: viewer.next_lane,
+            next_cap: viewer.next_cap,
+            is_worn: viewer.is_worn,
+            cursor: viewer.cursor,
+            replay: viewer.replay,
+            sent: viewer.sent,
+            tracks: viewer.tracks,
+            paths: cold.paths.iter().flatten().copied().collect(),
+            opened: cold.opener.replays(),
+            rtcp_index: cold.rtcp_index,
+            is_controlling: cold.is_controlling,
+            checked_at: cold.checked_at,
+            selected_at: cold.selected_at,
+            heard_at: cold.heard_at,
+            bye_at: cold.bye_at,
+            checks: cold.checks,
+            pleas: cold.pleas,
+            report_at: cold.report_at,
+            echo: cold.echo,
+            quality: cold.quality,
+            estimate_bps,
+        }
+    }
+
+    /// The command that adds it.
+    pub(super) fn add(&self) -> Option<AddViewer> {
+        match command(&self.add)? {
+            Command::AddViewer(add) => Some(add),
+            _ => None,
+        }
+    }
+
+    /// What its path is thought to carry, if anybody has asked.
+    pub fn estimate_bps(&self) -> Option<u64> {
+        Some(self.estimate_bps).filter(|bps| *bps > 0)
+    }
+}
+
+/// The command that would add a viewer as it is now.
+fn added(viewer: &Viewer, stream: StreamId) -> AddViewer {
+    AddViewer {
+        viewer: viewer.id,
+        stream,
+        peer: viewer.to.peer,
+        local: viewer.to.local,
+        ice: viewer.cold.ice,
+        keys: *viewer.cold.keys,
+        tracks: viewer.tracks.each_ref().map(|track| track.negotiated()),
+        rtcp_first_index: viewer.cold.rtcp_index,
+        encoding: viewer.cold.encoding,
+    }
+}
+
+impl Viewer {
+    /// Goes on where another worker was; this one was made by the command that it left.
+    pub fn go_on(&mut self, before: &ViewerState) {
+        self.phase = before.phase;
+        self.lane = before.lane;
+        self.next_lane = before.next_lane;
+        self.next_cap = before.next_cap;
+        self.is_worn = before.is_worn;
+        self.cursor = before.cursor;
+        self.replay = before.replay;
+        self.sent = before.sent;
+        for (track, before) in self.tracks.iter_mut().zip(before.tracks) {
+            track.go_on(before);
+        }
+        let cold = &mut self.cold;
+        cold.opener.go_on(&before.opened);
+        if let Some(Command::RestartIce { ice, .. }) = before.restart.as_ref().and_then(command) {
+            cold.ice_next = Some(ice);
+        }
+        if let Some(Command::ChooseLayer(_, pin)) = command(&before.pin) {
+            cold.pin = pin;
+        }
+        cold.rtcp_index = before.rtcp_index;
+        cold.is_controlling = before.is_controlling;
+        cold.checked_at = before.checked_at;
+        cold.selected_at = before.selected_at;
+        cold.heard_at = before.heard_at;
+        cold.bye_at = before.bye_at;
+        cold.checks = before.checks;
+        cold.pleas = before.pleas;
+        cold.report_at = before.report_at;
+        cold.echo = before.echo;
+        cold.quality = before.quality;
+    }
+}
+
+impl Plane {
+    /// Knows a viewer by the pairs on which valid checks came.
+    pub(crate) fn learn_paths(&mut self, slot: u32, before: &ViewerState) {
+        if let Some(viewer) = self.tables.viewers.at_mut(slot) {
+            for path in &before.paths {
+                learn(self.now, &mut self.flows, slot, viewer, *path);
+            }
+        }
+    }
+
+    /// What is left of all viewers, those who stand for others first.
+    pub(super) fn viewer_states(&self) -> Vec<ViewerState> {
+        let viewers = &self.tables.viewers;
+        let all = || viewers.active().iter().filter_map(|&slot| viewers.at(slot));
+        let leaders = all().filter(|viewer| !viewer.is_part);
+        let parts = all().filter(|viewer| viewer.is_part);
+        let state = |viewer: &Viewer| {
+            let stream = self.tables.streams.at(viewer.stream)?;
+            let bps = self.adaptations.bps_of(viewer);
+            Some(ViewerState::of(viewer, stream.id, bps))
+        };
+        leaders.chain(parts).filter_map(state).collect()
+    }
+}

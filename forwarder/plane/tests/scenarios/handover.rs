@@ -1,0 +1,174 @@
+//! A plane leaves everything to another one, while both are well: nobody notices.
+
+use freshet_plane::{Handover, Outlets, Plane};
+use link::command::{AUDIO, Command, Pin, VIDEO};
+use link::ids::CoreId;
+use link::stats::Counter;
+use wire::rtcp_feedback::write_nack;
+
+use crate::viewer::Got;
+use crate::whip::publishing;
+use crate::world::{LIMITS, World, frame_of};
+
+fn low(index: u64) -> u16 {
+    u16::try_from(index & 0xffff).unwrap()
+}
+
+/// Every tenth packet of a publisher comes as a repair only, and every seventh of the viewer's is
+/// asked for again 70 ms later: about as often from before a handover as from after it.
+#[test]
+fn neither_the_publisher_nor_its_viewers_notice() {
+    let (mut world, _, mut peer) = publishing();
+    let asking = world.viewers.len() - 1;
+    let (mut sent, mut asked) = (Vec::new(), 0);
+    for nth in 0..120_u64 {
+        if nth % 3 == 0 {
+            world.hand_over(0);
+        }
+        let mut frame = peer.frame(nth % 60 == 59, 7);
+        let lost = frame.remove(usize::try_from(nth % 7).unwrap());
+        let sound = peer.sound();
+        peer.send(&mut world, &frame);
+        peer.send(&mut world, &[sound]);
+        sent.push(lost);
+        world.run(10, 2);
+        if nth % 3 == 1 {
+            // The gap is known to the plane before, and its repair comes to this one.
+            world.hand_over(0);
+        }
+        world.run(10, 2);
+        for sequence in peer.answers(&world).lost {
+            let repair = peer.repair(sequence);
+            peer.send(&mut world, &[repair]);
+        }
+        world.run(13, 1);
+        let got = &world.viewers[asking].got[VIDEO];
+        if let Some(packet) = got.len().checked_sub(15).map(|at| low(got[at].index)) {
+            let ssrc = world.viewers[asking].video_ssrc();
+            world.feedback(asking, |out| write_nack(1, ssrc, &[packet], out));
+            asked += 1;
+        }
+    }
+    world.run(100, 1);
+    let viewer = &world.viewers[asking];
+    viewer.assert_continuous();
+    assert_eq!(viewer.got[VIDEO].len(), 3 + 120 * 7);
+    assert_eq!(viewer.got[AUDIO].len(), 120);
+    let frames = viewer.got[VIDEO].iter().map(|got| frame_of(&got.payload).0);
+    assert!(frames.is_sorted());
+    assert_eq!(viewer.rtx.len(), asked);
+    assert_eq!(world.count(Counter::RtpUnusable), 0);
+    assert_eq!(world.count(Counter::RtpLost), 0);
+    // What was lost comes late, and what has come comes once more: neither plane takes it again.
+    let before = world.viewers[asking].got[VIDEO].len();
+    let again = peer.frame(false, 1);
+    peer.send(&mut world, &again);
+    world.hand_over(0);
+    peer.send(&mut world, &again);
+    peer.send(&mut world, &sent);
+    world.run(50, 1);
+    assert_eq!(world.viewers[asking].got[VIDEO].len(), before + 1);
+    assert_eq!(world.count(Counter::SrtpRefusedReplay), 1);
+}
+
+/// What two viewers get who join two seconds of pictures, with a handover in every millisecond of
+/// their catching up, or without.
+fn joined(hands_over: bool) -> Vec<Vec<Got>> {
+    let mut world = World::new();
+    let mut source = world.source(0);
+    source.second(&mut world);
+    source.second(&mut world);
+    let first = world.join(source.id);
+    let second = world.viewer(source.id).without_rtx();
+    let viewers = [first, world.add(second)];
+    for _ in 0..40 {
+        world.turn(1);
+        if hands_over {
+            world.hand_over(0);
+        }
+    }
+    source.second(&mut world);
+    let viewers = viewers.map(|viewer| &world.viewers[viewer]);
+    viewers.iter().for_each(|viewer| viewer.assert_continuous());
+    viewers.map(|viewer| viewer.got[VIDEO].clone()).into()
+}
+
+#[test]
+fn whoever_catches_up_goes_on_catching_up() {
+    let got = joined(true);
+    assert!(got[0].len() > 60, "{}", got[0].len());
+    assert_eq!(got, joined(false));
+}
+
+#[test]
+fn pins_credentials_and_addresses_are_kept() {
+    let mut world = World::new();
+    let mut source = world.source(0);
+    let viewer = world.join(source.id);
+    source.second(&mut world);
+    let id = world.viewers[viewer].id();
+    let now = world.now;
+    let pin = Pin {
+        temporal_max: 1,
+        ..Pin::NONE
+    };
+    world.plane().apply(now, &Command::ChooseLayer(id, pin));
+    let mut ice = world.viewers[viewer].add.ice;
+    ice.ufrag = link::ids::ufrag(id.index, [200; 12]);
+    ice.pwd.fill(b'z');
+    let restart = Command::RestartIce { viewer: id, ice };
+    world.plane().apply(now, &restart);
+    world.hand_over(0);
+    // The check that moves it comes to the next plane.
+    let check = world.viewers[viewer].check(&ice, true);
+    let at = crate::viewer::address(77, 7);
+    world.send(0, at, &check);
+    assert_eq!(world.count(Counter::ViewerMoved), 1);
+    world.viewers[viewer].at = at;
+    world.hand_over(0);
+    let before = world.viewers[viewer].got[VIDEO].len();
+    source.second(&mut world);
+    let got = world.viewers[viewer].got[VIDEO].len() - before;
+    assert!(got > 20, "{got}");
+    world.viewers[viewer].assert_continuous();
+    // A check that was overheard before is answered, and moves nobody.
+    world.send(0, crate::viewer::address(78, 8), &check);
+    world.run(50, 1);
+    assert_eq!(world.count(Counter::ViewerMoved), 1);
+}
+
+#[test]
+fn what_another_release_has_is_passed_over_and_damage_is_told() {
+    let (mut world, _, mut peer) = publishing();
+    let left = world.plane().hand_over().encode().unwrap();
+    let mut tree: ciborium::Value = ciborium::from_reader(&left[..]).unwrap();
+    add_unknown(&mut tree);
+    let mut newer = Vec::new();
+    ciborium::into_writer(&tree, &mut newer).unwrap();
+    assert!(newer.len() > left.len());
+    drop(world.planes.remove(0));
+    let outlets = Outlets::take(&world.region, CoreId(0)).unwrap();
+    let mut next = Plane::new(CoreId(0), &LIMITS, outlets, 1);
+    next.go_on(world.now, &Handover::decode(&newer).unwrap());
+    world.planes.insert(0, next);
+    let frame = peer.frame(false, 3);
+    peer.send(&mut world, &frame);
+    world.run(10, 1);
+    assert_eq!(world.viewers.last().unwrap().got[VIDEO].len(), 6);
+    for cut in [0, 1, left.len() / 2, left.len() - 1] {
+        let error = Handover::decode(&left[..cut]).err().unwrap().to_string();
+        assert!(error.contains("cannot be read"), "{error}");
+    }
+}
+
+/// Gives every map one more entry.
+fn add_unknown(tree: &mut ciborium::Value) {
+    match tree {
+        ciborium::Value::Array(all) => all.iter_mut().for_each(add_unknown),
+        ciborium::Value::Map(all) => {
+            all.iter_mut().for_each(|(_, value)| add_unknown(value));
+            all.push(("of_tomorrow".into(), vec![ciborium::Value::from(1)].into()));
+        }
+        _ => {}
+    }
+}

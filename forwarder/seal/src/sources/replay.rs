@@ -1,0 +1,39 @@
+//! Owns replay windows on their way from one opener to the next.
+
+use serde::{Deserialize, Serialize};
+
+use super::Sources;
+use crate::window::Window;
+
+/// An SSRC with its replay window, as one opener leaves it to the next.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Replay {
+    ssrc: u32,
+    highest: u64,
+    words: Vec<u64>,
+}
+
+impl<const N: usize, const WORDS: usize> Sources<N, WORDS> {
+    /// All SSRCs with their windows.
+    pub fn replays(&self) -> Vec<Replay> {
+        let known = self.ssrcs.iter().zip(&self.windows).take(self.used.min(N));
+        let replay = |(ssrc, window): (&u32, &Window<WORDS>)| Replay {
+            ssrc: *ssrc,
+            highest: window.highest(),
+            words: window.words().to_vec(),
+        };
+        known.map(replay).collect()
+    }
+
+    /// Goes on where another table was. What finds no room is left out: packets of it are refused.
+    pub fn go_on(&mut self, replays: &[Replay]) {
+        for Replay {
+            ssrc,
+            highest,
+            words,
+        } in replays
+        {
+            self.take_up(*ssrc, Window::restored(*highest, words));
+        }
+    }
+}
