@@ -21,6 +21,12 @@ pub trait Port: Egress {
     /// Blocks until a datagram arrives, the wake descriptor is written, queued runs can be sent
     /// again, or `until` is reached. The only place that may block. May return early.
     fn wait(&mut self, until: Time);
+
+    /// Receives nothing more: what has been taken out of the socket already is given to `sink`, the
+    /// rest stays there for another port. Returns how many were given.
+    fn leave(&mut self, _now: Time, _sink: &mut impl RxSink) -> usize {
+        0
+    }
 }
 
 /// What became of the runs since the last flush. Nothing here stops a port.

@@ -6,7 +6,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How sockets are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,26 @@ impl Socket {
         Ok(sockets)
     }
 
+    /// Takes a socket that another process has bound by [`Socket::bind`].
+    ///
+    /// # Errors
+    /// It is no bound UDP socket.
+    pub fn adopt(fd: OwnedFd) -> Result<Self, Error> {
+        let inner = socket2::Socket::from(fd);
+        let local = bound(&inner)?;
+        let family = if local.is_ipv6() {
+            Family::V6
+        } else {
+            Family::V4
+        };
+        Ok(Self {
+            inner,
+            family,
+            local,
+            busy_poll_us: 0,
+        })
+    }
+
     /// The address it is bound to.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
@@ -97,7 +117,7 @@ impl Socket {
         )
     }
 
-    /// What the kernel granted of [`SocketConfig::busy_poll_us`].
+    /// What the kernel granted of [`SocketConfig::busy_poll_us`]; 0 of one that was adopted.
     #[must_use]
     pub fn busy_poll_us(&self) -> u16 {
         self.busy_poll_us
@@ -114,6 +134,12 @@ impl Socket {
         self.inner
             .set_nonblocking(nonblocking)
             .map_err(|e| Error::new("set O_NONBLOCK", e, KERNEL))
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.inner.into()
     }
 }
 
@@ -151,23 +177,32 @@ fn bind(addr: SocketAddr, config: &SocketConfig) -> Result<Socket, Error> {
     set("IP_MTU_DISCOVER", probe(&inner, Family::V4))?;
     // Without it packets are as well forwarded; how long that took is not known then.
     let _ = setsockopt(&inner, sockopt::ReceiveTimestampns, &true);
-    let busy_poll = (libc::SOL_SOCKET, libc::SO_BUSY_POLL);
-    let is_granted = set_int(&inner, busy_poll, config.busy_poll_us.into()).is_ok();
+    let is_granted = set_int(
+        &inner,
+        (libc::SOL_SOCKET, libc::SO_BUSY_POLL),
+        config.busy_poll_us.into(),
+    )
+    .is_ok();
     let busy_poll_us = if is_granted { config.busy_poll_us } else { 0 };
     grow(&inner, config);
     inner
         .bind(&SockAddr::from(addr))
         .map_err(|e| Error::new(what("bind"), e, BIND))?;
-    let local = inner.local_addr().ok().and_then(|name| name.as_socket());
-    let local = local.ok_or_else(|| {
-        let nameless = io::Error::from(io::ErrorKind::InvalidData);
-        Error::new(what("getsockname"), nameless, KERNEL)
-    })?;
+    let local = bound(&inner)?;
     Ok(Socket {
         inner,
         family,
         local,
         busy_poll_us,
+    })
+}
+
+/// The address that a socket is bound to.
+fn bound(socket: &socket2::Socket) -> Result<SocketAddr, Error> {
+    let name = socket.local_addr().ok().and_then(|name| name.as_socket());
+    name.ok_or_else(|| {
+        let nameless = io::Error::from(io::ErrorKind::InvalidData);
+        Error::new("UDP: getsockname", nameless, KERNEL)
     })
 }
 

@@ -270,6 +270,28 @@ impl Uring {
     }
 }
 
+impl Uring {
+    /// Takes back all that the kernel has of ours. False: it does not let go of it.
+    fn quiesce(&mut self) -> bool {
+        const PATIENCE: u32 = 100;
+        let pause = Timespec::from(Duration::from_millis(10));
+        let quiet = |port: &Self| !port.receiving && !port.polling && port.arena.in_flight() == 0;
+        for _ in 0..PATIENCE {
+            // Nothing to cancel is an error here; what counts is what is still out.
+            let _ = self
+                .ring
+                .submitter()
+                .register_sync_cancel(Some(pause), CancelBuilder::any());
+            self.reap();
+            if quiet(self) {
+                break;
+            }
+            self.enter(Some(Span::millis(1)));
+        }
+        quiet(self)
+    }
+}
+
 impl Port for Uring {
     fn recv(&mut self, _now: Time, sink: &mut impl RxSink) -> usize {
         self.arm();
@@ -319,31 +341,20 @@ impl Port for Uring {
         }
         self.woken = false;
     }
+
+    fn leave(&mut self, _now: Time, sink: &mut impl RxSink) -> usize {
+        self.quiesce();
+        match &mut self.buffers {
+            Some(buffers) => self.ready.give(usize::MAX, buffers, sink, &mut self.report),
+            None => 0,
+        }
+    }
 }
 
 impl Drop for Uring {
     /// Frees memory only when the kernel has let go of it.
     fn drop(&mut self) {
-        const PATIENCE: u32 = 100;
-        let pause = Timespec::from(Duration::from_millis(10));
-        let all = self
-            .ring
-            .submitter()
-            .register_sync_cancel(Some(pause), CancelBuilder::any());
-        // Nothing to cancel is an error here; what counts is what is still out.
-        drop(all);
-        for _ in 0..PATIENCE {
-            self.reap();
-            if !self.receiving && !self.polling && self.arena.in_flight() == 0 {
-                break;
-            }
-            let _ = self
-                .ring
-                .submitter()
-                .register_sync_cancel(Some(pause), CancelBuilder::any());
-            self.enter(Some(Span::millis(1)));
-        }
-        let quiet = !self.receiving && !self.polling && self.arena.in_flight() == 0;
+        let quiet = self.quiesce();
         let Some(buffers) = self.buffers.take() else {
             return;
         };

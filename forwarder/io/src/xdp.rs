@@ -232,4 +232,8 @@ impl<P: Port> Port for Xdp<P> {
     fn wait(&mut self, until: Time) {
         self.under.wait(until);
     }
+
+    fn leave(&mut self, now: Time, sink: &mut impl RxSink) -> usize {
+        self.under.leave(now, sink)
+    }
 }

@@ -1,7 +1,10 @@
 //! Owns the memory while the planes come and go: serves it over a Unix socket, notices deaths.
 
+mod succession;
 #[cfg(test)]
 mod tests;
+
+pub use succession::{Place, Standby, asked_to_leave, join, leave, stand_by};
 
 use crate::codec::{Put, Take};
 use crate::region::{LAYOUT_OLDEST, LAYOUT_VERSION, Region, Role, build, pass};
@@ -34,12 +37,20 @@ pub struct Keeper {
     listener: OwnedFd,
     path: PathBuf,
     holders: Vec<Holder>,
+    /// Those that are to take the place of a holder.
+    standbys: Vec<Holder>,
+    lent: Vec<(Role, OwnedFd)>,
 }
 
 struct Holder {
     role: Role,
     pid: i32,
+    build: String,
     line: OwnedFd,
+    /// Of a standby: it can take the place at once.
+    is_ready: bool,
+    /// What it leaves to the standby.
+    left: Option<OwnedFd>,
 }
 
 /// What has happened at the keeper.
@@ -53,6 +64,22 @@ pub enum Notice {
         pid: i32,
         /// What it says of its build.
         build: String,
+    },
+    /// A process waits for the place of the one that has the memory.
+    Waiting {
+        /// What it is to be.
+        role: Role,
+        /// Its process id.
+        pid: i32,
+        /// What it says of its build.
+        build: String,
+    },
+    /// A process has left its place, with all that it knew, to the one that waited for it.
+    Succeeded {
+        /// What it is.
+        role: Role,
+        /// Its process id.
+        pid: i32,
     },
     /// A process is gone, or has let go of all; what it held is free.
     Left {
@@ -73,7 +100,11 @@ pub enum Notice {
 struct Hello {
     role: Role,
     build: String,
+    is_standby: bool,
 }
+
+/// A flag of a greeting: it waits for the place of another process.
+const STANDBY: u32 = 1;
 
 impl Keeper {
     /// Serves `region` at `path`. The directory is made with mode 0700 if it is not there. A socket
@@ -97,7 +128,15 @@ impl Keeper {
             listener: pass::listen_at(path)?,
             path: path.to_owned(),
             holders: Vec::new(),
+            standbys: Vec::new(),
+            lent: Vec::new(),
         })
+    }
+
+    /// Lends a descriptor to every process of this role: a socket that outlives them. They get them
+    /// in the order in which they were lent.
+    pub fn lend(&mut self, role: Role, lent: OwnedFd) {
+        self.lent.push((role, lent));
     }
 
     /// The memory.
@@ -109,11 +148,13 @@ impl Keeper {
     /// Descriptors that are readable when [`Keeper::serve_one`] has something to do: for a
     /// supervisor with a poll of its own. They change with every notice.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let lines = self.holders.iter().map(|holder| holder.line.as_fd());
+        let all = self.holders.iter().chain(&self.standbys);
+        let lines = all.map(|holder| holder.line.as_fd());
         lines.chain([self.listener.as_fd()])
     }
 
-    /// Waits for one thing to happen, for at most `patience`. `None`: nothing did.
+    /// Waits for one thing to happen, for at most `patience`. `None`: nothing did that others are
+    /// to know of.
     ///
     /// # Errors
     /// The system refuses to wait or to accept: no descriptors or memory left.
@@ -130,24 +171,14 @@ impl Keeper {
         }
         // Deaths first: who comes to replace the dead finds the place free.
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        let dead = self
-            .holders
-            .iter()
-            .zip(&ready)
-            .position(|(h, ready)| *ready && hung_up(&h.line));
-        if let Some(place) = dead {
-            return Ok(Some(self.bury(place)));
+        let (lines, listener) = ready.split_at(ready.len().saturating_sub(1));
+        if let Some(place) = lines.iter().position(|ready| *ready) {
+            return Ok(self.hear(place));
         }
-        if ready.last() == Some(&true) {
+        if listener == [true] {
             return self.welcome().map(Some);
         }
         Ok(None)
-    }
-
-    fn bury(&mut self, place: usize) -> Notice {
-        let Holder { role, pid, .. } = self.holders.swap_remove(place);
-        self.region.reap(role);
-        Notice::Left { role, pid }
     }
 
     fn welcome(&mut self) -> io::Result<Notice> {
@@ -155,7 +186,7 @@ impl Keeper {
         let peer = getsockopt(&line, PeerCredentials)?;
         let pid = peer.pid();
         let checked = allowed(peer.uid()).and_then(|()| read_hello(&line));
-        let checked = checked.and_then(|hello| self.free(hello.role).map(|()| hello));
+        let checked = checked.and_then(|hello| self.free(&hello).map(|()| hello));
         let hello = match checked {
             Ok(hello) => hello,
             Err(why) => {
@@ -164,24 +195,44 @@ impl Keeper {
                 return Ok(Notice::Refused { pid, why });
             }
         };
-        let passed: Vec<_> = self.region.descriptors().collect();
-        let sent = pass::send(&line, &answer(Ok(())), &passed);
         let (role, build) = (hello.role, hello.build);
-        if let Err(e) = sent {
+        let lent = self.lent.iter().filter(|(to, _)| *to == role);
+        let lent = lent.map(|(_, lent)| lent.as_fd());
+        let passed: Vec<_> = self.region.descriptors().chain(lent).collect();
+        if let Err(e) = pass::send(&line, &answer(Ok(())), &passed) {
             let why = format!("the memory could not be passed: {e}");
             return Ok(Notice::Refused { pid, why });
         }
+        let holder = Holder {
+            role,
+            pid,
+            build: build.clone(),
+            line,
+            is_ready: false,
+            left: None,
+        };
+        if hello.is_standby {
+            self.standbys.push(holder);
+            return Ok(Notice::Waiting { role, pid, build });
+        }
         self.region.joined(role);
-        self.holders.push(Holder { role, pid, line });
+        self.holders.push(holder);
         Ok(Notice::Joined { role, pid, build })
     }
 
-    fn free(&self, role: Role) -> Result<(), String> {
-        match self.holders.iter().find(|holder| holder.role == role) {
+    fn free(&self, hello: &Hello) -> Result<(), String> {
+        let Hello {
+            role, is_standby, ..
+        } = hello;
+        let (others, what) = match is_standby {
+            true => (&self.standbys, "waits to be"),
+            false => (&self.holders, "is"),
+        };
+        match others.iter().find(|other| other.role == *role) {
             None => Ok(()),
-            Some(holder) => Err(format!(
-                "process {} is {role:?} already: stop it first",
-                holder.pid
+            Some(other) => Err(format!(
+                "process {} {what} {role:?} already: stop it first",
+                other.pid
             )),
         }
     }
@@ -194,35 +245,11 @@ impl Drop for Keeper {
     }
 }
 
-/// Gets the memory from the keeper at `path`, as the one process of this role. The place is free
-/// again when the region and every end made from it are gone.
-///
-/// # Errors
-/// Nobody keeps memory there, or the keeper's reason in words.
-pub fn join(path: &Path, role: Role) -> io::Result<Region> {
-    let line = pass::connect_to(path)
-        .map_err(|e| io::Error::new(e.kind(), format!("no keeper at {}: {e}", path.display())))?;
-    pass::send(&line, &hello(role), &[])?;
-    let mut bytes = [0; ANSWER_BYTES];
-    let (length, mut passed) = pass::recv_passed(&line, &mut bytes)?;
-    read_answer(&bytes[..length])
-        .map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))?;
-    if passed.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the keeper passed no memory",
-        ));
-    }
-    let bells = passed.split_off(1);
-    let memory = passed.pop().ok_or(io::ErrorKind::InvalidData)?;
-    Region::from_fd(memory, bells, Some(line), role)
-}
-
-fn hello(role: Role) -> [u8; HELLO_BYTES] {
+fn hello(role: Role, flags: u32) -> [u8; HELLO_BYTES] {
     let mut bytes = [0; HELLO_BYTES];
     let mut put = Put::new(&mut bytes);
     put.bytes(&HELLO).u32(LAYOUT_VERSION).u32(LAYOUT_OLDEST);
-    put.u32(role as u32).bytes(&build::line());
+    put.u32(role as u32).bytes(&build::line()).u32(flags);
     bytes
 }
 
@@ -241,6 +268,7 @@ fn parse_hello(bytes: &[u8]) -> Option<Result<Hello, String>> {
     }
     let (version, oldest, role) = (take.u32()?, take.u32()?, take.u32()?);
     let build = build::printable(&take.array::<{ build::LINE_BYTES }>()?);
+    let is_standby = take.u32().is_some_and(|flags| flags & STANDBY != 0);
     if !build::compatible(version, oldest) {
         return Some(Err(format!(
             "'{build}' speaks layout {version} (reads from {oldest}), the keeper '{}' layout \
@@ -254,7 +282,11 @@ fn parse_hello(bytes: &[u8]) -> Option<Result<Hello, String>> {
             2 => Ok(Role::Control),
             _ => Err(format!("role {role} is not known to this keeper")),
         }
-        .map(|role| Hello { role, build }),
+        .map(|role| Hello {
+            role,
+            build,
+            is_standby,
+        }),
     )
 }
 
@@ -292,19 +324,6 @@ fn allowed(uid: u32) -> Result<(), String> {
     known
         .then_some(())
         .ok_or_else(|| format!("user {uid} may not: run it as user {own}"))
-}
-
-/// A plane says nothing after its greeting: whatever is readable is its end. Bytes nevertheless are
-/// taken and forgotten.
-fn hung_up(line: &OwnedFd) -> bool {
-    let mut bytes = [0; 16];
-    match pass::recv(line, &mut bytes) {
-        Ok(length) => length == 0,
-        Err(e) => !matches!(
-            e.kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-        ),
-    }
 }
 
 fn private_directory(path: &Path) -> io::Result<()> {

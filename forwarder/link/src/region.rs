@@ -168,6 +168,22 @@ impl Region {
         Ok(region)
     }
 
+    /// The same for what a keeper passes: the bells, and after them what it lends.
+    pub(crate) fn from_passed(
+        file: OwnedFd,
+        mut bells: Vec<OwnedFd>,
+        line: OwnedFd,
+        role: Role,
+    ) -> io::Result<(Self, Vec<OwnedFd>)> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        let read = nix::sys::uio::pread(&file, &mut bytes, 0)?;
+        let size = u64::try_from(nix::sys::stat::fstat(&file)?.st_size).unwrap_or(0);
+        // What is wrong with it is said below.
+        let cores = header::decode(&bytes[..read], size).map_or(0, |(limits, _)| limits.cores);
+        let lent = bells.split_off(bells.len().min(usize::from(cores) + 1));
+        Ok((Self::from_fd(file, bells, Some(line), role)?, lent))
+    }
+
     fn map(
         file: OwnedFd,
         bells: Vec<OwnedFd>,

@@ -46,6 +46,14 @@ pub enum Error {
         /// How many are needed.
         cores: u16,
     },
+    /// What a worker leaves to the next one.
+    #[error("worker {core}: {cause}")]
+    Handover {
+        /// The worker.
+        core: u16,
+        /// What cannot be read or written.
+        cause: plane::HandoverError,
+    },
     /// A worker has panicked; its message is on standard error.
     #[error("worker {core} has died")]
     Died {

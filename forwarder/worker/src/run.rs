@@ -1,9 +1,35 @@
 //! Owns THE loop: a turn, then rest. Hot.
 
+use crate::error::Error;
 use crate::idle::{Idler, Rest};
 use crate::seat::Seat;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use io::{Port, clock};
-use wire::time::Time;
+use wire::time::{Span, Time};
+
+/// How long the other cores are given to have received their last.
+const LEAVE_TOGETHER: Span = Span::millis(5);
+
+/// How long a device is given to take what is left.
+const LEAVE_MAX: Span = Span::millis(10);
+
+/// Leaves everything to another worker; `deaf` counts the cores that have received their last.
+///
+/// # Errors
+/// There is no memory for it.
+pub(crate) fn leave<P: Port>(
+    mut seat: Seat<P>,
+    deaf: &AtomicUsize,
+    cores: usize,
+) -> Result<Vec<u8>, Error> {
+    let began = clock::now();
+    seat.leave(began);
+    deaf.fetch_add(1, Ordering::SeqCst);
+    while deaf.load(Ordering::SeqCst) < cores && clock::now() < began + LEAVE_TOGETHER {
+        std::hint::spin_loop();
+    }
+    seat.left(began + LEAVE_MAX, clock::now)
+}
 
 /// Turns until `stopping`.
 pub(crate) fn run<P: Port>(seat: &mut Seat<P>, idler: &mut Idler, stopping: impl Fn() -> bool) {

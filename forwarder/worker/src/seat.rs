@@ -9,7 +9,7 @@ use link::Region;
 use link::ids::CoreId;
 use link::wake::{Sleeper, Waker};
 use plane::Cipher;
-use plane::{Outlets, Plane};
+use plane::{Handover, Outlets, Plane};
 use wire::time::{Span, Time};
 
 /// Time between two ticks of the plane: fine enough for time-outs and reports, and a thousand
@@ -136,6 +136,57 @@ impl<P: Port> Seat<P> {
         };
         self.meter.turned(turn);
         turn
+    }
+
+    /// Goes on where another worker was; nothing has been done here yet.
+    ///
+    /// # Errors
+    /// What it left cannot be read.
+    pub fn go_on(&mut self, now: Time, before: &[u8]) -> Result<(), Error> {
+        let core = self.core.0;
+        let before = Handover::decode(before);
+        let before = before.map_err(|cause| Error::Handover { core, cause })?;
+        self.plane.go_on(now, &before);
+        Ok(())
+    }
+
+    /// The first half of leaving: receives nothing more, and sends what there is to be sent.
+    pub fn leave(&mut self, now: Time) {
+        self.plane.begin(now);
+        let mut sink = Weighed {
+            plane: &mut self.plane,
+            bytes: 0,
+        };
+        let received = self.port.leave(now, &mut sink);
+        let bytes = sink.bytes;
+        self.tally.received(received, bytes);
+        self.tally.posted(self.exchange.post(&mut self.plane));
+    }
+
+    /// The second half, when no core hands anything to another any more: what the worker that takes
+    /// the place of this one goes on with. What the device does not take until `until` is lost.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn left(mut self, until: Time, clock: impl Fn() -> Time) -> Result<Vec<u8>, Error> {
+        let core = self.core.0;
+        self.exchange.take(self.core, &mut self.plane);
+        self.plane.settle();
+        loop {
+            let now = clock();
+            self.plane.fan_out(now, &mut self.port);
+            let report = self.port.flush(now);
+            self.tally.flushed(&report);
+            if report.waiting == 0 || now >= until {
+                break;
+            }
+            self.port.wait(until.min(now + CONGESTED));
+        }
+        if self.plane.has_told() {
+            self.control.wake();
+        }
+        let left = self.plane.hand_over().encode();
+        left.map_err(|cause| Error::Handover { core, cause })
     }
 
     /// Says that [`Seat::sleep`] comes next: what the core does until then is work, however little

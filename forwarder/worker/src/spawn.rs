@@ -4,13 +4,13 @@ use crate::cpu::{self, Pin};
 use crate::error::Error;
 use crate::handoff::Exchange;
 use crate::idle::{Idle, Idler};
-use crate::run::run;
+use crate::run::{leave, run};
 use crate::seat::{Seat, SeatConfig};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core_affinity::CoreId as Cpu;
 use io::probe::Backend;
 use io::route::{End, Router};
-use io::{Mmsg, Port, PortConfig, Socket, Uring, Xdp, XdpConfig};
+use io::{Mmsg, Port, PortConfig, Socket, Uring, Xdp, XdpConfig, clock};
 
 use link::Region;
 use link::ids::CoreId;
@@ -43,11 +43,13 @@ pub struct Config {
     pub idle: Idle,
     /// Where they run.
     pub pin: Pin,
+    /// What the workers before have left, by core; empty: there were none, or they have died.
+    pub before: Vec<Vec<u8>>,
 }
 
 /// The workers of this process. Dropped: they stop.
 pub struct Workers {
-    stop: Arc<AtomicBool>,
+    word: Arc<Word>,
     threads: Vec<Thread>,
     /// Ends after the threads.
     _router: Option<Router>,
@@ -55,7 +57,26 @@ pub struct Workers {
 
 struct Thread {
     waker: Waker,
-    handle: Option<JoinHandle<()>>,
+    handle: Option<JoinHandle<Left>>,
+}
+
+/// What a worker leaves to the next one, if it was asked to.
+type Left = Option<Result<Vec<u8>, Error>>;
+
+/// What all workers are told.
+#[derive(Default)]
+struct Word {
+    stop: AtomicBool,
+    /// They leave everything to others.
+    leave: AtomicBool,
+    /// How many have received their last.
+    deaf: AtomicUsize,
+}
+
+impl Word {
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
 }
 
 /// Starts all workers; returns when each is ready to serve.
@@ -74,12 +95,14 @@ pub fn spawn(config: Config) -> Result<Workers, Error> {
     let exchange = Exchange::new(&config.region);
     let cpus = cpu::plan(&config.pin, usize::from(cores));
     let mut workers = Workers {
-        stop: Arc::new(AtomicBool::new(false)),
+        word: Arc::default(),
         threads: Vec::with_capacity(usize::from(cores)),
         _router: router,
     };
     let (ready, readiness) = channel();
     let ends = ends.into_iter().map(Some).chain(iter::repeat_with(|| None));
+    let before = config.before.into_iter().map(Some);
+    let mut before = before.chain(iter::repeat_with(|| None));
     for (((core, socket), cpu), end) in (0..cores).zip(config.sockets).zip(cpus).zip(ends) {
         let bench = Bench {
             region: config.region.clone(),
@@ -92,7 +115,8 @@ pub fn spawn(config: Config) -> Result<Workers, Error> {
             idle: config.idle,
             cpu,
             exchange: exchange.clone(),
-            stop: Arc::clone(&workers.stop),
+            before: before.next().flatten(),
+            word: Arc::clone(&workers.word),
         };
         workers.start(bench, ready.clone())?;
     }
@@ -122,7 +146,7 @@ fn router(config: &Config) -> (Option<Router>, Vec<End>) {
 impl Workers {
     /// Asks all workers to stop after their turn. Returns at once.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.word.stop.store(true, Ordering::SeqCst);
         for thread in &self.threads {
             thread.waker.wake();
         }
@@ -131,7 +155,7 @@ impl Workers {
     /// The first worker that has ended, though nobody asked it to.
     #[must_use]
     pub fn dead(&self) -> Option<CoreId> {
-        if self.stop.load(Ordering::SeqCst) {
+        if self.word.stopping() {
             return None;
         }
         let ended = |thread: &Thread| thread.handle.as_ref().is_none_or(JoinHandle::is_finished);
@@ -145,6 +169,23 @@ impl Workers {
     /// One of them has panicked.
     pub fn join(mut self) -> Result<(), Error> {
         self.join_all()
+    }
+
+    /// Stops all workers; what each of them leaves to the worker that takes its place, by core.
+    ///
+    /// # Errors
+    /// One of them has panicked, or has no memory for it.
+    pub fn hand_over(mut self) -> Result<Vec<Vec<u8>>, Error> {
+        self.word.leave.store(true, Ordering::SeqCst);
+        self.stop();
+        let threads = (0..).zip(&mut self.threads);
+        threads
+            .map(|(core, thread)| {
+                let joined = thread.handle.take().map(JoinHandle::join);
+                let left = joined.and_then(Result::ok).flatten();
+                left.unwrap_or(Err(Error::Died { core }))
+            })
+            .collect()
     }
 
     fn start(&mut self, bench: Bench, ready: Sender<Result<(), Error>>) -> Result<(), Error> {
@@ -199,12 +240,13 @@ struct Bench {
     idle: Idle,
     cpu: Option<Cpu>,
     exchange: Exchange,
-    stop: Arc<AtomicBool>,
+    before: Option<Vec<u8>>,
+    word: Arc<Word>,
 }
 
 impl Bench {
     /// The life of the thread. Memory is allocated after it is settled, close to its processor.
-    fn sit(mut self, ready: Sender<Result<(), Error>>) {
+    fn sit(mut self, ready: Sender<Result<(), Error>>) -> Left {
         cpu::settle(self.cpu);
         match (self.backend, self.end.take()) {
             (Backend::Mmsg, None) => self.serve(ready, Mmsg::new),
@@ -220,30 +262,34 @@ impl Bench {
         ready: Sender<Result<(), Error>>,
         end: End,
         make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
-    ) {
+    ) -> Left {
         let viewers_max = self.region.limits().viewers_max;
         self.serve(ready, move |socket, bell, config| {
             make(socket, bell, config).map(|under| Xdp::new(under, end, viewers_max))
-        });
+        })
     }
 
     fn serve<P: Port>(
         self,
         ready: Sender<Result<(), Error>>,
         make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
-    ) {
+    ) -> Left {
         let mut idler = Idler::new(self.idle);
-        let stop = Arc::clone(&self.stop);
+        let word = Arc::clone(&self.word);
+        let cores = usize::from(self.region.limits().cores);
         match self.seat(make) {
             Ok(mut seat) => {
                 // Nobody listens any more if another worker has failed: stop will come.
                 let _ = ready.send(Ok(()));
                 // While an end is open, `spawn` waits for those that have not spoken.
                 drop(ready);
-                run(&mut seat, &mut idler, || stop.load(Ordering::SeqCst));
+                run(&mut seat, &mut idler, || word.stopping());
+                let leaves = word.leave.load(Ordering::SeqCst);
+                leaves.then(|| leave(seat, &word.deaf, cores))
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
+                None
             }
         }
     }
@@ -257,6 +303,7 @@ impl Bench {
         let sleeper = sleeper.map_err(|cause| Error::Link { core, cause })?;
         let bell = sleeper.fd().try_clone_to_owned();
         let bell = bell.map_err(|cause| Error::Wake { core, cause })?;
+        let before = self.before;
         let port = make(self.socket, bell, &self.port);
         let port = port.map_err(|cause| Error::Port { core, cause })?;
         let config = SeatConfig {
@@ -266,7 +313,11 @@ impl Bench {
             cipher: self.cipher,
             seed: seed().map_err(|cause| Error::Wake { core, cause })?,
         };
-        Seat::new(&config, port)
+        let mut seat = Seat::new(&config, port)?;
+        if let Some(before) = before {
+            seat.go_on(clock::now(), &before)?;
+        }
+        Ok(seat)
     }
 }
 

@@ -47,6 +47,7 @@ fn config(region: &Region, (backend, uring): Way, idle: Idle) -> Config {
         },
         idle,
         pin: Pin::Off,
+        before: Vec::new(),
     }
 }
 

@@ -194,4 +194,8 @@ impl<P: Port> Port for Spy<P> {
     fn wait(&mut self, until: Time) {
         self.port.wait(until);
     }
+
+    fn leave(&mut self, now: Time, sink: &mut impl RxSink) -> usize {
+        self.port.leave(now, sink)
+    }
 }

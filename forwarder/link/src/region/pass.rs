@@ -9,8 +9,9 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-/// Most descriptors in one message: Linux allows 253 (`SCM_MAX_FD`); a region has at most 66.
-const DESCRIPTORS_MAX: usize = 128;
+/// Most descriptors in one message: Linux allows 253 (`SCM_MAX_FD`); a region has at most 66, and a
+/// socket is lent for each of 64 workers.
+const DESCRIPTORS_MAX: usize = 192;
 
 /// How long either side of the handshake waits for the other. It takes well under a millisecond.
 const PATIENCE_S: i64 = 5;
@@ -41,7 +42,7 @@ pub(crate) fn connect_to(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Sends one message and copies of descriptors.
-pub(crate) fn send(line: &OwnedFd, bytes: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn send(line: &impl AsFd, bytes: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<()> {
     let numbers: Vec<_> = passed.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&numbers)];
     let rights = if numbers.is_empty() {
@@ -51,7 +52,7 @@ pub(crate) fn send(line: &OwnedFd, bytes: &[u8], passed: &[BorrowedFd<'_>]) -> i
     };
     let flags = MsgFlags::MSG_NOSIGNAL;
     sendmsg::<()>(
-        line.as_raw_fd(),
+        line.as_fd().as_raw_fd(),
         &[IoSlice::new(bytes)],
         rights,
         flags,
@@ -70,11 +71,12 @@ pub(crate) fn recv(line: &OwnedFd, bytes: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Receives one message and the descriptors that come with it.
-pub(crate) fn recv_passed(line: &OwnedFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub(crate) fn recv_passed(line: &impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut rights = nix::cmsg_space!([i32; DESCRIPTORS_MAX]);
     let mut parts = [IoSliceMut::new(bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(line.as_raw_fd(), &mut parts, Some(&mut rights), flags)?;
+    let line = line.as_fd().as_raw_fd();
+    let message = recvmsg::<()>(line, &mut parts, Some(&mut rights), flags)?;
     let mut passed = Vec::new();
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = part {
