@@ -236,7 +236,7 @@ fn at_the_deadline_all_are_told_farewell() {
 }
 
 /// Publishers have no way of being told to go elsewhere: they are heard until the deadline, and
-/// others are not let in.
+/// others are not let in, but for one whom viewers here wait for.
 #[test]
 fn a_publisher_stays_until_the_deadline_and_no_other_is_let_in() {
     let _turn = alone();
@@ -244,11 +244,13 @@ fn a_publisher_stays_until_the_deadline_and_no_other_is_let_in() {
         return;
     }
     let server = Server::start(Setup {
-        drain: "deadline_s = 4".to_owned(),
+        drain: "deadline_s = 8".to_owned(),
         ..Setup::default()
     });
     let mut encoder = Ffmpeg::default().to(&server.srt_url("cam", ""), server.folder());
     server.wait_live("cam");
+    let crowd = Crowd::joined(server.http, "cam", 1, PATIENCE);
+    let watch = crowd.watch();
     server.terminate();
     let begun = wait_draining(&server);
     assert_eq!(begun["left"]["publishers"], 1, "{begun}");
@@ -259,6 +261,21 @@ fn a_publisher_stays_until_the_deadline_and_no_other_is_let_in() {
     assert_eq!(server.stream("cam")["state"], "live");
     assert!(encoder.ended().is_none(), "{}", encoder.output());
     assert_eq!(server.metric("freshet_drain_newcomer_refused_total"), 1.0);
+
+    // An SRT connection dies with the sidecar; the encoder comes again, and is let in.
+    kill_now(server.plane("control"));
+    encoder.wait(PATIENCE);
+    let again = server.folder().join("again");
+    std::fs::create_dir(&again).unwrap();
+    wait_draining(&server);
+    let mut encoder = Ffmpeg::default().to(&server.srt_url("cam", ""), &again);
+    let mut crowd = watch.stop();
+    crowd.forget();
+    wait_until("media again", PATIENCE, || {
+        crowd.run(Duration::from_millis(100));
+        crowd.report().packets > 100
+    });
+
     let (good, log) = server.ended(PATIENCE);
     assert!(good && log.contains("the time is up"), "{log}");
     // The encoder learns of it at once, not by the time-out of SRT, which is some 5 s.
