@@ -50,6 +50,9 @@ pub struct Setup {
     /// The load up to which viewers are let in. By default always: those who watch load the same
     /// cores.
     pub max_load: f64,
+    /// Keys of `[drain]`, line by line. By default it ends at once: tests that fail leave viewers
+    /// behind.
+    pub drain: String,
 }
 
 impl Default for Setup {
@@ -68,6 +71,7 @@ impl Default for Setup {
             streams_max: 8,
             viewers_max: 2048,
             max_load: 0.0,
+            drain: "deadline_s = 0".to_owned(),
         }
     }
 }
@@ -119,6 +123,7 @@ impl Server {
              [srt]\nlisten = \"{srt}\"\n\
              [limits]\nstreams_max = {streams_max}\nviewers_max = {viewers_max}\n\
              log_packets = {log_packets}\nmax_load = {max_load:?}\n\
+             [drain]\n{drain}\n\
              [log]\nlevel = \"info\"\nredact = false\n{rest}\n",
             run_dir = place.path().join("run"),
             cores = setup.cores,
@@ -128,6 +133,7 @@ impl Server {
             viewers_max = setup.viewers_max,
             log_packets = setup.log_packets,
             max_load = setup.max_load,
+            drain = setup.drain,
             rest = setup.toml,
         );
         let config = place.file("freshet.toml", config.as_bytes());
@@ -286,6 +292,21 @@ impl Server {
         for word in ["panicked", "starting it again", "has ended"] {
             assert!(!log.contains(word), "{word:?} in the log:\n{log}");
         }
+    }
+
+    /// Sends it SIGTERM, and does not wait.
+    pub fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits until it has ended by itself, and says how.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn ended(mut self, limit: Duration) -> (bool, String) {
+        let status = self.process.wait(limit);
+        (status.success(), self.log())
     }
 
     /// Stops it as an operator would, and says how it ended.

@@ -38,7 +38,8 @@ Publish, for example:
     'srt://127.0.0.1:9000?streamid=publish:mystream'
 
 Every key of the configuration can also be set by the environment, as FRESHET_SECTION_KEY.
-SIGHUP reads the configuration again: tokens, limits and rules of streams change at once.";
+SIGHUP reads the configuration again: tokens, limits and rules of streams change at once.
+SIGTERM empties the node before it ends (see [drain]), SIGINT ends it at once.";
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]

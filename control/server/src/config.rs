@@ -2,6 +2,7 @@
 
 mod addresses;
 mod check;
+mod drain;
 mod key;
 mod listen;
 mod load;
@@ -13,6 +14,7 @@ mod reload;
 mod uring;
 
 pub use addresses::advertised;
+pub use drain::{DEADLINE_S, DrainSettings};
 pub use key::Secret;
 #[cfg(test)]
 pub use key::keys;
@@ -60,6 +62,8 @@ pub struct Config {
     pub auth: Auth,
     /// Every maximum.
     pub limits: Limits,
+    /// How it ends.
+    pub drain: DrainSettings,
     /// The log.
     pub log: Log,
 }

@@ -1,5 +1,6 @@
 //! Owns the seam between HTTP and the driver task: questions with a place for the answer.
 
+mod drain;
 mod events;
 mod layers;
 mod load;
@@ -8,6 +9,7 @@ mod relay;
 mod sessions;
 mod views;
 
+pub use drain::DrainView;
 pub use events::{Event, EventKind, EventKinds};
 pub use layers::{InnerLayerInfo, LayerInfo, LayerWish};
 pub use load::{LoadBrief, LoadView, RefusedView};

@@ -3,6 +3,7 @@
 mod admission;
 mod adopt;
 mod describe;
+mod drain;
 mod events;
 mod layers;
 mod lines;
@@ -22,10 +23,12 @@ mod whip;
 use crate::clock;
 use crate::config::Config;
 use crate::control::{PublisherKind, RelayStep, Request, StreamName};
+use crate::drain::Drain;
 use crate::load::host::HostReading;
 use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
 use adopt::Strays;
+use drain::Draining;
 use events::Events;
 use lines::Lines;
 use link::region::{LinkError, Region};
@@ -74,6 +77,8 @@ pub struct Parts {
     pub srt_orders: mpsc::Sender<Order>,
     /// What the system says of devices and memory.
     pub host: watch::Receiver<HostReading>,
+    /// Whether the node is being emptied.
+    pub drain: Drain,
     /// What does not change while the process lives.
     pub facts: Facts,
 }
@@ -100,6 +105,7 @@ pub struct Driver {
     srt_overflowed: u64,
     transits: Transits,
     loads: Loads,
+    draining: Draining,
     /// Who wants to know what becomes of a session with another server.
     relays: BTreeMap<String, watch::Sender<RelayStep>>,
     housekeeping_at: Time,
@@ -120,6 +126,7 @@ impl Driver {
             srt_news,
             srt_orders,
             host,
+            drain,
             facts,
         } = parts;
         let link_error = |e: LinkError| io::Error::other(format!("link: {e}"));
@@ -150,6 +157,7 @@ impl Driver {
             srt_overflowed: 0,
             transits: Transits::default(),
             loads: Loads::new(host),
+            draining: Draining::new(drain),
             relays: BTreeMap::new(),
             housekeeping_at: clock::now(),
             audit_at: clock::now() + AUDIT_INTERVAL,
@@ -179,10 +187,10 @@ impl Driver {
             let quiet = self.lines.is_quiet();
             let due = if quiet { self.due() } else { clock::now() };
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => break,
                 request = self.requests.recv() => match request {
                     Some(request) => self.answer(request),
-                    None => return,
+                    None => break,
                 },
                 Some((key, report)) = self.reports.recv() => self.on_report(key, report),
                 Some(news) = self.srt_news.recv() => self.on_news(news),
@@ -194,6 +202,9 @@ impl Driver {
                 () = clock::sleep_until(Some(due)) => {}
             }
             self.sleeper.clear();
+        }
+        if self.draining.is_over() {
+            self.say_farewell().await;
         }
     }
 
@@ -234,6 +245,7 @@ impl Driver {
         self.streams.reclaim();
         self.tell_live(now);
         self.sample_load(now);
+        self.drain(now);
         let region = &self.region;
         if self.lines.forwarder_is_new() {
             tracing::info!("a forwarder has come: it is given all viewers");

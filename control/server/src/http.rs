@@ -2,6 +2,7 @@
 
 mod accept;
 mod api;
+mod drain;
 mod event_stream;
 mod extensions;
 mod guard;
@@ -18,6 +19,7 @@ pub use accept::{bind, serve};
 
 use crate::config::Config;
 use crate::control::{Control, Sample};
+use crate::drain::Drain;
 use crate::problem::Problem;
 use crate::relay::Relays;
 use axum::extract::{Request, State};
@@ -44,6 +46,7 @@ pub struct Site {
     counters: Arc<Counters>,
     snapshot: Arc<snapshot::Streams>,
     relays: Relays,
+    drain: Drain,
 }
 
 /// What HTTP itself counts.
@@ -57,7 +60,7 @@ pub struct Counters {
 
 /// A path and the methods that it takes, in the words of `Allow`. The router, `Allow`, OPTIONS and
 /// the OpenAPI document agree because all are made from this or tested against it.
-pub(crate) const ROUTES: [(&str, &str); 23] = [
+pub(crate) const ROUTES: [(&str, &str); 24] = [
     ("/", "GET, HEAD"),
     ("/style.css", "GET, HEAD"),
     ("/app.js", "GET, HEAD"),
@@ -77,6 +80,7 @@ pub(crate) const ROUTES: [(&str, &str); 23] = [
     ("/v1/relays", "GET, HEAD, POST"),
     ("/v1/relays/{id}", "GET, HEAD, DELETE"),
     ("/v1/node", "GET, HEAD"),
+    ("/v1/drain", "GET, HEAD, POST, DELETE"),
     ("/v1/openapi.json", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
     ("/livez", "GET, HEAD"),
@@ -89,13 +93,14 @@ const STREAM: &str = "/v1/streams/{*name}";
 impl Site {
     /// A site that asks `control` and follows the configuration as it is reloaded.
     #[must_use]
-    pub fn new(control: Control, config: watch::Receiver<Arc<Config>>) -> Self {
+    pub fn new(control: Control, config: watch::Receiver<Arc<Config>>, drain: Drain) -> Self {
         Self {
             relays: Relays::new(control.clone(), config.clone()),
             control,
             config,
             counters: Arc::default(),
             snapshot: Arc::default(),
+            drain,
         }
     }
 
@@ -160,6 +165,9 @@ impl Site {
             "/v1/relays" => routing::get(relays::list).post(relays::post),
             "/v1/relays/{id}" => routing::get(relays::look).delete(relays::delete),
             "/v1/node" => routing::get(api::node),
+            "/v1/drain" => routing::get(drain::look)
+                .post(drain::begin)
+                .delete(drain::take_back),
             "/v1/openapi.json" => routing::get(openapi::document),
             "/metrics" => routing::get(api::metrics),
             "/livez" => routing::get(api::livez),

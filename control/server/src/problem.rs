@@ -79,7 +79,6 @@ impl Problem {
     }
 
     /// The name of the kind of problem, without the URN in front.
-    #[cfg(test)]
     #[must_use]
     pub fn name(&self) -> &str {
         self.kind.rsplit(':').next().unwrap_or_default()

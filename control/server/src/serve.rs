@@ -2,15 +2,17 @@
 //! person is told when they start.
 
 use crate::config::{Config, LogFormat, reread};
+use crate::drain::Ward;
 use crate::supervise::{self, Plane};
-use crate::workers;
+use crate::{private, workers};
 use link::keeper::{Keeper, Notice};
 use link::region::Region;
+use std::cell::Cell;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -58,10 +60,9 @@ pub async fn run(
         .spawn(move || keep(keeper))?;
 
     let resolved = run_dir.path.join("config.toml");
-    write_private(
-        &resolved,
-        &toml::to_string(&config).map_err(io::Error::other)?,
-    )?;
+    // Secrets are in there.
+    let text = toml::to_string(&config).map_err(io::Error::other)?;
+    private::write(&resolved, &text)?;
     print_banner(&config, demo, &limits)?;
 
     let mut control = plane_args("control", &link, &resolved);
@@ -80,16 +81,19 @@ pub async fn run(
             reloads: true,
         },
     ];
+    let drain_time = Cell::new(config.drain.time());
+    let ward = Ward::new(run_dir.path.clone(), &drain_time);
     let mut current = config;
     // As a whole or not at all.
     let take = |current: &Config| -> io::Result<Config> {
         let (config, _) = reread(current, &again)?;
         let text = toml::to_string(&config).map_err(io::Error::other)?;
-        write_private(&resolved, &text)?;
+        private::write(&resolved, &text)?;
         Ok(config)
     };
     let reload = || match take(&current) {
         Ok(config) => {
+            drain_time.set(config.drain.time());
             current = config;
             true
         }
@@ -98,7 +102,7 @@ pub async fn run(
             false
         }
     };
-    supervise::run(planes, &run_dir.path, reload).await?;
+    supervise::run(planes, &run_dir.path, reload, ward).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -214,19 +218,6 @@ impl Drop for RunDir {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
-}
-
-/// Secrets are in there: nobody else may read it. Whoever reads it meanwhile reads the old one.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let _ = std::fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(text.as_bytes())?;
-    std::fs::rename(&new, path)
 }
 
 /// Where to watch, how to publish, and what was chosen; fails if that cannot run here.

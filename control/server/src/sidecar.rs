@@ -3,11 +3,13 @@
 use crate::clock;
 use crate::config::{Config, reread};
 use crate::control::{BackendView, Control, ListenView, StreamName};
+use crate::drain::Drain;
 use crate::driver::{Driver, Facts, Parts};
-use crate::srt::{self, QUESTIONS_MAX, SrtTask};
-use crate::{http, load, workers};
+use crate::srt::{self, News, Order, QUESTIONS_MAX, SrtTask};
+use crate::{http, load, supervise, workers};
 use link::region::Role;
 use media::clip::Looper;
+use nix::unistd::getppid;
 use session::Sessions;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use wire::time::Span;
 
 /// The built-in clip: made by `assets/make-demo.sh`.
@@ -28,7 +31,19 @@ const CLIP_STREAM: &str = "demo";
 /// How long servers that relays have called are given to hear that they end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs the sidecar until SIGTERM. At SIGHUP the configuration is read once more, by `again`.
+/// How long the driver, HTTP and SRT may take to end, each.
+const END: Duration = Duration::from_secs(2);
+
+/// The SRT task, and the driver's ends of what leads to it.
+struct SrtSide {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+    news: mpsc::Receiver<News>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// Runs the sidecar until SIGTERM, or until the node is drained. At SIGHUP the configuration is
+/// read once more, by `again`, and what the supervisor has decided of a drain.
 ///
 /// # Errors
 /// A port is taken, or another control is at the link.
@@ -43,9 +58,6 @@ pub async fn run(
     let region = workers::join(link, Role::Control).await?;
     let address = config.http.listen.resolve();
     let listener = http::bind(address).await.map_err(io::Error::other)?;
-    let srt_address = config.srt.listen.resolve();
-    let socket = srt::bind(srt_address)?;
-
     let candidates = config.candidates()?;
     let sessions = Sessions::new(
         session_config(&config, region.limits().cores, &candidates),
@@ -54,27 +66,23 @@ pub async fn run(
     .map_err(io::Error::other)?;
     let facts = facts(&config, link, &candidates);
 
-    let srt_config = session::srt::Config {
-        latency: Span::millis(u64::from(config.srt.latency_ms)),
-        ..session::srt::Config::default()
-    };
-    let (srt_tells, srt_news) = mpsc::channel(QUESTIONS_MAX);
-    // Room for an answer and a close of every connection.
-    let (srt_orders, srt_told) = mpsc::channel(2 * srt_config.connections_max);
-    tokio::spawn(SrtTask::new(socket, srt_config, rand::random(), srt_tells, srt_told).run());
+    let srt = start_srt(&config)?;
 
     let (control, requests) = Control::channel();
     let (config_source, config) = watch::channel(Arc::new(config));
-    let site = http::Site::new(control, config.clone());
+    let supervisor = std::env::var_os(supervise::SUPERVISED).map(|_| getppid());
+    let drain = Drain::open(link.parent().unwrap_or(Path::new(".")), supervisor);
+    let site = http::Site::new(control, config.clone(), drain.clone());
     let relays = site.relays();
     let parts = Parts {
         region,
         sessions,
         config,
         requests,
-        srt_news,
-        srt_orders,
+        srt_news: srt.news,
+        srt_orders: srt.orders,
         host: load::host::watch()?,
+        drain: drain.clone(),
         facts,
     };
     let mut driver = Driver::new(parts)?;
@@ -89,14 +97,18 @@ pub async fn run(
         let _ = http_stopped.wait_for(|stop| *stop).await;
     }));
     relays.start();
-    tracing::info!(http = %address, srt = %srt_address, "serving");
+    tracing::info!(http = %address, srt = %srt.address, "serving");
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&config_source, &again),
+            () = drain.over() => break,
+            _ = hangup.recv() => {
+                drain.look();
+                reload(&config_source, &again);
+            }
             ended = &mut driver => {
                 tracing::error!(?ended, "the driver has ended");
                 return Ok(ExitCode::FAILURE);
@@ -107,8 +119,42 @@ pub async fn run(
     let _ = tokio::time::timeout(FAREWELL, relays.stop()).await;
     // Both tasks hold receivers.
     let _ = stop.send(true);
-    let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
-    Ok(ExitCode::SUCCESS)
+    let _ = tokio::time::timeout(END, driver).await;
+    let _ = tokio::time::timeout(END, serving).await;
+    // It has ended with the driver, after the last of its farewells.
+    let _ = tokio::time::timeout(END, srt.task).await;
+    Ok(outcome(&drain, supervisor.is_some()))
+}
+
+/// How a supervisor is told why the sidecar has ended.
+fn outcome(drain: &Drain, is_supervised: bool) -> ExitCode {
+    if !drain.is_over() {
+        return ExitCode::SUCCESS;
+    }
+    drain.forget();
+    match is_supervised {
+        true => ExitCode::from(supervise::DRAINED),
+        false => ExitCode::SUCCESS,
+    }
+}
+
+fn start_srt(config: &Config) -> io::Result<SrtSide> {
+    let address = config.srt.listen.resolve();
+    let socket = srt::bind(address)?;
+    let config = session::srt::Config {
+        latency: Span::millis(u64::from(config.srt.latency_ms)),
+        ..session::srt::Config::default()
+    };
+    let (tells, news) = mpsc::channel(QUESTIONS_MAX);
+    // Room for an answer and a close of every connection.
+    let (orders, told) = mpsc::channel(2 * config.connections_max);
+    let task = SrtTask::new(socket, config, rand::random(), tells, told);
+    Ok(SrtSide {
+        address,
+        task: tokio::spawn(task.run()),
+        news,
+        orders,
+    })
 }
 
 /// Takes the configuration as it is now, as a whole or not at all.
@@ -117,7 +163,9 @@ fn reload(current: &watch::Sender<Arc<Config>>, again: impl Fn() -> io::Result<C
     match read {
         Ok((config, changes)) => {
             let changed = changes.live.join(", ");
-            tracing::info!(changed, "the configuration was read again");
+            if !changed.is_empty() {
+                tracing::info!(changed, "the configuration was read again");
+            }
             current.send_replace(Arc::new(config));
         }
         Err(error) => tracing::error!("SIGHUP: the configuration stays as it was: {error}"),
@@ -141,7 +189,7 @@ fn facts(config: &Config, link: &Path, candidates: &[SocketAddr]) -> Facts {
             advertise: candidates.iter().map(ToString::to_string).collect(),
             srt: vec![config.srt.listen.resolve().to_string()],
         },
-        supervisor: u32::try_from(nix::unistd::getppid().as_raw()).ok(),
+        supervisor: u32::try_from(getppid().as_raw()).ok(),
         forwarder_pid_file: link.with_file_name("forwarder.pid"),
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::clock;
+use crate::drain::{Next, Ward};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -28,6 +30,9 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 /// or a host that does not allow it.
 pub const REFUSED: u8 = 2;
 
+/// Exit code of a plane that has ended because the node was drained: so does the other one.
+pub const DRAINED: u8 = 3;
+
 /// How long the planes may take to end by themselves before they are killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -41,7 +46,7 @@ pub struct Plane {
     pub name: &'static str,
     /// The arguments of this same executable.
     pub args: Vec<OsString>,
-    /// It is told (SIGHUP) when the configuration has changed.
+    /// It is told (SIGHUP) when something in the run directory has changed.
     pub reloads: bool,
 }
 
@@ -49,12 +54,13 @@ pub struct Plane {
 #[derive(Clone)]
 struct Word {
     stopped: watch::Receiver<bool>,
-    /// How often the configuration has changed.
+    /// How often the configuration, or what is decided of a drain, has changed.
     changed: watch::Receiver<u32>,
 }
 
-/// Runs both planes until SIGTERM or SIGINT, then stops them. At SIGHUP, `reload` says whether
-/// there is another configuration that planes are to be told of.
+/// Runs both planes until the node is drained, as `ward` understands SIGTERM and SIGINT, then stops
+/// them. At SIGHUP, `reload` says whether there is another configuration that planes are to be told
+/// of.
 ///
 /// # Errors
 /// When this executable cannot be found again, the signal handlers cannot be installed, or a plane
@@ -63,10 +69,12 @@ pub async fn run(
     planes: Vec<Plane>,
     run_dir: &Path,
     mut reload: impl FnMut() -> bool,
+    mut ward: Ward<'_>,
 ) -> io::Result<()> {
     let executable = std::env::current_exe()?;
     // Before there are planes: by default it would end us.
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut drain = signal(SignalKind::user_defined1())?;
     let (stop, stopped) = watch::channel(false);
     let (change, changed) = watch::channel(0);
     let word = Word { stopped, changed };
@@ -79,18 +87,22 @@ pub async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut outcome = Ok(());
     loop {
-        tokio::select! {
-            _ = term.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
-            Some(ended) = keepers.join_next() => outcome = judge(ended),
-            _ = hangup.recv() => {
-                if reload() {
-                    change.send_modify(|changes| *changes += 1);
-                }
-                continue;
+        let next = tokio::select! {
+            _ = term.recv() => ward.on_term(),
+            _ = interrupt.recv() => ward.on_interrupt(),
+            _ = drain.recv() => ward.on_told(),
+            () = clock::sleep_until(ward.patience()) => ward.on_impatience(),
+            Some(ended) = keepers.join_next() => {
+                outcome = judge(ended);
+                Next::Stop
             }
+            _ = hangup.recv() => if reload() { Next::Tell } else { Next::Wait },
+        };
+        match next {
+            Next::Wait => {}
+            Next::Tell => change.send_modify(|changes| *changes += 1),
+            Next::Stop => break,
         }
-        break;
     }
     // The receivers live in `keepers`; there is nobody to tell only if all have ended.
     let _ = stop.send(true);
@@ -142,6 +154,7 @@ async fn keep(
                     Ok(status) if is_first && status.code() == Some(REFUSED.into()) => {
                         return Err(plane.name);
                     }
+                    Ok(status) if status.code() == Some(DRAINED.into()) => return Ok(()),
                     Ok(status) => tracing::warn!(plane = plane.name, %status, "has ended"),
                     Err(error) => tracing::error!(plane = plane.name, %error, "lost sight"),
                 }
@@ -270,6 +283,11 @@ mod tests {
     async fn a_plane_that_refuses_its_first_start_ends_the_supervisor() {
         let said = kept("exit 2", Duration::from_secs(20)).await;
         assert_eq!(said, Some(Err("shell")));
+    }
+
+    #[tokio::test]
+    async fn a_plane_that_has_drained_is_not_started_again() {
+        assert_eq!(kept("exit 3", Duration::from_secs(20)).await, Some(Ok(())));
     }
 
     #[tokio::test]

@@ -113,6 +113,8 @@ pub enum Cause {
     Silent,
     /// The answer to an offer of ours cannot be used.
     Answer,
+    /// This node ends.
+    Drained,
 }
 
 impl Cause {
@@ -138,6 +140,7 @@ impl Cause {
             Self::Lost => "lost",
             Self::Silent => "silent",
             Self::Answer => "answer",
+            Self::Drained => "drained",
         }
     }
 }

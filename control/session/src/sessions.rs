@@ -308,6 +308,11 @@ impl Sessions {
             .filter(|session| session.viewer == viewer)
     }
 
+    /// Ends all sessions: each peer that has keys of ours is told so.
+    pub fn close_everything(&mut self, now: Time, cause: Cause) {
+        self.close_all(now, |_| true, cause);
+    }
+
     fn close_all(&mut self, now: Time, wanted: impl Fn(&Session) -> bool, cause: Cause) {
         for index in self.table.indexes(wanted) {
             self.close(now, index, cause, true);

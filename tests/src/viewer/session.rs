@@ -22,6 +22,9 @@ use super::answer::{Answer, UFRAG};
 use super::dtls::{Handshake, Identity, Keys};
 use super::track::Track;
 
+/// The type of a record that is an alert (RFC 6347 section 4.1, RFC 5246 section 6.2.1).
+const ALERT: u8 = 21;
+
 /// Time between checks once connected, as Chromium has it.
 const CONSENT: Duration = Duration::from_millis(2500);
 
@@ -69,6 +72,7 @@ pub struct Session {
     ages_us: Vec<i64>,
     beside: Vec<Beside>,
     error: Option<String>,
+    is_closed: bool,
 }
 
 impl Session {
@@ -103,6 +107,7 @@ impl Session {
             ages_us: Vec::new(),
             beside: Vec::new(),
             error: None,
+            is_closed: false,
         };
         this.check(Instant::now());
         Ok(this)
@@ -130,6 +135,13 @@ impl Session {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.keys.is_some()
+    }
+
+    /// True once the server has said something by an alert of DTLS after the handshake: that it
+    /// closes.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Checks that the server answered.
@@ -271,6 +283,7 @@ impl Session {
     }
 
     fn dtls_in(&mut self, now: Instant, bytes: &[u8]) {
+        self.is_closed |= self.is_connected() && bytes.first() == Some(&ALERT);
         let Some(handshake) = &mut self.identity_hello else {
             return;
         };

@@ -2,7 +2,8 @@
 
 use super::{
     Accept, Backend, Bframes, Cipher, Config, Http, Idle, Latency, Limits, Listen, Log, LogFormat,
-    Media, Secret, Srt, StreamRule, Streams, Takeover, Transmit, addresses, redirect, relays,
+    Media, Secret, Srt, StreamRule, Streams, Takeover, Transmit, addresses, drain, redirect,
+    relays,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -41,6 +42,7 @@ pub(super) fn check(config: &Config) -> Result<(), Bad> {
     for (index, rule) in config.stream.iter().enumerate() {
         check_rule(rule, &format!("stream[{index}]"))?;
     }
+    drain::check(&config.drain)?;
     relays::check(config)
 }
 
@@ -275,7 +277,7 @@ pub(super) fn check_token(key: &str, token: &Secret) -> Result<(), Bad> {
     ))
 }
 
-fn within(key: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), Bad> {
+pub(super) fn within(key: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), Bad> {
     if range.contains(&value) {
         return Ok(());
     }

@@ -115,7 +115,8 @@ impl Config {
             .stream
             .iter()
             .filter_map(|rule| rule.redirect.as_deref());
-        let mut origins: Vec<_> = templates.filter_map(redirect::origin).collect();
+        let peer = std::iter::once(&self.drain.peer[..]);
+        let mut origins: Vec<_> = templates.chain(peer).filter_map(redirect::origin).collect();
         origins.sort_unstable();
         origins.dedup();
         origins

@@ -7,8 +7,9 @@ use std::io;
 
 /// What changes at once: whole sections, or single keys. Everything else is built into sockets,
 /// workers and memory when they are made.
-const LIVE: [&str; 13] = [
+const LIVE: [&str; 14] = [
     "auth",
+    "drain",
     "http.allowed_origins",
     "http.body_bytes_max",
     "http.connections_max",

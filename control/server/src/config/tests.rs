@@ -96,6 +96,7 @@ fn every_key_can_be_set_by_the_environment() {
             ("streams.bframes", _) => "refuse",
             ("streams.latency", _) => "lowest",
             ("log.format", _) => "json",
+            ("drain.peer", _) => "https://b.example/{protocol}/{stream}",
             ("limits.log_packets", _) => "32768",
             ("http.allowed_origins", _) => "https://a.example,https://b.example",
             (_, toml::Value::Integer(n)) => &(n + 1).to_string(),
@@ -139,7 +140,19 @@ fn the_command_line_wins_over_the_environment_over_the_file() {
 }
 
 /// Text, line of the error, cause, remedy.
-const WRONG: [(&str, usize, &str, &str); 25] = [
+const WRONG: [(&str, usize, &str, &str); 27] = [
+    (
+        "[drain]\npeer = \"https://b.example/whep/x\"",
+        2,
+        "no {stream}",
+        "write a URL such as",
+    ),
+    (
+        "[drain]\ndeadline_s = 100000",
+        2,
+        "out of range",
+        "0 to 86400",
+    ),
     (
         "[[pull]]\nstream = \"a*\"\nurl = \"http://x/y\"",
         2,

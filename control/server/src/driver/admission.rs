@@ -3,6 +3,7 @@
 use super::{Driver, newcomer};
 use crate::config::{Caller, Denied};
 use crate::control::{PublisherKind, StreamName};
+use crate::drain::DRAINING;
 use crate::publisher::{MESSAGES_MAX, Source};
 use crate::srt::Order;
 use session::srt::{Answer, CallerId, Mode, Passphrase, Reason, StreamId};
@@ -67,7 +68,10 @@ impl Driver {
             })?;
         if let Err(problem) = self.room_to_publish(&name) {
             tracing::info!(stream = %name, why = problem.detail(), "SRT publisher refused");
-            return Err(Reason::Overload);
+            return Err(match problem.name() {
+                DRAINING => Reason::Down,
+                _ => Reason::Overload,
+            });
         }
         let settings = config.stream_settings(&name);
         let passphrase = match &settings.passphrase {

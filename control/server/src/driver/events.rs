@@ -53,6 +53,8 @@ struct Feed {
     section: Option<usize>,
     /// What the viewer has been told last, or knew when it came.
     knows_live: bool,
+    /// It has been asked to come again.
+    is_asked: bool,
     /// Kept for a reader that is not there now.
     reconnect: Option<Event>,
     reader: Option<mpsc::Sender<Event>>,
@@ -74,6 +76,7 @@ impl Events {
             kinds,
             section,
             knows_live: news.is_live,
+            is_asked: false,
             reconnect: None,
             reader: None,
         };
@@ -112,41 +115,63 @@ impl Events {
     pub(super) fn close(&mut self, stream: StreamId, session: &str, number: u64) -> bool {
         let is_there = self.feed(stream, session, number).is_some();
         if is_there {
-            self.end(stream, session, false);
+            self.end(stream, session, None);
         }
         is_there
     }
 
-    /// A session is over; `reconnect`: its viewer should open another.
-    pub(super) fn end(&mut self, stream: StreamId, session: &str, reconnect: bool) {
+    /// A session is over; `reconnect`: its viewer should open another, and is told so with this.
+    pub(super) fn end(&mut self, stream: StreamId, session: &str, reconnect: Option<String>) {
         let Some(audience) = self.audiences.get_mut(&stream.index) else {
             return;
         };
         if let Some(mut feed) = audience.feeds.remove(session)
-            && reconnect
+            && let Some(data) = reconnect
+            && !feed.is_asked
         {
-            feed.tell(EventKind::Reconnect, || "{}".to_owned());
+            feed.tell(EventKind::Reconnect, || data);
         }
         if audience.feeds.is_empty() {
             self.audiences.remove(&stream.index);
         }
     }
 
-    /// Asks every viewer to come again, to `url` if there is one: before the node is emptied.
-    pub(super) fn ask_to_reconnect(&mut self, url: Option<&str>) {
-        let data = match url {
-            Some(url) => serde_json::json!({ "url": url }).to_string(),
-            None => "{}".to_owned(),
-        };
-        let audiences = self.audiences.values_mut();
-        for feed in audiences.flat_map(|audience| audience.feeds.values_mut()) {
-            if !feed.tell(EventKind::Reconnect, || data.clone()) {
-                feed.reconnect = Some(Event {
-                    kind: EventKind::Reconnect,
-                    data: data.clone(),
-                });
+    /// Asks so many viewers, who have not been asked, to come again elsewhere: with the data that
+    /// there is for their stream. Stream by stream, so that the node which they go to has to fetch
+    /// one after the other. Says how many it were.
+    pub(super) fn ask_to_reconnect(&mut self, most: u64, data: &BTreeMap<u32, String>) -> u64 {
+        let mut asked = 0;
+        for (stream, audience) in &mut self.audiences {
+            let data = data.get(stream).map_or("{}", |data| data);
+            let feeds = audience.feeds.values_mut();
+            for feed in feeds.filter(|feed| feed.listens() && !feed.is_asked) {
+                if asked == most {
+                    return asked;
+                }
+                asked += 1;
+                feed.ask(data);
             }
         }
+        asked
+    }
+
+    /// Nobody is asked to come again any more; those who have heard of it may go.
+    pub(super) fn take_back(&mut self) {
+        let audiences = self.audiences.values_mut();
+        for feed in audiences.flat_map(|audience| audience.feeds.values_mut()) {
+            feed.is_asked = false;
+            feed.reconnect = None;
+        }
+    }
+
+    /// Of those who want to know when to come again, how many have been asked, and have not.
+    pub(super) fn listeners(&self) -> (u64, u64) {
+        let feeds = self.audiences.values().flat_map(|a| a.feeds.values());
+        let listening = feeds.filter(|feed| feed.listens());
+        listening.fold((0, 0), |(asked, others), feed| match feed.is_asked {
+            true => (asked + 1, others),
+            false => (asked, others + 1),
+        })
     }
 
     /// True if somebody wants to be told about this stream.
@@ -217,6 +242,20 @@ impl Events {
 }
 
 impl Feed {
+    /// It wants to know when to come again.
+    fn listens(&self) -> bool {
+        self.kinds.contains(EventKind::Reconnect)
+    }
+
+    fn ask(&mut self, data: &str) {
+        self.is_asked = true;
+        let kind = EventKind::Reconnect;
+        if !self.tell(kind, || data.to_owned()) {
+            let data = data.to_owned();
+            self.reconnect = Some(Event { kind, data });
+        }
+    }
+
     fn tell_live(&mut self, is_live: bool) {
         let kind = match is_live {
             true => EventKind::Active,

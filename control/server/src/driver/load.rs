@@ -17,7 +17,7 @@ use wire::time::{Span, Time};
 
 /// Seconds after which one who was refused may try again, by chance: in three the load can have
 /// fallen, and those who were refused together do not come together again.
-const RETRY_AFTER_SECS: RangeInclusive<u32> = 3..=12;
+pub(super) const RETRY_AFTER_SECS: RangeInclusive<u32> = 3..=12;
 
 /// Steps of what is shown of a load.
 const SHOWN: f64 = 1e4;
@@ -74,6 +74,9 @@ impl Driver {
     /// The same for somebody who wants to publish. One whose stream is here already may always
     /// come: those who watch it wait for him.
     pub(super) fn room_to_publish(&mut self, name: &StreamName) -> Result<(), Problem> {
+        if !self.is_awaited(name) {
+            self.must_not_drain(Newcomer::Publisher)?;
+        }
         match self.streams.knows(name) {
             true => Ok(()),
             false => self.room_for(Newcomer::Publisher),
@@ -136,6 +139,11 @@ impl Driver {
                 .collect(),
             refused,
         }
+    }
+
+    /// How many watch.
+    pub(super) fn viewer_count(&self) -> u64 {
+        self.viewers(&readings(&self.region, &self.lines))
     }
 
     /// Viewers who were let in and have not left: sessions, also those on their way in, or what

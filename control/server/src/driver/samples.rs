@@ -135,6 +135,7 @@ impl Driver {
             ),
         ];
         samples.extend(own.map(|(name, help, value)| sample(name, help, value)));
+        samples.extend(self.draining.samples());
         samples
     }
 }

@@ -285,6 +285,7 @@ impl Driver {
             turned.is_ok_and(|turned| now.since(turned) > STUCK_AFTER)
         });
         let checks = vec![
+            self.draining.check(),
             ReadyCheck {
                 name: "forwarder".to_owned(),
                 ok: presence.alive,

@@ -34,6 +34,7 @@ impl Driver {
         name: &StreamName,
         offer: &str,
     ) -> Result<Posted, Problem> {
+        self.must_not_drain(who)?;
         self.room_for(who)?;
         let now = clock::now();
         let latency = self.config.borrow().stream_settings(name).latency;
@@ -140,7 +141,8 @@ impl Driver {
             | Cause::Consent
             | Cause::KeyWornOut
             | Cause::Refused
-            | Cause::Lost => true,
+            | Cause::Lost
+            | Cause::Drained => true,
             Cause::Deleted
             | Cause::Operator
             | Cause::Expired
@@ -151,7 +153,11 @@ impl Driver {
             | Cause::Answer
             | Cause::TakenOver => false,
         };
-        self.events.end(stream, session.as_str(), comes_again);
+        let invitation = comes_again.then(|| match cause {
+            Cause::Drained => self.invitation(stream),
+            _ => "{}".to_owned(),
+        });
+        self.events.end(stream, session.as_str(), invitation);
     }
 
     /// Tells at once whose media has begun or ceased to come in.
@@ -190,13 +196,6 @@ impl Driver {
         for (stream, news) in all {
             self.events.on_news(now, stream, news);
         }
-    }
-
-    /// Asks all viewers that listen to come again, to `url` if there is one. For a node that is to
-    /// be emptied.
-    #[expect(dead_code, reason = "nothing empties a node yet")]
-    pub fn ask_to_reconnect(&mut self, url: Option<&str>) {
-        self.events.ask_to_reconnect(url);
     }
 
     fn viewer(&self, id: &str) -> Result<SessionView, Problem> {

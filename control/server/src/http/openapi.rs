@@ -1,6 +1,6 @@
 //! Owns the description of the API, made from the handlers themselves.
 
-use super::{api, extensions, push, relays, signalling, whep, whip};
+use super::{api, drain, extensions, push, relays, signalling, whep, whip};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -41,6 +41,9 @@ use utoipa::OpenApi;
         relays::look,
         relays::delete,
         api::node,
+        drain::look,
+        drain::begin,
+        drain::take_back,
         api::metrics,
         api::livez,
         api::readyz,

@@ -57,7 +57,7 @@ pub(super) struct PushQuery {
         (status = 415, description = "Not application/sdp", body = Problem),
         (status = 421, description = "The stream is at another node", body = Problem),
         (status = 422, description = "A description that cannot be served", body = Problem),
-        (status = 503, description = "Full: see Retry-After", body = Problem),
+        (status = 503, description = "Full, or being emptied: see Retry-After", body = Problem),
     )
 )]
 pub(super) async fn post(

@@ -4,6 +4,7 @@
 use super::{Remote, Site, body_text, guard, media_type};
 use crate::config::Secret;
 use crate::control::StreamName;
+use crate::drain::refusal;
 use crate::load::Newcomer;
 use crate::problem::Problem;
 use crate::relay::{Direction, NewRelay, RELAY_HEADER, Refusal, RelayView, check_url};
@@ -86,7 +87,8 @@ pub(super) async fn look(
         (status = 413, description = "Too long", body = Problem),
         (status = 415, description = "Not application/json", body = Problem),
         (status = 422, description = "A URL that cannot be called", body = Problem),
-        (status = 503, description = "Too many relays", body = Problem),
+        (status = 503, description = "Too many relays, or the node is being emptied",
+         body = Problem),
     )
 )]
 pub(super) async fn post(
@@ -114,6 +116,9 @@ pub(super) async fn post(
     let token = body.token.as_deref().filter(|token| !token.is_empty());
     if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(bad_relay("token: only visible ASCII characters".into()));
+    }
+    if site.drain.order().is_some() {
+        return Err(refusal());
     }
     let new = NewRelay {
         direction: body.direction,

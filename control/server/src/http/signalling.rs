@@ -3,6 +3,7 @@
 
 use super::{Site, body_text, media_type};
 use crate::control::{BadName, Created, Patch, Patched, StreamName};
+use crate::drain::DRAINING;
 use crate::media_type::{FRAGMENT, SDP};
 use crate::problem::Problem;
 use axum::extract::rejection::PathRejection;
@@ -51,13 +52,28 @@ pub(super) fn elsewhere(
     protocol: &str,
     stream: &StreamName,
 ) -> Result<Option<Response>, Problem> {
-    let Some(url) = site.config().redirect(protocol, stream) else {
-        return Ok(None);
-    };
-    let location = [(header::LOCATION, header_value(&url)?)];
-    Ok(Some(
-        (StatusCode::TEMPORARY_REDIRECT, location).into_response(),
-    ))
+    let url = site.config().redirect(protocol, stream);
+    url.map(|url| there(&url)).transpose()
+}
+
+/// What a newcomer is answered who was refused: if that is because this node drains, and there is a
+/// peer, the way to that.
+pub(super) fn led_on(
+    site: &Site,
+    protocol: &str,
+    stream: &StreamName,
+    refusal: Problem,
+) -> Result<Response, Problem> {
+    let peer = site.config().peer(protocol, stream);
+    match peer.filter(|_| refusal.name() == DRAINING) {
+        Some(url) => there(&url),
+        None => Err(refusal),
+    }
+}
+
+fn there(url: &str) -> Result<Response, Problem> {
+    let location = [(header::LOCATION, header_value(url)?)];
+    Ok((StatusCode::TEMPORARY_REDIRECT, location).into_response())
 }
 
 /// What an endpoint takes; also the preflight of browsers.

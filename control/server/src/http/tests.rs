@@ -1,12 +1,14 @@
 //! The routes against a driver that the test plays.
 
 mod api;
+mod drain;
 mod extensions;
 mod push;
 mod relays;
 mod sockets;
 
 use super::*;
+use crate::clock;
 use crate::control::{
     CounterOffer, Created, Event, EventKind, EventKinds, LayerWish, MetricsSnapshot, NodeView,
     Patch, Patched, Posted, PublisherKind, PublisherView, PushCreated, PushPost, Readiness, Reply,
@@ -85,6 +87,7 @@ fn whep_post(stream: &str, offer: &str) -> Result<Created, Problem> {
         "demo" => Err(problem(422, "offer-unusable")),
         "idle" => Err(problem(409, "no-media-yet").retry_after(2)),
         "full" => Err(problem(503, "full").retry_after(5)),
+        "leaves" => Err(crate::drain::refusal().retry_after(7)),
         _ => Err(problem(404, "stream-unknown")),
     }
 }
@@ -93,6 +96,7 @@ fn whep_post(stream: &str, offer: &str) -> Result<Created, Problem> {
 fn whip_post(stream: &str, offer: &str) -> Result<Created, Problem> {
     match stream {
         "taken" => Err(problem(409, "stream-taken")),
+        "leaves" => whep_post(stream, offer),
         _ => whep_post("demo", offer),
     }
 }
@@ -252,7 +256,12 @@ fn site_with(config: &str) -> Site {
         }
     });
     // The sender may go: the configuration then simply stays as it is.
-    Site::new(control, watch::channel(Arc::new(config)).1)
+    Site::new(control, watch::channel(Arc::new(config)).1, no_drain())
+}
+
+/// A node that serves, and has nowhere to write down anything else.
+fn no_drain() -> Drain {
+    Drain::open(std::path::Path::new("/nowhere"), None)
 }
 
 struct Answer {

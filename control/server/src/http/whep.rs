@@ -34,8 +34,8 @@ const PATCHES: &str = "application/sdp, application/trickle-ice-sdpfrag";
         (status = 413, description = "Too long", body = Problem),
         (status = 415, description = "Not application/sdp", body = Problem),
         (status = 422, description = "An offer that cannot be served", body = Problem),
-        (status = 503, description = "Full, or as loaded as it may be: see Retry-After",
-         body = Problem),
+        (status = 503, description = "Full, as loaded as it may be, or being emptied: see \
+            Retry-After", body = Problem),
         (status = 508, description = "A relay of this node asks for its own stream",
          body = Problem),
     )
@@ -53,7 +53,11 @@ pub(super) async fn post(
     may_play(&site, &stream, request.headers())?;
     let who = relays::who(request.headers());
     let offer = signalling::offer(&site, request).await?;
-    match site.control.whep_post(stream, who, offer).await? {
+    let posted = match site.control.whep_post(stream.clone(), who, offer).await {
+        Ok(posted) => posted,
+        Err(refusal) => return signalling::led_on(&site, "whep", &stream, refusal),
+    };
+    match posted {
         Posted::Answered(created) => {
             let id = created.id.clone();
             let mut response = signalling::created(created)?;

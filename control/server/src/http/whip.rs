@@ -29,7 +29,7 @@ use axum::response::{IntoResponse, Response};
         (status = 413, description = "Too long", body = Problem),
         (status = 415, description = "Not application/sdp", body = Problem),
         (status = 422, description = "An offer that cannot be served", body = Problem),
-        (status = 503, description = "Full: see Retry-After", body = Problem),
+        (status = 503, description = "Full, or being emptied: see Retry-After", body = Problem),
         (status = 508, description = "A relay of this node pushes its own stream", body = Problem),
     )
 )]
@@ -50,7 +50,10 @@ pub(super) async fn post(
     if offer.is_empty() {
         return Err(no_offer());
     }
-    signalling::created(site.control.whip_post(stream, offer).await?)
+    match site.control.whip_post(stream.clone(), offer).await {
+        Ok(created) => signalling::created(created),
+        Err(refusal) => signalling::led_on(&site, "whip", &stream, refusal),
+    }
 }
 
 /// Tells that this is an endpoint.

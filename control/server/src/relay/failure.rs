@@ -200,6 +200,7 @@ impl Failure {
             Cause::TakenOver => (Reason::Local, "another publisher has taken the stream over"),
             Cause::Answer => (Reason::BadAnswer, "the answer cannot be used"),
             Cause::Deleted | Cause::Operator => (Reason::Local, "an operator ended the session"),
+            Cause::Drained => (Reason::Local, "this node ends"),
             Cause::KeyWornOut => (Reason::Local, "the keys are used up"),
             Cause::Refused | Cause::Lost | Cause::Silent => {
                 (Reason::Local, "no worker here serves the session")

@@ -80,7 +80,8 @@ fn only_what_is_wanted_is_told() {
     let mut reader = events.read(STREAM, "a", number, &news(true, 1)).unwrap();
     events.on_live(STREAM, false);
     events.on_live(STREAM, true);
-    events.ask_to_reconnect(None);
+    assert_eq!(events.listeners(), (0, 0));
+    assert_eq!(events.ask_to_reconnect(9, &BTreeMap::new()), 0);
     assert_eq!(taken(&mut reader), ["viewercount1", "inactive"]);
     // A video that the viewer does not take has no layers for it.
     let number = events.open(STREAM, "b", None, EventKinds::all(), news(true, 1));
@@ -99,7 +100,9 @@ fn what_happens_without_a_reader_is_told_to_the_next() {
     assert_eq!(taken(&mut reader), ["active"]);
     drop(reader);
     events.on_live(STREAM, false);
-    events.ask_to_reconnect(Some("https://b.example/whep/x"));
+    let url = "{\"url\":\"https://b.example/whep/x\"}".to_owned();
+    let data = BTreeMap::from([(STREAM.index, url.clone())]);
+    assert_eq!(events.ask_to_reconnect(9, &data), 1);
     let mut reader = events.read(STREAM, "a", number, &news(false, 1)).unwrap();
     let last = |reader: &mut mpsc::Receiver<Event>| {
         let mut last = None;
@@ -109,7 +112,7 @@ fn what_happens_without_a_reader_is_told_to_the_next() {
         last.unwrap()
     };
     let event = last(&mut reader);
-    assert_eq!(event.data, "{\"url\":\"https://b.example/whep/x\"}");
+    assert_eq!(event.data, url);
     // Once told, it knows: no second "inactive", no second "reconnect".
     let mut reader = events.read(STREAM, "a", number, &news(false, 1)).unwrap();
     assert_eq!(taken(&mut reader), ["layers", "viewercount1"]);
@@ -133,7 +136,7 @@ fn a_stream_is_replaced_closed_and_ended() {
     let mut reader = events.read(STREAM, "a", second, &news(true, 1)).unwrap();
     assert_eq!(events.readers(), 1);
     taken(&mut reader);
-    events.end(STREAM, "a", true);
+    events.end(STREAM, "a", Some("{}".into()));
     assert_eq!(taken(&mut reader), ["reconnect"]);
     assert!(reader.is_closed() && events.are_unwanted());
     assert!(!events.concern(STREAM));
@@ -157,4 +160,53 @@ fn a_reader_that_does_not_keep_up_is_cut_and_may_come_again() {
     assert!(reader.is_closed());
     let mut reader = events.read(STREAM, "a", number, &news(true, 101)).unwrap();
     assert_eq!(taken(&mut reader), ["active", "layers", "viewercount101"]);
+}
+
+/// How many of these have been asked to come again since the last look.
+fn asked(readers: &mut [mpsc::Receiver<Event>]) -> usize {
+    let is_asked = |reader: &mut mpsc::Receiver<Event>| {
+        let names = taken(reader);
+        names.iter().any(|name| name == "reconnect")
+    };
+    readers
+        .iter_mut()
+        .map(is_asked)
+        .filter(|asked| *asked)
+        .count()
+}
+
+#[test]
+fn viewers_are_asked_to_come_again_a_few_at_a_time_and_each_once() {
+    let mut events = Events::default();
+    let mut readers = Vec::new();
+    for (stream, name) in [(STREAM, "a"), (STREAM, "b"), (OTHER, "c"), (OTHER, "d")] {
+        let number = events.open(stream, name, None, EventKinds::all(), news(true, 1));
+        readers.push(events.read(stream, name, number, &news(true, 1)).unwrap());
+    }
+    let none = BTreeMap::new();
+    assert_eq!(events.listeners(), (0, 4));
+    assert_eq!(events.ask_to_reconnect(0, &none), 0);
+    assert_eq!(events.ask_to_reconnect(3, &none), 3);
+    assert_eq!((events.listeners(), asked(&mut readers)), ((3, 1), 3));
+    assert_eq!(events.ask_to_reconnect(3, &none), 1);
+    assert_eq!((events.listeners(), asked(&mut readers)), ((4, 0), 1));
+    assert_eq!(events.ask_to_reconnect(3, &none), 0);
+
+    // At the end of its session one that has been asked is not asked again.
+    events.end(STREAM, "a", Some("{}".into()));
+    assert_eq!((events.listeners(), asked(&mut readers)), ((3, 0), 0));
+    events.take_back();
+    assert_eq!(events.listeners(), (0, 3));
+    events.end(STREAM, "b", Some("{}".into()));
+    assert_eq!((events.listeners(), asked(&mut readers)), ((0, 2), 1));
+}
+
+#[test]
+fn what_is_taken_back_is_not_told_to_a_reader_that_comes_later() {
+    let mut events = Events::default();
+    let number = open(&mut events, "a", EventKinds::all());
+    assert_eq!(events.ask_to_reconnect(1, &BTreeMap::new()), 1);
+    events.take_back();
+    let mut reader = events.read(STREAM, "a", number, &news(true, 1)).unwrap();
+    assert_eq!(taken(&mut reader), ["active", "layers", "viewercount1"]);
 }

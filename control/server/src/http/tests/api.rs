@@ -205,7 +205,11 @@ async fn the_page_is_whole_and_loads_nothing_from_elsewhere() {
 async fn a_driver_that_is_gone_is_503_and_the_process_still_lives() {
     let (control, driver) = Control::channel();
     drop(driver);
-    let site = Site::new(control, watch::channel(Arc::new(Config::default())).1);
+    let site = Site::new(
+        control,
+        watch::channel(Arc::new(Config::default())).1,
+        no_drain(),
+    );
     for line in [
         "GET /v1/streams",
         "GET /readyz",
@@ -235,7 +239,11 @@ async fn many_pages_make_one_list() {
             answer(request);
         }
     });
-    let site = Site::new(control, watch::channel(Arc::new(Config::default())).1);
+    let site = Site::new(
+        control,
+        watch::channel(Arc::new(Config::default())).1,
+        no_drain(),
+    );
     for _ in 0..50 {
         send(&site, AWAY, request("GET /v1/streams", &[], "")).await;
     }
