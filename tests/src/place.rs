@@ -44,6 +44,17 @@ impl Place {
         fs::write(&path, content).expect("a file in a folder of ours");
         path
     }
+
+    /// A copy of a file, with its permissions.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn copy(&self, name: &str, of: &Path) -> PathBuf {
+        let path = self.path.join(name);
+        fs::copy(of, &path).expect("a file in a folder of ours");
+        path
+    }
 }
 
 impl Drop for Place {

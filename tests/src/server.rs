@@ -50,6 +50,8 @@ pub struct Setup {
     /// The load up to which viewers are let in. By default always: those who watch load the same
     /// cores.
     pub max_load: f64,
+    /// It runs a copy of the program, which can be replaced on the disk.
+    pub own_program: bool,
     /// Keys of `[drain]`, line by line. By default it ends at once: tests that fail leave viewers
     /// behind.
     pub drain: String,
@@ -71,6 +73,7 @@ impl Default for Setup {
             streams_max: 8,
             viewers_max: 2048,
             max_load: 0.0,
+            own_program: false,
             drain: "deadline_s = 0".to_owned(),
         }
     }
@@ -137,7 +140,10 @@ impl Server {
             rest = setup.toml,
         );
         let config = place.file("freshet.toml", config.as_bytes());
-        let mut command = Command::new(binary());
+        let mut command = Command::new(match setup.own_program {
+            true => place.copy("freshet", binary()),
+            false => binary().to_path_buf(),
+        });
         command.arg("serve").arg("--config").arg(&config);
         if setup.demo {
             command.arg("--demo");
@@ -175,6 +181,40 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.output()
+    }
+
+    /// Puts another program in the place of a server's own, as an installer does.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn install(&self, program: impl AsRef<Path>) {
+        let copied = self.place.copy("freshet.new", program.as_ref());
+        std::fs::rename(copied, self.program()).expect("the same folder");
+    }
+
+    /// The program of a server that has its own.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        self.place.path().join("freshet")
+    }
+
+    /// Upgrades by the command for it: whether that succeeded, and what it said.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn upgrade(&self) -> (bool, String) {
+        let mut command = Command::new(binary());
+        command
+            .arg("upgrade")
+            .arg("--run-dir")
+            .arg(self.place.path().join("run"));
+        let output = command.output().expect("the program is there");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
     }
 
     /// Where it keeps its files; removed with the server.
@@ -235,6 +275,14 @@ impl Server {
             .filter(|rest| rest.starts_with([' ', '{']))
             .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
+    }
+
+    /// Process id of a plane whose command line has this word.
+    #[must_use]
+    pub fn process_with(&self, word: &str) -> Option<u32> {
+        let all = children(self.process.pid());
+        let mut found = all.iter().filter(|(_, line)| line.contains(word));
+        found.next().map(|(pid, _)| *pid)
     }
 
     /// Process id of a plane: `forwarder` or `control`.

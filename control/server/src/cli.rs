@@ -55,6 +55,19 @@ Examples:
     /// Run the sidecar alone: signalling, SRT, HTTP.
     #[command(after_help = "Example:\n  freshet control --link /run/freshet/link --config f.toml")]
     Control(ControlArgs),
+    /// Replace the programs of a running node without a pause, and follow until it is done.
+    ///
+    /// Install the new program under the name by which the node was started, then call this. The
+    /// forwarder leaves its place to the new one with all that it knows; then the sidecar is
+    /// replaced. What does not fit is refused and changes nothing; what is not well in its first
+    /// second is rolled back.
+    ///
+    /// Exit code 0: upgraded; 1: refused, or rolled back; 2: it could not be tried.
+    #[command(after_help = "\
+Examples:
+  freshet upgrade --run-dir /run/freshet
+  freshet upgrade --config /etc/freshet.toml      its node.run_dir")]
+    Upgrade(UpgradeArgs),
     /// Print the default configuration with every key explained, or check a file.
     #[command(after_help = "\
 Examples:
@@ -161,6 +174,9 @@ pub struct ForwarderArgs {
     /// Socket of the link to a sidecar.
     #[arg(long, value_name = "PATH")]
     pub link: Option<PathBuf>,
+    /// Take the place of the forwarder that runs over the link, which goes on until then.
+    #[arg(long, requires = "link")]
+    pub stand_by: bool,
     /// Static flows (TOML): no sidecar at all.
     #[arg(value_name = "FLOWS.toml")]
     pub flows: Option<PathBuf>,
@@ -178,6 +194,17 @@ pub struct ControlArgs {
     /// How to serve.
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// Which node to upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct UpgradeArgs {
+    /// Its run directory; without it: node.run_dir of its configuration.
+    #[arg(long, value_name = "DIR", env = "RUNTIME_DIRECTORY")]
+    pub run_dir: Option<PathBuf>,
+    /// What to read.
+    #[command(flatten)]
+    pub settings: Settings,
 }
 
 /// What to do about the configuration.

@@ -15,7 +15,7 @@ mod snapshot;
 mod whep;
 mod whip;
 
-pub use accept::{bind, serve};
+pub use accept::serve;
 
 use crate::config::Config;
 use crate::control::{Control, Sample};

@@ -13,6 +13,7 @@ mod http;
 mod load;
 mod media_type;
 mod metrics;
+mod ports;
 mod private;
 mod problem;
 mod publisher;
@@ -24,7 +25,7 @@ mod supervise;
 mod workers;
 
 use clap::Parser;
-use cli::{Cli, Command, ConfigArgs, ForwarderArgs, Settings};
+use cli::{Cli, Command, ConfigArgs, ForwarderArgs, Settings, UpgradeArgs};
 use config::{Config, LogFormat};
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -61,10 +62,11 @@ fn run(command: Command) -> io::Result<ExitCode> {
         Command::Forwarder(ForwarderArgs {
             link: Some(link),
             settings,
+            stand_by,
             ..
         }) => {
             let config = settle(&settings)?;
-            block_on(1, workers::run(&link, &config))
+            block_on(1, workers::run(&link, &config, stand_by))
         }
         Command::Forwarder(ForwarderArgs {
             flows, settings, ..
@@ -74,6 +76,7 @@ fn run(command: Command) -> io::Result<ExitCode> {
             worker::standalone::run(&flows).map_err(io::Error::other)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Upgrade(args) => upgrade(args),
         Command::Config(args) => print_config(&args),
         Command::Doctor(args) => {
             let config = settle(&args.settings)?;
@@ -132,6 +135,20 @@ fn block_on(
         .enable_all()
         .build()?;
     runtime.block_on(task)
+}
+
+fn upgrade(args: UpgradeArgs) -> io::Result<ExitCode> {
+    let run_dir = match args.run_dir {
+        Some(run_dir) => run_dir,
+        None => read(&args.settings)?.node.run_dir.into(),
+    };
+    if run_dir.as_os_str().is_empty() {
+        return Err(io::Error::other(
+            "which node? Name its run directory by --run-dir, or its configuration by --config; a \
+             node without node.run_dir upgrades at SIGUSR2",
+        ));
+    }
+    supervise::follow_upgrade(&run_dir)
 }
 
 fn print_config(args: &ConfigArgs) -> io::Result<ExitCode> {

@@ -3,30 +3,33 @@
 
 use crate::config::{Config, LogFormat, reread};
 use crate::drain::Ward;
-use crate::supervise::{self, Plane};
-use crate::{private, workers};
+use crate::ports::Ports;
+use crate::supervise::{self, Plane, Pulse, Succession};
+use crate::{clock, private, workers};
+use link::ids::CoreId;
 use link::keeper::{Keeper, Notice};
-use link::region::Region;
+use link::region::{Region, Role};
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use wire::time::Span;
 
 /// How long the keeper's thread waits for something to happen before it looks again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A process that has just ended may hold its ports a little longer: the kernel takes rings of
-/// io_uring apart in the background, with the sockets in them. Whoever is started again at once
-/// waits so long.
-const RELEASE: Duration = Duration::from_secs(1);
+/// Notices of the keeper that may wait for those who listen; a few come with an upgrade.
+const NOTICES_MAX: usize = 64;
 
-/// Between two looks.
-const RELEASE_LOOK: Duration = Duration::from_millis(10);
+/// Workers turn at least ten times a second; one that has not for so long hangs.
+const HEARTBEAT_MAX: Span = Span::millis(500);
 
 /// A directory of this run; removed when it is dropped if this run has made it.
 struct RunDir {
@@ -43,9 +46,9 @@ pub async fn run(
     again: impl Fn() -> io::Result<Config>,
     demo: bool,
 ) -> io::Result<ExitCode> {
-    look_for_others(&config)?;
     let of_host = std::thread::available_parallelism().map_or(1, usize::from);
     let limits = config.link_limits(config.cores(of_host));
+    let ports = Ports::bind(&config, usize::from(limits.cores))?;
     let region = Region::create(&limits).map_err(|e| {
         io::Error::new(
             e.kind(),
@@ -54,10 +57,14 @@ pub async fn run(
     })?;
     let run_dir = RunDir::make(&config.node.run_dir)?;
     let link = run_dir.path.join("link");
-    let keeper = Keeper::listen(region, &link)?;
+    let mut keeper = Keeper::listen(region, &link)?;
+    ports.lend(&mut keeper);
+    let memory = keeper.region().clone();
+    let (notices, _) = broadcast::channel(NOTICES_MAX);
+    let heard = notices.clone();
     std::thread::Builder::new()
         .name("keeper".into())
-        .spawn(move || keep(keeper))?;
+        .spawn(move || keep(keeper, &heard))?;
 
     let resolved = run_dir.path.join("config.toml");
     // Secrets are in there.
@@ -74,11 +81,17 @@ pub async fn run(
             name: "forwarder",
             args: plane_args("forwarder", &link, &resolved),
             reloads: false,
+            succession: Succession::StandsBy,
+            role: Role::Forwarder,
+            is_well: workers_turn(memory.clone()),
         },
         Plane {
             name: "control",
             args: control,
             reloads: true,
+            succession: Succession::Leaves,
+            role: Role::Control,
+            is_well: Arc::new(move || memory.presence(Role::Control).alive),
         },
     ];
     let drain_time = Cell::new(config.drain.time());
@@ -102,49 +115,8 @@ pub async fn run(
             false
         }
     };
-    supervise::run(planes, &run_dir.path, reload, ward).await?;
+    supervise::run(planes, &run_dir.path, reload, ward, &notices).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Refuses to start beside somebody who has a port already. The planes would only try again and
-/// again; and of two forwarders on one UDP port each would get half of the other's viewers, since
-/// their sockets agree to share it.
-fn look_for_others(config: &Config) -> io::Result<()> {
-    let refuse = |key: &str, address: SocketAddr, error: io::Error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program has it, perhaps another Freshet (see `ss -lutnp`): stop it, or"
-            }
-            _ => "this host does not give it:",
-        };
-        io::Error::new(
-            error.kind(),
-            format!("cannot listen at {address}: {error}; {remedy} set {key}"),
-        )
-    };
-    let http = config.http.listen.resolve();
-    patiently(|| TcpListener::bind(http)).map_err(|e| refuse("http.listen", http, e))?;
-    for (key, listen) in [
-        ("media.listen", config.media.listen),
-        ("srt.listen", config.srt.listen),
-    ] {
-        let address = listen.resolve();
-        patiently(|| UdpSocket::bind(address)).map_err(|e| refuse(key, address, e))?;
-    }
-    Ok(())
-}
-
-/// Binds, and waits for a port that is taken to be given back: [`RELEASE`] at most.
-fn patiently<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    let end = Instant::now() + RELEASE;
-    loop {
-        match bind() {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
-                std::thread::sleep(RELEASE_LOOK);
-            }
-            other => return other,
-        }
-    }
 }
 
 /// Ends this process when its supervisor dies: an orphan would hold the ports.
@@ -166,19 +138,41 @@ fn plane_args(name: &str, link: &Path, config: &Path) -> Vec<OsString> {
     words.into()
 }
 
-fn keep(mut keeper: Keeper) {
+fn keep(mut keeper: Keeper, notices: &broadcast::Sender<Notice>) {
     loop {
-        match keeper.serve_one(PATIENCE) {
-            Ok(None) => {}
-            Ok(Some(Notice::Joined { role, pid, .. })) => tracing::debug!(?role, pid, "joined"),
-            Ok(Some(Notice::Left { role, pid })) => tracing::warn!(?role, pid, "left the link"),
-            Ok(Some(Notice::Refused { pid, why })) => tracing::warn!(pid, why, "refused"),
+        let notice = match keeper.serve_one(PATIENCE) {
+            Ok(None) => continue,
+            Ok(Some(notice)) => notice,
             Err(error) => {
                 tracing::error!(%error, "the keeper of the link");
                 std::thread::sleep(PATIENCE);
+                continue;
             }
+        };
+        match &notice {
+            Notice::Joined { role, pid, .. } => tracing::debug!(?role, pid, "joined"),
+            Notice::Waiting { role, pid, build } => {
+                tracing::info!(?role, pid, build, "waits for its place");
+            }
+            Notice::Succeeded { role, pid } => tracing::info!(?role, pid, "has its place"),
+            Notice::Left { role, pid } => tracing::warn!(?role, pid, "left the link"),
+            Notice::Refused { pid, why } => tracing::warn!(pid, why, "refused"),
         }
+        // Nobody has to listen.
+        let _ = notices.send(notice);
     }
+}
+
+/// Says whether all workers turn.
+fn workers_turn(memory: Region) -> Pulse {
+    Arc::new(move || {
+        let now = clock::now();
+        let turned = |core| {
+            let stats = memory.stats(CoreId(core)).ok();
+            stats.is_some_and(|stats| now.since(stats.heartbeat()) < HEARTBEAT_MAX)
+        };
+        (0..memory.limits().cores).all(turned)
+    })
 }
 
 impl RunDir {
@@ -286,6 +280,3 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     }
     address
 }
-
-#[cfg(test)]
-mod tests;

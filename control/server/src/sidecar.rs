@@ -5,8 +5,8 @@ use crate::config::{Config, reread};
 use crate::control::{BackendView, Control, ListenView, StreamName};
 use crate::drain::Drain;
 use crate::driver::{Driver, Facts, Parts};
-use crate::srt::{self, News, Order, QUESTIONS_MAX, SrtTask};
-use crate::{http, load, supervise, workers};
+use crate::srt::{News, Order, QUESTIONS_MAX, SrtTask};
+use crate::{http, load, ports, supervise, workers};
 use link::region::Role;
 use media::clip::Looper;
 use nix::unistd::getppid;
@@ -17,6 +17,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -55,9 +56,10 @@ pub async fn run(
 ) -> io::Result<ExitCode> {
     // Early: by default it would end us.
     let mut hangup = signal(SignalKind::hangup())?;
-    let region = workers::join(link, Role::Control).await?;
-    let address = config.http.listen.resolve();
-    let listener = http::bind(address).await.map_err(io::Error::other)?;
+    let place = workers::join(link, Role::Control).await?;
+    let region = place.region;
+    let (listener, srt_socket) = ports::of_control(place.lent)?;
+    let address = listener.local_addr()?;
     let candidates = config.candidates()?;
     let sessions = Sessions::new(
         session_config(&config, region.limits().cores, &candidates),
@@ -66,7 +68,7 @@ pub async fn run(
     .map_err(io::Error::other)?;
     let facts = facts(&config, link, &candidates);
 
-    let srt = start_srt(&config)?;
+    let srt = start_srt(&config, srt_socket)?;
 
     let (control, requests) = Control::channel();
     let (config_source, config) = watch::channel(Arc::new(config));
@@ -100,11 +102,17 @@ pub async fn run(
     tracing::info!(http = %address, srt = %srt.address, "serving");
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut replaced = signal(SignalKind::user_defined2())?;
+    let mut is_replaced = false;
     loop {
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
             () = drain.over() => break,
+            _ = replaced.recv() => {
+                is_replaced = true;
+                break;
+            }
             _ = hangup.recv() => {
                 drain.look();
                 reload(&config_source, &again);
@@ -115,8 +123,13 @@ pub async fn run(
             }
         }
     }
-    // Servers that do not answer learn of it by our silence.
-    let _ = tokio::time::timeout(FAREWELL, relays.stop()).await;
+    if is_replaced {
+        // Everybody goes on with the next one: no farewells. It takes up what the link has.
+        driver.abort();
+    } else {
+        // Servers that do not answer learn of it by our silence.
+        let _ = tokio::time::timeout(FAREWELL, relays.stop()).await;
+    }
     // Both tasks hold receivers.
     let _ = stop.send(true);
     let _ = tokio::time::timeout(END, driver).await;
@@ -138,9 +151,9 @@ fn outcome(drain: &Drain, is_supervised: bool) -> ExitCode {
     }
 }
 
-fn start_srt(config: &Config) -> io::Result<SrtSide> {
-    let address = config.srt.listen.resolve();
-    let socket = srt::bind(address)?;
+fn start_srt(config: &Config, socket: std::net::UdpSocket) -> io::Result<SrtSide> {
+    let address = socket.local_addr()?;
+    let socket = UdpSocket::from_std(socket)?;
     let config = session::srt::Config {
         latency: Span::millis(u64::from(config.srt.latency_ms)),
         ..session::srt::Config::default()

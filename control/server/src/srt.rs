@@ -86,28 +86,18 @@ pub struct SrtTask {
 /// Binds the SRT port.
 ///
 /// # Errors
-/// As the system says, with the address.
-pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let explain = |e: io::Error| {
-        io::Error::new(
-            e.kind(),
-            format!("cannot listen for SRT on udp {address}: {e}"),
-        )
-    };
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )
-    .map_err(explain)?;
+/// As the system says.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(false).map_err(explain)?;
+        socket.set_only_v6(false)?;
     }
     // The kernel gives what it may; less is no reason not to serve.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-    socket.set_nonblocking(true).map_err(explain)?;
-    socket.bind(&address.into()).map_err(explain)?;
-    UdpSocket::from_std(socket.into()).map_err(explain)
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
 }
 
 impl SrtTask {

@@ -1,20 +1,32 @@
 //! Owns the two planes' processes: starts them, starts them again when one dies, stops them.
 //! No media logic here: whatever happens in a plane, this process keeps the memory they share.
 
+mod child;
+mod replace;
+mod upgrade;
+
+pub use replace::Succession;
+pub use upgrade::follow as follow_upgrade;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::drain::{Next, Ward};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::process::{Child, Command};
+use child::{Executable, note_pid, send, start, stop};
+use link::keeper::Notice;
+use link::region::Role;
+use nix::sys::signal::Signal;
+use replace::{Order, replace};
+use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use upgrade::Upgrade;
 
 /// A plane that dies is started again at once; after another early death it waits for this long,
 /// doubled at each.
@@ -33,14 +45,11 @@ pub const REFUSED: u8 = 2;
 /// Exit code of a plane that has ended because the node was drained: so does the other one.
 pub const DRAINED: u8 = 3;
 
-/// How long the planes may take to end by themselves before they are killed.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
-
 /// Set in the environment of the planes: they end with their supervisor.
 pub const SUPERVISED: &str = "FRESHET_SUPERVISED";
 
 /// One process to keep alive.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Plane {
     /// For messages: `forwarder` or `control`.
     pub name: &'static str,
@@ -48,19 +57,31 @@ pub struct Plane {
     pub args: Vec<OsString>,
     /// It is told (SIGHUP) when something in the run directory has changed.
     pub reloads: bool,
+    /// How another process takes its place.
+    pub succession: Succession,
+    /// What it is at the link.
+    pub role: Role,
+    /// It does what it is there for.
+    pub is_well: Pulse,
 }
 
-/// What the keepers of the planes are told.
-#[derive(Clone)]
+/// Says whether a plane does what it is there for.
+pub type Pulse = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What the keeper of a plane is told.
 struct Word {
     stopped: watch::Receiver<bool>,
     /// How often the configuration, or what is decided of a drain, has changed.
     changed: watch::Receiver<u32>,
+    /// Programs that are to take the place of the one that runs.
+    orders: mpsc::Receiver<Order>,
+    /// What happens at the link.
+    notices: broadcast::Receiver<Notice>,
 }
 
 /// Runs both planes until the node is drained, as `ward` understands SIGTERM and SIGINT, then stops
 /// them. At SIGHUP, `reload` says whether there is another configuration that planes are to be told
-/// of.
+/// of. At SIGUSR2 the program that has our name on the disk by then takes the places of the planes.
 ///
 /// # Errors
 /// When this executable cannot be found again, the signal handlers cannot be installed, or a plane
@@ -70,19 +91,31 @@ pub async fn run(
     run_dir: &Path,
     mut reload: impl FnMut() -> bool,
     mut ward: Ward<'_>,
+    notices: &broadcast::Sender<Notice>,
 ) -> io::Result<()> {
-    let executable = std::env::current_exe()?;
+    let executable = Executable::open(Path::new("/proc/self/exe"))?;
+    let upgrade = Upgrade::new(std::env::current_exe()?, run_dir);
     // Before there are planes: by default it would end us.
     let mut hangup = signal(SignalKind::hangup())?;
     let mut drain = signal(SignalKind::user_defined1())?;
     let (stop, stopped) = watch::channel(false);
+    let mut replace = signal(SignalKind::user_defined2())?;
     let (change, changed) = watch::channel(0);
-    let word = Word { stopped, changed };
     let mut keepers = JoinSet::new();
+    let mut places = Vec::new();
     for plane in planes {
         let pids = run_dir.join(format!("{}.pid", plane.name));
-        keepers.spawn(keep(executable.clone(), plane, pids, word.clone()));
+        let (order, orders) = mpsc::channel(1);
+        places.push((plane.name, order));
+        let word = Word {
+            stopped: stopped.clone(),
+            changed: changed.clone(),
+            orders,
+            notices: notices.subscribe(),
+        };
+        keepers.spawn(keep(executable.clone(), plane, pids, word));
     }
+    let mut upgrading = JoinSet::new();
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut outcome = Ok(());
@@ -97,6 +130,13 @@ pub async fn run(
                 Next::Stop
             }
             _ = hangup.recv() => if reload() { Next::Tell } else { Next::Wait },
+            _ = replace.recv() => {
+                if upgrading.is_empty() {
+                    upgrading.spawn(upgrade.clone().run(places.clone()));
+                }
+                Next::Wait
+            }
+            Some(_) = upgrading.join_next() => Next::Wait,
         };
         match next {
             Next::Wait => {}
@@ -128,27 +168,21 @@ fn judge(ended: Result<Result<(), &'static str>, JoinError>) -> io::Result<()> {
 /// Keeps one plane alive until told to stop. An error names a plane that refuses its first start:
 /// another would end the same way. Later the cause must have come from outside and may go again.
 async fn keep(
-    executable: PathBuf,
+    mut executable: Executable,
     plane: Plane,
     pid_file: PathBuf,
-    Word {
-        mut stopped,
-        mut changed,
-    }: Word,
+    mut word: Word,
 ) -> Result<(), &'static str> {
     let mut pause = Duration::ZERO;
     let mut is_first = true;
-    while !*stopped.borrow() {
+    while !*word.stopped.borrow() {
         let started = Instant::now();
-        match start(&executable, &plane) {
+        match start(&executable, &plane, &[]) {
             Ok(mut child) => {
                 note_pid(&pid_file, &child);
-                let status = tokio::select! {
-                    status = reloading(&mut child, &plane, &mut changed) => status,
-                    () = told(&mut stopped) => {
-                        stop(plane.name, &mut child).await;
-                        return Ok(());
-                    }
+                let ended = attend(&mut child, &mut executable, &plane, &pid_file, &mut word);
+                let Some(status) = ended.await else {
+                    return Ok(());
                 };
                 match status {
                     Ok(status) if is_first && status.code() == Some(REFUSED.into()) => {
@@ -172,26 +206,43 @@ async fn keep(
         );
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = told(&mut stopped) => break,
+            () = told(&mut word.stopped) => break,
         }
         pause = (pause * 2).clamp(RESTART_AFTER_MIN, RESTART_AFTER_MAX);
     }
     Ok(())
 }
 
-/// Waits for the end of a plane, and tells it of changes of the configuration until then.
-async fn reloading(
+/// Waits for the end of a plane; until then it is told of changes, and may be replaced. `None`: it
+/// was stopped.
+async fn attend(
     child: &mut Child,
+    executable: &mut Executable,
     plane: &Plane,
-    changed: &mut watch::Receiver<u32>,
-) -> io::Result<ExitStatus> {
+    pid_file: &Path,
+    word: &mut Word,
+) -> Option<io::Result<ExitStatus>> {
     // It has read the newest one.
-    changed.mark_unchanged();
+    word.changed.mark_unchanged();
     loop {
         tokio::select! {
-            status = child.wait() => return status,
-            Ok(()) = changed.changed(), if plane.reloads => {
+            status = child.wait() => return Some(status),
+            Ok(()) = word.changed.changed(), if plane.reloads => {
                 send(plane.name, child, Signal::SIGHUP);
+            }
+            () = told(&mut word.stopped) => {
+                stop(plane.name, child).await;
+                return None;
+            }
+            Some(order) = word.orders.recv() => {
+                let next = &order.executable;
+                let outcome = replace(child, plane, next, &mut word.notices).await;
+                if outcome.is_ok() {
+                    *executable = order.executable;
+                }
+                note_pid(pid_file, child);
+                // Whoever asked has ended: nobody wants to know.
+                let _ = order.reply.send(outcome);
             }
         }
     }
@@ -200,58 +251,6 @@ async fn reloading(
 /// Returns when told to stop, or when nobody is left who could.
 async fn told(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-fn start(executable: &Path, plane: &Plane) -> io::Result<Child> {
-    let mut command = Command::new(executable);
-    // The configuration that the planes are given has the environment in it already; read again, it
-    // would win over the command line.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("FRESHET_") {
-            command.env_remove(name);
-        }
-    }
-    command
-        .args(&plane.args)
-        .env(SUPERVISED, "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        // A terminal's Ctrl-C reaches the whole group; the planes are stopped by us, in order.
-        .process_group(0)
-        .spawn()
-}
-
-fn send(name: &str, child: &Child, what: Signal) {
-    let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
-        return;
-    };
-    if let Err(error) = kill(Pid::from_raw(pid), what) {
-        tracing::warn!(plane = name, %error, "did not take {what}");
-    }
-}
-
-async fn stop(name: &str, child: &mut Child) {
-    send(name, child, Signal::SIGTERM);
-    if tokio::time::timeout(STOP_DEADLINE, child.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            plane = name,
-            "still alive after {STOP_DEADLINE:?}: killing it"
-        );
-        if let Err(error) = child.kill().await {
-            tracing::error!(plane = name, %error, "cannot be killed");
-        }
-    }
-}
-
-/// Leaves the process id where an operator looks for it. Nothing depends on it.
-fn note_pid(path: &Path, child: &Child) {
-    let pid = child.id().map(|pid| pid.to_string()).unwrap_or_default();
-    if let Err(error) = std::fs::write(path, pid + "\n") {
-        tracing::debug!(path = %path.display(), %error, "process id not written");
-    }
 }
 
 #[cfg(test)]
@@ -264,16 +263,23 @@ mod tests {
             name: "shell",
             args: vec!["-c".into(), script.into()],
             reloads: true,
+            succession: Succession::Leaves,
+            role: Role::Control,
+            is_well: Arc::new(|| true),
         };
         let (_stop, stopped) = watch::channel(false);
         let (_change, changed) = watch::channel(0);
         let pids = std::env::temp_dir().join(format!("freshet-keep-{}", std::process::id()));
-        let keeper = keep(
-            "/bin/sh".into(),
-            plane,
-            pids.clone(),
-            Word { stopped, changed },
-        );
+        let (_order, orders) = mpsc::channel(1);
+        let (_notice, notices) = broadcast::channel(1);
+        let word = Word {
+            stopped,
+            changed,
+            orders,
+            notices,
+        };
+        let shell = Executable::open(Path::new("/bin/sh")).unwrap();
+        let keeper = keep(shell, plane, pids.clone(), word);
         let said = tokio::time::timeout(patience, keeper).await.ok();
         let _ = std::fs::remove_file(pids);
         said

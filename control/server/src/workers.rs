@@ -1,18 +1,21 @@
 //! Owns the forwarder process: its workers, from their sockets to their end.
 
 use crate::config::{Backend, Cipher, Config, Idle, Transmit};
+use crate::{clock, ports};
+use link::ids::CoreId;
+use link::keeper::Place;
 use link::region::{Region, Role};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tuning::{Finding, Row, Verdict};
-use wire::time::Span;
+use wire::time::{Span, Time};
 use worker::probe::{self, Probe};
-use worker::{PortConfig, Socket, SocketConfig, UringSettings, Workers, XdpConfig};
+use worker::{PortConfig, UringSettings, Workers, XdpConfig};
 
 /// How often the workers are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -20,6 +23,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// A joining plane waits so long for the keeper, and asks this often.
 const JOIN_PATIENCE: u32 = 100;
 const JOIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the forwarder before may take to leave its place. It takes milliseconds.
+const TAKE_OVER_MAX: Duration = Duration::from_secs(5);
 
 /// How packets come and go, and how media leaves.
 pub struct Choice {
@@ -136,11 +142,11 @@ pub fn name(backend: probe::Backend) -> &'static str {
 ///
 /// # Errors
 /// No keeper, or it refuses: another process has this role, or another version.
-pub async fn join(link: &Path, role: Role) -> io::Result<Region> {
+pub async fn join(link: &Path, role: Role) -> io::Result<Place> {
     let mut tries = 0;
     loop {
         match link::keeper::join(link, role) {
-            Ok(region) => return Ok(region),
+            Ok(place) => return Ok(place),
             Err(error) if tries < JOIN_PATIENCE && may_come(&error) => {
                 tries += 1;
                 tokio::time::sleep(JOIN_PAUSE).await;
@@ -159,15 +165,30 @@ fn may_come(error: &io::Error) -> bool {
     )
 }
 
-/// Runs the workers over a link until SIGTERM.
+/// Runs the workers over a link until SIGTERM, or until another process takes their place. With
+/// `stands_by` it is this one that takes the place of another.
 ///
 /// # Errors
 /// They cannot be started. That one of them has died later is a failure, not an error.
-pub async fn run(link: &Path, config: &Config) -> io::Result<ExitCode> {
+pub async fn run(link: &Path, config: &Config, stands_by: bool) -> io::Result<ExitCode> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let region = join(link, Role::Forwarder).await?;
-    let workers = start(region, config)?;
+    let means = Means::new(config)?;
+    let (place, before) = match stands_by {
+        true => take_over(link)?,
+        false => (join(link, Role::Forwarder).await?, Vec::new()),
+    };
+    let region = place.region.clone();
+    let is_handed_over = !before.is_empty();
+    let stopped = last_turn(&region);
+    let workers = start(place, config, means, before)?;
+    if is_handed_over {
+        let stood = clock::now().since(stopped);
+        tracing::info!(
+            stood_us = stood.as_micros(),
+            "goes on where the one before was"
+        );
+    }
     loop {
         tokio::select! {
             _ = term.recv() => break,
@@ -177,6 +198,9 @@ pub async fn run(link: &Path, config: &Config) -> io::Result<ExitCode> {
                     tracing::error!(core = core.0, "a worker has died");
                     return Ok(ExitCode::FAILURE);
                 }
+                if link::keeper::asked_to_leave(&region)? {
+                    return hand_over(&region, workers);
+                }
             }
         }
     }
@@ -185,24 +209,68 @@ pub async fn run(link: &Path, config: &Config) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start(region: Region, config: &Config) -> io::Result<Workers> {
-    let choice = choose(config);
-    let cipher = cipher(config).map_err(io::Error::other)?;
+/// Waits until the forwarder that runs has left its place; what it left, by core. Nothing: it died,
+/// and the workers begin as after any other death.
+fn take_over(link: &Path) -> io::Result<(Place, Vec<Vec<u8>>)> {
+    let standby = link::keeper::stand_by(link, Role::Forwarder)?;
+    let (place, left) = standby.take_over(TAKE_OVER_MAX)?;
+    let before = left.map_or(Ok(Vec::new()), worker::left::read)?;
+    Ok((place, before))
+}
+
+/// When the first of the workers turned for the last time.
+fn last_turn(region: &Region) -> Time {
+    let cores = (0..region.limits().cores).map(CoreId);
+    let beats = cores.filter_map(|core| Some(region.stats(core).ok()?.heartbeat()));
+    beats.min().unwrap_or(Time::ZERO)
+}
+
+/// Leaves the place to the process that waits for it. It has it when all of ours is let go.
+fn hand_over(region: &Region, workers: Workers) -> io::Result<ExitCode> {
+    let began = Instant::now();
+    let left = match workers.hand_over() {
+        Ok(left) => left,
+        Err(error) => {
+            tracing::error!(%error, "cannot hand over: the next forwarder begins afresh");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let bytes: usize = left.iter().map(Vec::len).sum();
+    link::keeper::leave(region, &worker::left::write(&left)?)?;
+    tracing::info!(bytes, took_us = began.elapsed().as_micros(), "handed over");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a forwarder works with on this host.
+struct Means {
+    choice: Choice,
+    cipher: worker::Cipher,
+    uring: UringSettings,
+}
+
+impl Means {
+    /// Looks for it: some probes of the kernel.
+    fn new(config: &Config) -> io::Result<Self> {
+        let choice = choose(config);
+        Ok(Self {
+            cipher: cipher(config).map_err(io::Error::other)?,
+            uring: uring(config, choice.backend.backend).map_err(io::Error::other)?,
+            choice,
+        })
+    }
+}
+
+fn start(place: Place, config: &Config, means: Means, before: Vec<Vec<u8>>) -> io::Result<Workers> {
+    let sockets = ports::of_forwarder(place.lent)?;
+    let region = place.region;
     let cores = usize::from(region.limits().cores);
     let address = config.media.listen.resolve();
-    let busy_poll_us = config.media.busy_poll_us;
-    let sizes = SocketConfig {
-        busy_poll_us,
-        ..SocketConfig::default()
-    };
-    let sockets = Socket::bind_all(address, cores, &sizes)
-        .map_err(|e| io::Error::other(format!("media port {address}: {e}")))?;
-    if sockets.iter().any(|s| s.busy_poll_us() < busy_poll_us) {
-        tracing::warn!("media.busy_poll_us: the kernel refuses it, CAP_NET_ADMIN is needed");
-    }
-    let Choice { backend, transmit } = choice;
-    let (backend, transmit) = (backend.backend, transmit.transmit);
-    let uring = uring(config, backend).map_err(io::Error::other)?;
+    let Means {
+        choice,
+        cipher,
+        uring,
+    } = means;
+    let (backend, transmit) = (choice.backend.backend, choice.transmit.transmit);
     if backend != probe::Backend::Uring && uring != UringSettings::DEFAULT {
         tracing::warn!("[uring] is set and does nothing: media.backend is not \"uring\"");
     }
@@ -225,6 +293,7 @@ fn start(region: Region, config: &Config) -> io::Result<Workers> {
             Idle::Spin => worker::Idle::Spin(Span::micros(config.media.spin_us.into())),
         },
         pin: worker::Pin::Auto,
+        before,
     });
     workers.map_err(io::Error::other)
 }

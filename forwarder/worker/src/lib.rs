@@ -10,6 +10,7 @@ mod error;
 mod handoff;
 mod housekeep;
 mod idle;
+pub mod left;
 mod meter;
 mod run;
 mod seat;

@@ -14,7 +14,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use slots::Slots;
 use stall::Stall;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -33,38 +32,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Pause after a failed accept. It fails when the process has no more file descriptors: the same
 /// connection is still waiting, and trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The address cannot be listened at.
-#[derive(Debug, thiserror::Error)]
-#[error("HTTP cannot listen at {address}: {cause}\n  remedy: {remedy}")]
-pub struct BindError {
-    address: SocketAddr,
-    cause: io::Error,
-    remedy: &'static str,
-}
-
-/// Opens the listener.
-///
-/// # Errors
-/// Says what stands in the way.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|cause| BindError {
-        address,
-        remedy: match cause.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program is there (`ss -ltnp` shows which): stop it, or set http.listen"
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                "this host does not have the address: set http.listen to one of its own, or *:PORT"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need CAP_NET_BIND_SERVICE: use a higher one in http.listen"
-            }
-            _ => "set http.listen to another address",
-        },
-        cause,
-    })
-}
 
 /// Serves until `stop`, then lets answers under way finish.
 pub async fn serve(listener: TcpListener, site: Site, stop: impl Future<Output = ()>) {

@@ -100,14 +100,18 @@ impl Standby {
     }
 }
 
-/// True if the keeper asks the process that has this memory to leave its place. Call when
-/// [`Region::keeper_line`] is readable.
+/// True if the keeper asks the process that has this memory to leave its place. Does not wait.
 ///
 /// # Errors
 /// The keeper is gone.
 pub fn asked_to_leave(region: &Region) -> io::Result<bool> {
+    let line = line(region)?;
+    let mut fds = [PollFd::new(line, PollFlags::POLLIN)];
+    if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+        return Ok(false);
+    }
     let mut bytes = [0; 16];
-    let (length, _) = pass::recv_passed(&line(region)?, &mut bytes)?;
+    let (length, _) = pass::recv_passed(&line, &mut bytes)?;
     match bytes.get(..length) {
         None | Some([]) => Err(io::ErrorKind::ConnectionAborted.into()),
         Some(word) => Ok(word == LEAVE),

@@ -78,7 +78,7 @@ fn child_forwarder() {
     let Ok(path) = std::env::var(PATH_VARIABLE) else {
         return;
     };
-    let region = join(Path::new(&path), Role::Forwarder).unwrap();
+    let region = join(Path::new(&path), Role::Forwarder).unwrap().region;
     let (stream, _) = region.streams().pop().unwrap();
     let mut reader = region.log_reader(stream, CoreId(0)).unwrap();
     let mut writer = region.log_writer(stream).unwrap();
@@ -201,7 +201,7 @@ fn child_control() {
     let Ok(path) = std::env::var(PATH_VARIABLE) else {
         return;
     };
-    let region = join(Path::new(&path), Role::Control).unwrap();
+    let region = join(Path::new(&path), Role::Control).unwrap().region;
     let second = join(Path::new(&path), Role::Control).err().unwrap();
     let told = second.to_string();
     assert!(told.contains("is Control already: stop it first"), "{told}");
