@@ -66,6 +66,7 @@ impl Segment {
 
 /// The segments of one track of one viewer, newest first.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(into = "Told", from = "Told")]
 #[repr(C)]
 pub struct History {
     current: Segment,
@@ -76,6 +77,33 @@ pub struct History {
     used: u8,
     /// What left before this index cannot be had again.
     oldest_index: u64,
+}
+
+/// The same on its way to another worker, without the segments that there are not: the newest
+/// first.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    segments: Vec<Segment>,
+    oldest_index: u64,
+}
+
+impl From<History> for Told {
+    fn from(history: History) -> Self {
+        Self {
+            segments: history.segments().copied().collect(),
+            oldest_index: history.oldest_index,
+        }
+    }
+}
+
+impl From<Told> for History {
+    fn from(told: Told) -> Self {
+        let mut history = Self::starting(told.oldest_index);
+        for segment in told.segments.into_iter().take(OLDER + 1).rev() {
+            history.begin(segment);
+        }
+        history
+    }
 }
 
 impl History {
@@ -125,10 +153,20 @@ impl History {
         if index >= self.current.first_index {
             return Some(&self.current);
         }
+        self.older().find(|segment| index >= segment.first_index)
+    }
+
+    /// All segments but the current one, the newest first.
+    fn older(&self) -> impl Iterator<Item = &Segment> {
         let newest = usize::from(self.newest) + OLDER;
-        (0..usize::from(self.used) - 1)
-            .map(|back| &self.older[(newest - back) % OLDER])
-            .find(|segment| index >= segment.first_index)
+        let older = usize::from(self.used).saturating_sub(1);
+        (0..older).map(move |back| &self.older[(newest - back) % OLDER])
+    }
+
+    /// All segments, the newest first.
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        let current = (self.used > 0).then_some(&self.current);
+        current.into_iter().chain(self.older())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Owns what all workers of a process leave, in a file without a name that goes to the next process.
+//! Owns what all workers of a process leave, in a nameless file that goes to the next process.
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;

@@ -107,8 +107,10 @@ async fn comes(
             tokio::select! {
                 status = child.wait() => return Err(ended(status)),
                 notice = notices.recv() => match notice {
-                    Ok(Notice::Joined { role: of, pid: by, .. } | Notice::Succeeded { role: of, pid: by })
-                        if of == role && Some(by) == pid => return Ok(()),
+                    Ok(
+                        Notice::Joined { role: of, pid: by, .. }
+                        | Notice::Succeeded { role: of, pid: by },
+                    ) if of == role && Some(by) == pid => return Ok(()),
                     Ok(Notice::Refused { pid: by, why }) if Some(by) == pid => refusal = Some(why),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Err("nobody keeps the link".to_owned()),
