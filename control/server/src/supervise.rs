@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::drain::{Next, Ward};
+use crate::store::{Read, Store};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -59,8 +60,7 @@ struct Word {
 }
 
 /// Runs both planes until the node is drained, as `ward` understands SIGTERM and SIGINT, then stops
-/// them. At SIGHUP, `reload` says whether there is another configuration that planes are to be told
-/// of.
+/// them. Planes are told when `store` has another configuration.
 ///
 /// # Errors
 /// When this executable cannot be found again, the signal handlers cannot be installed, or a plane
@@ -68,7 +68,7 @@ struct Word {
 pub async fn run(
     planes: Vec<Plane>,
     run_dir: &Path,
-    mut reload: impl FnMut() -> bool,
+    mut store: Store<'_, impl Read>,
     mut ward: Ward<'_>,
 ) -> io::Result<()> {
     let executable = std::env::current_exe()?;
@@ -96,7 +96,8 @@ pub async fn run(
                 outcome = judge(ended);
                 Next::Stop
             }
-            _ = hangup.recv() => if reload() { Next::Tell } else { Next::Wait },
+            _ = hangup.recv() => store.reload(),
+            Some(ask) = store.asked() => store.put(ask),
         };
         match next {
             Next::Wait => {}

@@ -1,6 +1,7 @@
 //! Owns the forwarder process: its workers, from their sockets to their end.
 
 use crate::config::{Backend, Cipher, Config, Idle, Transmit};
+use crate::log;
 use link::region::{Region, Role};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -159,11 +160,18 @@ fn may_come(error: &io::Error) -> bool {
     )
 }
 
-/// Runs the workers over a link until SIGTERM.
+/// Runs the workers over a link until SIGTERM. At SIGHUP the configuration is read once more, by
+/// `again`: what concerns the log changes at once.
 ///
 /// # Errors
 /// They cannot be started. That one of them has died later is a failure, not an error.
-pub async fn run(link: &Path, config: &Config) -> io::Result<ExitCode> {
+pub async fn run(
+    link: &Path,
+    config: &Config,
+    again: impl Fn() -> io::Result<Config>,
+) -> io::Result<ExitCode> {
+    // Early: by default it would end us.
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let region = join(link, Role::Forwarder).await?;
@@ -172,6 +180,10 @@ pub async fn run(link: &Path, config: &Config) -> io::Result<ExitCode> {
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => match again() {
+                Ok(config) => log::follow(&config.log),
+                Err(error) => tracing::error!("SIGHUP: the log stays as it was: {error}"),
+            },
             () = tokio::time::sleep(LOOK_INTERVAL) => {
                 if let Some(core) = workers.dead() {
                     tracing::error!(core = core.0, "a worker has died");
