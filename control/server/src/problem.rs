@@ -28,7 +28,7 @@ pub struct Problem {
     retry_after_s: Option<u32>,
     /// Where in a configuration that was sent.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Place>)]
+    #[schema(value_type = Place)]
     place: Option<Box<Place>>,
     /// More headers that the status demands (`Allow`, `WWW-Authenticate`, ...).
     #[serde(skip)]

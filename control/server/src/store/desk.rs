@@ -1,8 +1,11 @@
 //! Owns the way by which control hands the supervisor another configuration: a socket in the run
 //! directory, the text in, the outcome out.
 
+use crate::private::OWNER_ONLY;
 use serde::{Deserialize, Serialize};
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,6 +74,8 @@ pub(super) fn open(run_dir: &Path) -> io::Result<mpsc::Receiver<Ask>> {
     // Of an earlier server that was killed.
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path)?;
+    // A folder of systemd's may be entered by others.
+    std::fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY))?;
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     tokio::spawn(async move {
         while !asks.is_closed() {
