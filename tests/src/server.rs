@@ -337,7 +337,7 @@ impl Server {
     /// If it did.
     pub fn must_be_unharmed(&self) {
         let log = self.log();
-        for word in ["panicked", "starting it again", "has ended"] {
+        for word in ["panicked", "starting it again", "supervise: has ended"] {
             assert!(!log.contains(word), "{word:?} in the log:\n{log}");
         }
     }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use freshet_tests::http;
+use freshet_tests::http::{self, Answer};
 use freshet_tests::process::hang_up;
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::viewer::Crowd;
@@ -121,4 +121,110 @@ fn the_next_sidecar_knows_what_was_changed() {
     });
     server.wait_ready();
     assert!(may_publish(&server, NEW) && !may_publish(&server, OLD));
+}
+
+fn put(server: &Server, text: &str, if_match: Option<&str>) -> Answer {
+    let mut headers = vec![("content-type", "application/toml")];
+    headers.extend(if_match.map(|tag| ("if-match", tag)));
+    http::request(server.http, "PUT", "/v1/config", &headers, text.as_bytes()).unwrap()
+}
+
+/// What is sent over the API holds at once, stands in the file, and outlives everything that reads
+/// that again.
+#[test]
+fn an_operator_replaces_the_configuration_over_the_api() {
+    let _turn = alone();
+    let mut server = Server::start(Setup {
+        demo: true,
+        toml: format!("[auth]\npublish_tokens = [\"{OLD}\"]\n"),
+        ..Setup::default()
+    });
+    server.wait_live("demo");
+    let file = server.folder().join("freshet.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let shown = server.get("/v1/config");
+    let tag = shown.header("etag").unwrap().to_owned();
+    assert!(!shown.text().contains(OLD), "{}", shown.text());
+
+    let after = before.replace(OLD, NEW);
+    let taken = put(&server, &after, Some(&tag));
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    assert_eq!(taken.json()["changed"][0], "auth.publish_tokens");
+    assert!(
+        may_publish(&server, NEW) && !may_publish(&server, OLD),
+        "at once"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), after);
+    assert_eq!(
+        server.get("/v1/config").header("etag"),
+        taken.header("etag")
+    );
+    assert_eq!(put(&server, &before, Some(&tag)).status, 412);
+
+    let wrong = put(
+        &server,
+        &after.replace("max_load = 0.0", "max_load = 7.0"),
+        None,
+    );
+    assert_eq!(wrong.status, 422, "{}", wrong.text());
+    let line = after.lines().position(|line| line.starts_with("max_load"));
+    assert_eq!(wrong.json()["line"], line.unwrap() + 1, "{}", wrong.text());
+    assert_eq!(wrong.json()["keys"][0], "limits.max_load");
+    let fixed = put(
+        &server,
+        &after.replace("viewers_max = ", "viewers_max = 1"),
+        None,
+    );
+    assert_eq!(fixed.status, 409, "{}", fixed.text());
+    assert_eq!(fixed.json()["keys"][0], "limits.viewers_max");
+    let seen = put(&server, &shown.text(), None);
+    assert_eq!(seen.status, 422, "secrets that are none: {}", seen.text());
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        after,
+        "all or nothing"
+    );
+
+    // What reads it again finds the same.
+    hang_up(server.pid());
+    let control = server.plane("control");
+    freshet_tests::process::kill_now(control);
+    wait_until("another sidecar", PATIENCE, || {
+        server.plane("control") != control
+    });
+    server.wait_ready();
+    assert!(may_publish(&server, NEW) && !may_publish(&server, OLD));
+}
+
+#[test]
+fn the_level_of_the_log_changes_at_once() {
+    let _turn = alone();
+    let server = Server::start(Setup {
+        demo: true,
+        ..Setup::default()
+    });
+    server.wait_live("demo");
+    // Said of each viewer, for those who want to know more.
+    let said = |server: &Server| server.log().matches("session established").count();
+    let join = || Crowd::joined(server.http, "demo", 1, PATIENCE).leave();
+    join();
+    assert_eq!(said(&server), 0);
+    put_level(&server, "debug");
+    join();
+    wait_until("a line of more", PATIENCE, || said(&server) == 1);
+    put_level(&server, "info");
+    join();
+    assert_eq!(said(&server), 1);
+}
+
+/// Sets the level.
+fn put_level(server: &Server, level: &str) {
+    let file = std::fs::read_to_string(server.folder().join("freshet.toml")).unwrap();
+    let change = |line: &str| match line.starts_with("level = ") {
+        true => format!("level = \"{level}\"\n"),
+        false => format!("{line}\n"),
+    };
+    let taken = put(server, &file.lines().map(change).collect::<String>(), None);
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    assert_eq!(taken.json()["changed"][0], "log.level");
 }

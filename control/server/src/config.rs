@@ -8,6 +8,7 @@ mod listen;
 mod load;
 mod pattern;
 mod policy;
+mod redact;
 mod redirect;
 mod relays;
 mod reload;
@@ -20,11 +21,11 @@ pub use key::Secret;
 pub use key::keys;
 pub use listen::Listen;
 #[cfg(test)]
-pub use load::{ConfigError, Origin};
-pub use load::{Override, load};
+pub use load::Origin;
+pub use load::{ConfigError, Override, load};
 pub use policy::{Caller, Denied, StreamSettings};
 pub use relays::{RelayRule, RelaySettings, is_match};
-pub use reload::reread;
+pub use reload::{WantsRestart, reread};
 pub use uring::Uring;
 
 use serde::{Deserialize, Serialize};

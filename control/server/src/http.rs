@@ -2,6 +2,7 @@
 
 mod accept;
 mod api;
+mod config;
 mod drain;
 mod event_stream;
 mod extensions;
@@ -16,6 +17,7 @@ mod whep;
 mod whip;
 
 pub use accept::serve;
+pub use config::Desk;
 
 use crate::config::Config;
 use crate::control::{Control, Sample};
@@ -47,6 +49,7 @@ pub struct Site {
     snapshot: Arc<snapshot::Streams>,
     relays: Relays,
     drain: Drain,
+    desk: Arc<Desk>,
 }
 
 /// What HTTP itself counts.
@@ -60,7 +63,7 @@ pub struct Counters {
 
 /// A path and the methods that it takes, in the words of `Allow`. The router, `Allow`, OPTIONS and
 /// the OpenAPI document agree because all are made from this or tested against it.
-pub(crate) const ROUTES: [(&str, &str); 24] = [
+pub(crate) const ROUTES: [(&str, &str); 25] = [
     ("/", "GET, HEAD"),
     ("/style.css", "GET, HEAD"),
     ("/app.js", "GET, HEAD"),
@@ -81,6 +84,7 @@ pub(crate) const ROUTES: [(&str, &str); 24] = [
     ("/v1/relays/{id}", "GET, HEAD, DELETE"),
     ("/v1/node", "GET, HEAD"),
     ("/v1/drain", "GET, HEAD, POST, DELETE"),
+    ("/v1/config", "GET, HEAD, PUT"),
     ("/v1/openapi.json", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
     ("/livez", "GET, HEAD"),
@@ -93,7 +97,12 @@ const STREAM: &str = "/v1/streams/{*name}";
 impl Site {
     /// A site that asks `control` and follows the configuration as it is reloaded.
     #[must_use]
-    pub fn new(control: Control, config: watch::Receiver<Arc<Config>>, drain: Drain) -> Self {
+    pub fn new(
+        control: Control,
+        config: watch::Receiver<Arc<Config>>,
+        drain: Drain,
+        desk: Desk,
+    ) -> Self {
         Self {
             relays: Relays::new(control.clone(), config.clone()),
             control,
@@ -101,6 +110,7 @@ impl Site {
             counters: Arc::default(),
             snapshot: Arc::default(),
             drain,
+            desk: Arc::new(desk),
         }
     }
 
@@ -168,6 +178,7 @@ impl Site {
             "/v1/drain" => routing::get(drain::look)
                 .post(drain::begin)
                 .delete(drain::take_back),
+            "/v1/config" => routing::get(config::look).put(config::replace),
             "/v1/openapi.json" => routing::get(openapi::document),
             "/metrics" => routing::get(api::metrics),
             "/livez" => routing::get(api::livez),

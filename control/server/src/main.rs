@@ -11,6 +11,7 @@ mod drain;
 mod driver;
 mod http;
 mod load;
+mod log;
 mod media_type;
 mod metrics;
 mod ports;
@@ -21,15 +22,15 @@ mod relay;
 mod serve;
 mod sidecar;
 mod srt;
+mod store;
 mod supervise;
 mod workers;
 
 use clap::Parser;
 use cli::{Cli, Command, ConfigArgs, ForwarderArgs, Settings, UpgradeArgs};
-use config::{Config, LogFormat};
-use std::io::{self, IsTerminal};
+use config::Config;
+use std::io;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// For the cold side: the packet path does not allocate.
 #[global_allocator]
@@ -50,13 +51,14 @@ fn run(command: Command) -> io::Result<ExitCode> {
     match command {
         Command::Serve(args) => {
             let config = settle(&args.settings)?;
-            let again = move || read(&args.settings);
-            block_on(1, serve::run(config, again, args.demo))
+            let file = args.settings.config.clone();
+            let again = move |text: Option<&str>| read(&args.settings, text);
+            block_on(1, serve::run(config, again, file, args.demo))
         }
         Command::Control(args) => {
             let config = settle(&args.serve.settings)?;
             workers::stay_off(&config);
-            let again = move || read(&args.serve.settings);
+            let again = move || read(&args.serve.settings, None);
             block_on(2, sidecar::run(&args.link, config, again, args.serve.demo))
         }
         Command::Forwarder(ForwarderArgs {
@@ -66,7 +68,8 @@ fn run(command: Command) -> io::Result<ExitCode> {
             ..
         }) => {
             let config = settle(&settings)?;
-            block_on(1, workers::run(&link, &config, stand_by))
+            let again = move || read(&settings, None);
+            block_on(1, workers::run(&link, &config, again, stand_by))
         }
         Command::Forwarder(ForwarderArgs {
             flows, settings, ..
@@ -92,13 +95,16 @@ fn run(command: Command) -> io::Result<ExitCode> {
     }
 }
 
-/// The configuration as it is now.
-fn read(settings: &Settings) -> io::Result<Config> {
+/// The configuration as it is now, or as it would be with this text in place of that of the file.
+fn read(settings: &Settings, text: Option<&str>) -> io::Result<Config> {
     let file = match &settings.config {
         Some(path) => {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))?;
+            let text = match text {
+                Some(text) => text.to_owned(),
+                None => std::fs::read_to_string(path)
+                    .map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))?,
+            };
             Some((name, text))
         }
         None => None,
@@ -111,17 +117,8 @@ fn read(settings: &Settings) -> io::Result<Config> {
 
 /// The configuration, with logging set up as it says.
 fn settle(settings: &Settings) -> io::Result<Config> {
-    let config = read(settings)?;
-    let filter = EnvFilter::try_new(&config.log.level)
-        .map_err(|e| io::Error::other(format!("log.level: {e}")))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    match config.log.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let config = read(settings, None)?;
+    log::begin(&config.log)?;
     Ok(config)
 }
 
@@ -140,7 +137,7 @@ fn block_on(
 fn upgrade(args: UpgradeArgs) -> io::Result<ExitCode> {
     let run_dir = match args.run_dir {
         Some(run_dir) => run_dir,
-        None => read(&args.settings)?.node.run_dir.into(),
+        None => read(&args.settings, None)?.node.run_dir.into(),
     };
     if run_dir.as_os_str().is_empty() {
         return Err(io::Error::other(

@@ -26,9 +26,24 @@ pub struct Problem {
     /// When to try again, in seconds; also in the `Retry-After` header.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_s: Option<u32>,
+    /// Where in a configuration that was sent.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Place)]
+    place: Option<Box<Place>>,
     /// More headers that the status demands (`Allow`, `WWW-Authenticate`, ...).
     #[serde(skip)]
     headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+/// A place in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+struct Place {
+    /// The line, from 1, where something is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// The keys that are concerned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<String>,
 }
 
 impl Problem {
@@ -54,6 +69,7 @@ impl Problem {
             detail: detail.into(),
             remedy: remedy.into(),
             retry_after_s: None,
+            place: None,
             headers: Vec::new(),
         }
     }
@@ -62,6 +78,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Says where in a configuration.
+    #[must_use]
+    pub fn at(mut self, line: Option<usize>, keys: Vec<String>) -> Self {
+        self.place = Some(Box::new(Place { line, keys }));
         self
     }
 

@@ -1,11 +1,12 @@
 //! Owns `freshet serve`: the memory that both planes share, the planes' processes, and what a
 //! person is told when they start.
 
-use crate::config::{Config, LogFormat, reread};
+use crate::config::{Config, LogFormat};
 use crate::drain::Ward;
 use crate::ports::Ports;
+use crate::store::{Read, Store};
 use crate::supervise::{self, Plane, Pulse, Succession};
-use crate::{clock, private, workers};
+use crate::{clock, workers};
 use link::ids::CoreId;
 use link::keeper::{Keeper, Notice};
 use link::region::{Region, Role};
@@ -37,13 +38,15 @@ struct RunDir {
     ours: bool,
 }
 
-/// Serves until SIGTERM. At SIGHUP the configuration is read once more, by `again`.
+/// Serves until it is drained. `read` reads the configuration once more, from `file` if there is
+/// one.
 ///
 /// # Errors
 /// The memory or the run directory cannot be had.
 pub async fn run(
     config: Config,
-    again: impl Fn() -> io::Result<Config>,
+    read: impl Read,
+    file: Option<PathBuf>,
     demo: bool,
 ) -> io::Result<ExitCode> {
     let of_host = std::thread::available_parallelism().map_or(1, usize::from);
@@ -66,21 +69,21 @@ pub async fn run(
         .name("keeper".into())
         .spawn(move || keep(keeper, &heard))?;
 
-    let resolved = run_dir.path.join("config.toml");
-    // Secrets are in there.
-    let text = toml::to_string(&config).map_err(io::Error::other)?;
-    private::write(&resolved, &text)?;
     print_banner(&config, demo, &limits)?;
 
-    let mut control = plane_args("control", &link, &resolved);
+    let drain_time = Cell::default();
+    let ward = Ward::new(run_dir.path.clone(), &drain_time);
+    let store = Store::new(config, read, file, &run_dir.path, &drain_time)?;
+    let resolved = store.resolved();
+    let mut control = plane_args("control", &link, resolved);
     if demo {
         control.push("--demo".into());
     }
     let planes = vec![
         Plane {
             name: "forwarder",
-            args: plane_args("forwarder", &link, &resolved),
-            reloads: false,
+            args: plane_args("forwarder", &link, resolved),
+            reloads: true,
             succession: Succession::StandsBy,
             role: Role::Forwarder,
             is_well: workers_turn(memory.clone()),
@@ -94,28 +97,7 @@ pub async fn run(
             is_well: Arc::new(move || memory.presence(Role::Control).alive),
         },
     ];
-    let drain_time = Cell::new(config.drain.time());
-    let ward = Ward::new(run_dir.path.clone(), &drain_time);
-    let mut current = config;
-    // As a whole or not at all.
-    let take = |current: &Config| -> io::Result<Config> {
-        let (config, _) = reread(current, &again)?;
-        let text = toml::to_string(&config).map_err(io::Error::other)?;
-        private::write(&resolved, &text)?;
-        Ok(config)
-    };
-    let reload = || match take(&current) {
-        Ok(config) => {
-            drain_time.set(config.drain.time());
-            current = config;
-            true
-        }
-        Err(error) => {
-            tracing::error!("SIGHUP: the configuration stays as it was: {error}");
-            false
-        }
-    };
-    supervise::run(planes, &run_dir.path, reload, ward, &notices).await?;
+    supervise::run(planes, &run_dir.path, store, ward, &notices).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ use crate::control::{BackendView, Control, ListenView, StreamName};
 use crate::drain::Drain;
 use crate::driver::{Driver, Facts, Parts};
 use crate::srt::{News, Order, QUESTIONS_MAX, SrtTask};
-use crate::{http, load, ports, supervise, workers};
+use crate::{http, load, log, ports, supervise, workers};
 use link::region::Role;
 use media::clip::Looper;
 use nix::unistd::getppid;
@@ -73,8 +73,10 @@ pub async fn run(
     let (control, requests) = Control::channel();
     let (config_source, config) = watch::channel(Arc::new(config));
     let supervisor = std::env::var_os(supervise::SUPERVISED).map(|_| getppid());
-    let drain = Drain::open(link.parent().unwrap_or(Path::new(".")), supervisor);
-    let site = http::Site::new(control, config.clone(), drain.clone());
+    let run_dir = link.parent().unwrap_or(Path::new("."));
+    let drain = Drain::open(run_dir, supervisor);
+    let desk = http::Desk::new(supervisor.map(|_| run_dir.to_owned()));
+    let site = http::Site::new(control, config.clone(), drain.clone(), desk);
     let relays = site.relays();
     let parts = Parts {
         region,
@@ -179,6 +181,7 @@ fn reload(current: &watch::Sender<Arc<Config>>, again: impl Fn() -> io::Result<C
             if !changed.is_empty() {
                 tracing::info!(changed, "the configuration was read again");
             }
+            log::follow(&config.log);
             current.send_replace(Arc::new(config));
         }
         Err(error) => tracing::error!("SIGHUP: the configuration stays as it was: {error}"),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::drain::{Next, Ward};
+use crate::store::{Read, Store};
 use child::{Executable, note_pid, send, start, stop};
 use link::keeper::Notice;
 use link::region::Role;
@@ -80,8 +81,8 @@ struct Word {
 }
 
 /// Runs both planes until the node is drained, as `ward` understands SIGTERM and SIGINT, then stops
-/// them. At SIGHUP, `reload` says whether there is another configuration that planes are to be told
-/// of. At SIGUSR2 the program that has our name on the disk by then takes the places of the planes.
+/// them. Planes are told when `store` has another configuration. At SIGUSR2 the program that has our
+/// name on the disk by then takes the places of the planes.
 ///
 /// # Errors
 /// When this executable cannot be found again, the signal handlers cannot be installed, or a plane
@@ -89,7 +90,7 @@ struct Word {
 pub async fn run(
     planes: Vec<Plane>,
     run_dir: &Path,
-    mut reload: impl FnMut() -> bool,
+    mut store: Store<'_, impl Read>,
     mut ward: Ward<'_>,
     notices: &broadcast::Sender<Notice>,
 ) -> io::Result<()> {
@@ -129,7 +130,8 @@ pub async fn run(
                 outcome = judge(ended);
                 Next::Stop
             }
-            _ = hangup.recv() => if reload() { Next::Tell } else { Next::Wait },
+            _ = hangup.recv() => store.reload(),
+            Some(ask) = store.asked() => store.put(ask),
             _ = replace.recv() => {
                 if upgrading.is_empty() {
                     upgrading.spawn(upgrade.clone().run(places.clone()));

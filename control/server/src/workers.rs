@@ -1,7 +1,7 @@
 //! Owns the forwarder process: its workers, from their sockets to their end.
 
 use crate::config::{Backend, Cipher, Config, Idle, Transmit};
-use crate::{clock, ports};
+use crate::{clock, log, ports};
 use link::ids::CoreId;
 use link::keeper::Place;
 use link::region::{Region, Role};
@@ -166,11 +166,19 @@ fn may_come(error: &io::Error) -> bool {
 }
 
 /// Runs the workers over a link until SIGTERM, or until another process takes their place. With
-/// `stands_by` it is this one that takes the place of another.
+/// `stands_by` it is this one that takes the place of another. At SIGHUP the configuration is read
+/// once more, by `again`: what concerns the log changes at once.
 ///
 /// # Errors
 /// They cannot be started. That one of them has died later is a failure, not an error.
-pub async fn run(link: &Path, config: &Config, stands_by: bool) -> io::Result<ExitCode> {
+pub async fn run(
+    link: &Path,
+    config: &Config,
+    again: impl Fn() -> io::Result<Config>,
+    stands_by: bool,
+) -> io::Result<ExitCode> {
+    // Early: by default it would end us.
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let means = Means::new(config)?;
@@ -193,6 +201,10 @@ pub async fn run(link: &Path, config: &Config, stands_by: bool) -> io::Result<Ex
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
+            _ = hangup.recv() => match again() {
+                Ok(config) => log::follow(&config.log),
+                Err(error) => tracing::error!("SIGHUP: the log stays as it was: {error}"),
+            },
             () = tokio::time::sleep(LOOK_INTERVAL) => {
                 if let Some(core) = workers.dead() {
                     tracing::error!(core = core.0, "a worker has died");

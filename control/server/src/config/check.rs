@@ -208,10 +208,18 @@ fn check_texts(config: &Config) -> Result<(), Bad> {
             .iter()
             .try_for_each(|token| check_token(key, token))?;
     }
-    if config.log.level.is_empty() {
-        return Err(bad("log.level", "is empty".into(), "write \"info\"".into()));
+    check_level(&config.log.level)
+}
+
+fn check_level(level: &str) -> Result<(), Bad> {
+    let wrong = match level.is_empty() {
+        true => Some("is empty".to_owned()),
+        false => crate::log::filter(level).err(),
+    };
+    match wrong {
+        None => Ok(()),
+        Some(what) => Err(bad("log.level", what, "write \"info\"".into())),
     }
-    Ok(())
 }
 
 fn check_rule(rule: &StreamRule, at: &str) -> Result<(), Bad> {

@@ -31,6 +31,8 @@ pub enum Origin {
 pub struct ConfigError {
     /// Where.
     pub origin: Origin,
+    /// Its `section.key`, where that is known.
+    pub key: Option<String>,
     /// What is wrong.
     pub what: String,
     /// What to do.
@@ -63,6 +65,7 @@ pub fn load(
     let config = Config::deserialize_table(table, &overrides)?;
     check::check(&config).map_err(|bad| ConfigError {
         origin: origin_of(&bad.key, file_name, text, &overrides),
+        key: Some(bad.key.clone()),
         what: format!("{}: {}", bad.key, bad.what),
         remedy: bad.remedy,
     })?;
@@ -77,6 +80,7 @@ impl Config {
             let guilty = given.iter().find(|g| text.contains(&g.value));
             ConfigError {
                 origin: guilty.map_or(Origin::Default, |g| Origin::Given(g.given_by.clone())),
+                key: guilty.map(|g| g.key.clone()),
                 what: error.message().to_string(),
                 remedy: "`freshet config` prints every key with its range".into(),
             }
@@ -106,6 +110,7 @@ fn from_environment(
         if prefixes.any(|prefix| name.starts_with(&prefix)) {
             return Err(ConfigError {
                 origin: Origin::Given(name.clone()),
+                key: None,
                 what: "there is no such key".into(),
                 remedy: nearest(&name, known),
             });
@@ -121,6 +126,7 @@ fn put(
 ) -> Result<(), ConfigError> {
     let wrong = |what: String| ConfigError {
         origin: Origin::Given(given.given_by.clone()),
+        key: Some(given.key.clone()),
         what,
         remedy: "`freshet config` prints every key with its range".into(),
     };
@@ -151,6 +157,7 @@ fn in_file(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     };
     ConfigError {
         origin: Origin::File(name.into(), line),
+        key: None,
         what: message.lines().next().unwrap_or_default().into(),
         remedy,
     }
@@ -218,6 +225,17 @@ fn nearest(name: &str, known: &[(String, toml::Value)]) -> String {
         .map(|(key, _)| env_name(key))
         .max_by_key(|n| common(n));
     format!("did you mean {}?", best.unwrap_or_default())
+}
+
+impl Origin {
+    /// The line of the file, if it is in one.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::File(_, line) => Some(*line).filter(|line| *line > 0),
+            Self::Given(_) | Self::Default => None,
+        }
+    }
 }
 
 impl fmt::Display for Origin {

@@ -7,7 +7,7 @@ use std::io;
 
 /// What changes at once: whole sections, or single keys. Everything else is built into sockets,
 /// workers and memory when they are made.
-const LIVE: [&str; 14] = [
+const LIVE: [&str; 15] = [
     "auth",
     "drain",
     "http.allowed_origins",
@@ -19,6 +19,7 @@ const LIVE: [&str; 14] = [
     "limits.handshake_timeout_s",
     "limits.handshakes_max",
     "limits.max_load",
+    "log.level",
     "srt.passphrase",
     "stream",
     "streams",
@@ -32,6 +33,15 @@ pub struct Changes {
     /// Keys that want a restart.
     pub fixed: Vec<String>,
 }
+
+/// These keys cannot change while the server runs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} cannot change while the server runs; nothing was changed\n  remedy: restart it, or take that \
+     back and reload again",
+    .0.join(", ")
+)]
+pub struct WantsRestart(pub Vec<String>);
 
 /// Reads the configuration once more, by `again`, with what it changes of `current`.
 ///
@@ -61,14 +71,10 @@ impl Changes {
     ///
     /// # Errors
     /// What wants one, and what to do.
-    fn judge(&self) -> Result<(), String> {
-        match &self.fixed[..] {
-            [] => Ok(()),
-            fixed => Err(format!(
-                "{} cannot change while the server runs; nothing was changed\n  remedy: restart \
-                 it, or take that back and reload again",
-                fixed.join(", ")
-            )),
+    fn judge(&self) -> Result<(), WantsRestart> {
+        match self.fixed.is_empty() {
+            true => Ok(()),
+            false => Err(WantsRestart(self.fixed.clone())),
         }
     }
 }
@@ -122,10 +128,10 @@ mod tests {
         let (live, fixed) = between("", "[media]\ncores = 2\n[http]\nbody_bytes_max = 70000\n");
         assert_eq!(live, ["http.body_bytes_max"]);
         assert_eq!(fixed, ["media.cores"]);
-        let error = Changes::between(&config(""), &config("[log]\nlevel = \"debug\""));
-        let text = error.judge().unwrap_err();
+        let error = Changes::between(&config(""), &config("[log]\nformat = \"json\""));
+        let text = error.judge().unwrap_err().to_string();
         assert!(
-            text.contains("log.level") && text.contains("restart"),
+            text.contains("log.format") && text.contains("restart"),
             "{text}"
         );
     }

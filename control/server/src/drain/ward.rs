@@ -50,19 +50,15 @@ impl<'a> Ward<'a> {
     pub fn on_term(&mut self) -> Next {
         let is_second = std::mem::replace(&mut self.is_terminated, true);
         match self.order {
-            None => self.begin(self.time.get()),
-            Some(_) if is_second => {
-                tracing::info!("another SIGTERM: stopping");
-                self.begin(Span::ZERO)
-            }
+            None => self.begin("SIGTERM", self.time.get()),
+            Some(_) if is_second => self.begin("another SIGTERM", Span::ZERO),
             Some(_) => Next::Wait,
         }
     }
 
     /// SIGINT: ends it.
     pub fn on_interrupt(&mut self) -> Next {
-        tracing::info!("interrupted: stopping");
-        self.begin(Span::ZERO)
+        self.begin("interrupted", Span::ZERO)
     }
 
     /// SIGUSR1: control has decided something.
@@ -84,7 +80,7 @@ impl<'a> Ward<'a> {
         Next::Stop
     }
 
-    fn begin(&mut self, time: Span) -> Next {
+    fn begin(&mut self, why: &str, time: Span) -> Next {
         let now = clock::now();
         let before = self.order;
         // The time was up already: whoever asks again does not want to wait for a farewell.
@@ -99,10 +95,10 @@ impl<'a> Ward<'a> {
             tracing::error!(%error, "cannot drain: stopping");
             return Next::Stop;
         }
-        tracing::info!(
-            time_s = time.as_millis() / 1000,
-            "the node is to be drained"
-        );
+        match time {
+            Span::ZERO => tracing::info!("{why}: stopping"),
+            time => tracing::info!(time_s = time.as_millis() / 1000, "{why}: draining"),
+        }
         self.order = Some(order);
         Next::Tell
     }

@@ -218,10 +218,9 @@ impl Driver {
         let left_s = order.deadline.since(now).as_millis().div_ceil(1000);
         let untold = viewers.saturating_sub(asked + to_tell);
         if progress.is_over && !before.is_some_and(|before| before.is_over) {
-            let why = if order.is_up(now) {
-                "the time is up"
-            } else {
-                "nobody is left"
+            let why = match viewers + publishers {
+                0 => "nobody is left",
+                _ => "the time is up",
             };
             tracing::info!(
                 why,

@@ -1,6 +1,6 @@
 //! Owns the description of the API, made from the handlers themselves.
 
-use super::{api, drain, extensions, push, relays, signalling, whep, whip};
+use super::{api, config, drain, extensions, push, relays, signalling, whep, whip};
 use axum::Json;
 use utoipa::OpenApi;
 
@@ -44,6 +44,8 @@ use utoipa::OpenApi;
         drain::look,
         drain::begin,
         drain::take_back,
+        config::look,
+        config::replace,
         api::metrics,
         api::livez,
         api::readyz,

@@ -1,6 +1,7 @@
 //! The routes against a driver that the test plays.
 
 mod api;
+mod config;
 mod drain;
 mod extensions;
 mod push;
@@ -256,7 +257,12 @@ fn site_with(config: &str) -> Site {
         }
     });
     // The sender may go: the configuration then simply stays as it is.
-    Site::new(control, watch::channel(Arc::new(config)).1, no_drain())
+    Site::new(
+        control,
+        watch::channel(Arc::new(config)).1,
+        no_drain(),
+        Desk::default(),
+    )
 }
 
 /// A node that serves, and has nowhere to write down anything else.

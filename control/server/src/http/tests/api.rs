@@ -209,6 +209,7 @@ async fn a_driver_that_is_gone_is_503_and_the_process_still_lives() {
         control,
         watch::channel(Arc::new(Config::default())).1,
         no_drain(),
+        Desk::default(),
     );
     for line in [
         "GET /v1/streams",
@@ -243,6 +244,7 @@ async fn many_pages_make_one_list() {
         control,
         watch::channel(Arc::new(Config::default())).1,
         no_drain(),
+        Desk::default(),
     );
     for _ in 0..50 {
         send(&site, AWAY, request("GET /v1/streams", &[], "")).await;

@@ -1,0 +1,126 @@
+//! Owns the way by which control hands the supervisor another configuration: a socket in the run
+//! directory, the text in, the outcome out.
+
+use crate::private::OWNER_ONLY;
+use serde::{Deserialize, Serialize};
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+/// Its name in the run directory.
+const SOCKET: &str = "config.sock";
+
+/// Longest text that is read: the most that `http.body_bytes_max` allows.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+
+/// Questions that may wait. Control asks one after the other.
+const ASKS_MAX: usize = 4;
+
+/// How long one question may take: reading and writing a file on a busy disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Another configuration, and where the outcome goes.
+pub struct Ask {
+    /// The whole file.
+    pub text: String,
+    /// Where the outcome goes.
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It holds; these keys are other than before.
+    Taken {
+        /// The keys.
+        changed: Vec<String>,
+    },
+    /// There is a mistake in it.
+    Wrong {
+        /// Its line, if it is in the file.
+        line: Option<usize>,
+        /// Its key, if it is one's.
+        key: Option<String>,
+        /// The mistake.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// These keys cannot change while the server runs.
+    WantsRestart {
+        /// The keys.
+        keys: Vec<String>,
+    },
+    /// The server was started without a file.
+    NoFile,
+    /// It cannot be written down.
+    NotWritten {
+        /// Why.
+        error: String,
+    },
+}
+
+/// Hears what control asks for.
+///
+/// # Errors
+/// The socket cannot be made.
+pub(super) fn open(run_dir: &Path) -> io::Result<mpsc::Receiver<Ask>> {
+    let path = run_dir.join(SOCKET);
+    // Of an earlier server that was killed.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)?;
+    // A folder of systemd's may be entered by others.
+    std::fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY))?;
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    tokio::spawn(async move {
+        while !asks.is_closed() {
+            let Ok((stream, _)) = listener.accept().await else {
+                // No descriptors left: there may be some soon.
+                tokio::time::sleep(PATIENCE).await;
+                continue;
+            };
+            // One after the other: each is an operator's doing.
+            match tokio::time::timeout(PATIENCE, serve(stream, &asks)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a question about the configuration"),
+                Err(_) => tracing::debug!("a question about the configuration took too long"),
+            }
+        }
+    });
+    Ok(asked)
+}
+
+async fn serve(mut stream: UnixStream, asks: &mpsc::Sender<Ask>) -> io::Result<()> {
+    let mut text = String::new();
+    let mut limited = (&mut stream).take(TEXT_BYTES_MAX);
+    limited.read_to_string(&mut text).await?;
+    let (reply, outcome) = oneshot::channel();
+    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    let sent = asks.send(Ask { text, reply }).await;
+    sent.map_err(|_| gone())?;
+    let outcome = outcome.await.map_err(|_| gone())?;
+    let json = serde_json::to_vec(&outcome).map_err(io::Error::other)?;
+    stream.write_all(&json).await
+}
+
+/// Asks the supervisor to take another configuration.
+///
+/// # Errors
+/// There is none, or it does not answer in time.
+pub async fn ask(run_dir: &Path, text: &str) -> io::Result<Outcome> {
+    let talk = async {
+        let mut stream = UnixStream::connect(run_dir.join(SOCKET)).await?;
+        stream.write_all(text.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut json = Vec::new();
+        stream.read_to_end(&mut json).await?;
+        serde_json::from_slice(&json).map_err(io::Error::other)
+    };
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    tokio::time::timeout(PATIENCE, talk).await.map_err(late)?
+}
