@@ -11,8 +11,8 @@ use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
 impl Region {
-    /// Notes that a process of this role has joined.
-    pub(crate) fn joined(&self, role: Role) {
+    /// Notes that a process of this role has joined. A keeper's, like [`Region::reap`].
+    pub fn joined(&self, role: Role) {
         let roles = self.roles();
         let word = &roles.presence[role as usize];
         let joins = (word.load(Ordering::Relaxed) >> 1).wrapping_add(1);
@@ -22,7 +22,7 @@ impl Region {
 
     /// Sets free all that the dead process of this role held. The caller knows that it is dead:
     /// an end that is set free while somebody uses it has two users.
-    pub(crate) fn reap(&self, role: Role) {
+    pub fn reap(&self, role: Role) {
         // First of all: who finds below that nobody owns a viewer, and looks here then, sees why.
         self.roles().presence[role as usize].fetch_and(!1, Ordering::AcqRel);
         for place in 0..usize::from(self.0.limits.cores) {
