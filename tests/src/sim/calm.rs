@@ -42,8 +42,9 @@ impl World {
         while self.stage.now < until && self.goes_on() {
             self.briskly(Span::millis(20));
             if self.missing().is_empty() {
-                // The last of the storm's datagrams and rebound addresses are past then.
-                return self.briskly(STEADY);
+                // The last of the storm's datagrams and replays are past then.
+                self.briskly(STEADY);
+                return self.must_be_on_time();
             }
         }
         let missing = self.missing();
@@ -166,6 +167,18 @@ impl World {
         let unknown = publishers.filter(|(_, id)| !id.is_some_and(knows));
         let publishers = unknown.map(|(number, _)| format!("publisher {number} of all"));
         viewers.chain(publishers).collect()
+    }
+
+    /// What is shown is shown when it was before, whoever died in between.
+    fn must_be_on_time(&self) {
+        let late = self.watchers.iter().filter(|one| one.late_ticks() > 0);
+        let late: Vec<_> = late.map(|one| (one.number, one.late_ticks())).collect();
+        if !late.is_empty() && self.goes_on() {
+            let journal = &self.stage.journal;
+            journal.fault(format_args!(
+                "viewers show their pictures late, in ticks: {late:?}"
+            ));
+        }
     }
 
     fn must_have_media_since(&mut self, since: Time, moved: bool) {

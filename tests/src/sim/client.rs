@@ -111,6 +111,12 @@ impl Client {
         }
     }
 
+    /// Goes on with the server's new credentials: ICE was restarted.
+    pub fn restart(&mut self, now: Time, ufrag: String, pwd: String) {
+        (self.answer.ufrag, self.answer.pwd) = (ufrag, pwd);
+        self.check_at = now;
+    }
+
     /// Takes what has come, and does what is due.
     pub fn turn(&mut self, now: Time) -> Arrived {
         let mut media = Vec::new();

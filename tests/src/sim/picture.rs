@@ -33,13 +33,27 @@ const KEPT_MAX: usize = 1200;
 /// Between two calls for a keyframe.
 const CALL_AGAIN: Span = Span::millis(500);
 
+/// A packet that came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Got {
+    place: Place,
+    timestamp: u32,
+}
+
 /// What a viewer has got.
 pub struct Picture {
     name: String,
     stream: u8,
     /// SSRC of media and of its retransmissions, by track.
     ssrcs: Vec<[u32; 2]>,
-    got: [BTreeMap<u64, Place>; 2],
+    got: [BTreeMap<u64, Got>; 2],
+    /// What a timestamp is ahead of its encoder's: of sound always the same; of video the least,
+    /// as frames that come a second time are put behind those before them.
+    shifts: [Option<u32>; 2],
+    /// Nobody between the encoder and the log makes timestamps of his own.
+    is_exact: bool,
+    /// What the last packet of video was later than the first showing of its frame.
+    pub late_ticks: u32,
     /// Of video: since when each is missing, and when it was asked for.
     missing: BTreeMap<u64, (Time, Time)>,
     wants_key: bool,
@@ -52,14 +66,22 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Nothing has come; what comes must be of `stream`.
+    /// Nothing has come; what comes must be of `stream`, and if that is exact, on its very clock.
     #[must_use]
-    pub fn new(name: String, stream: u8, ssrcs: Vec<[u32; 2]>, journal: Journal) -> Self {
+    pub fn new(
+        name: String,
+        (stream, is_exact): (u8, bool),
+        ssrcs: Vec<[u32; 2]>,
+        journal: Journal,
+    ) -> Self {
         Self {
             name,
             stream,
             ssrcs,
             got: [BTreeMap::new(), BTreeMap::new()],
+            shifts: [None; 2],
+            late_ticks: 0,
+            is_exact,
             missing: BTreeMap::new(),
             wants_key: false,
             called_at: Time::ZERO,
@@ -79,15 +101,16 @@ impl Picture {
             return self.fault("authentic, and not RTP".to_owned());
         };
         let (ssrc, payload) = (packet.ssrc(), packet.payload());
+        let timestamp = packet.timestamp();
         let is = |track: usize, kind: usize| {
             self.ssrcs.get(track).is_some_and(|pair| pair[kind] == ssrc)
         };
         if is(VIDEO, 0) {
-            self.take(now, VIDEO, index, payload);
+            self.take(now, VIDEO, index, timestamp, payload);
         } else if is(AUDIO, 0) {
-            self.take(now, AUDIO, index, payload);
+            self.take(now, AUDIO, index, timestamp, payload);
         } else if is(VIDEO, 1) {
-            self.repaired(now, payload);
+            self.repaired(now, timestamp, payload);
         } else {
             self.fault(format!("the SSRC {ssrc:#x} was not in the answer"));
         }
@@ -125,7 +148,7 @@ impl Picture {
     }
 
     /// A retransmission (RFC 4588): the number that the packet had, and the packet.
-    fn repaired(&mut self, now: Time, payload: &[u8]) {
+    fn repaired(&mut self, now: Time, timestamp: u32, payload: &[u8]) {
         let Some((original, payload)) = payload.split_first_chunk() else {
             // A probe of the path: padding alone.
             return;
@@ -135,7 +158,7 @@ impl Picture {
         let back = low.wrapping_sub(u16::from_be_bytes(*original));
         let back = i64::from(back.cast_signed());
         if let Some(index) = newest.checked_add_signed(-back) {
-            self.take(now, VIDEO, index, payload);
+            self.take(now, VIDEO, index, timestamp, payload);
         }
     }
 
@@ -143,7 +166,7 @@ impl Picture {
         self.got[VIDEO].keys().next_back().copied().unwrap_or(0)
     }
 
-    fn take(&mut self, now: Time, track: usize, index: u64, payload: &[u8]) {
+    fn take(&mut self, now: Time, track: usize, index: u64, timestamp: u32, payload: &[u8]) {
         if payload.is_empty() {
             // Padding alone: a probe.
             return;
@@ -161,8 +184,10 @@ impl Picture {
         if track == VIDEO {
             self.gap(now, index);
         }
+        self.clock(track, &place, timestamp);
+        let one = Got { place, timestamp };
         let got = &mut self.got[track];
-        let before = got.insert(index, place);
+        let before = got.insert(index, one);
         let is_new = before.is_none();
         let previous = index
             .checked_sub(1)
@@ -172,17 +197,35 @@ impl Picture {
         if got.len() > KEPT_MAX {
             got.pop_first();
         }
-        if before.is_some_and(|before| before != place) {
+        if before.is_some_and(|before| before != one) {
             self.fault(format!("index {index} has two contents"));
         }
         if track == VIDEO && is_new {
             self.media_at = Some(now);
         }
-        let pairs = [(previous, Some(place)), (Some(place), next)];
+        let pairs = [(previous, Some(one)), (Some(one), next)];
         for (a, b) in pairs.into_iter().filter_map(|(a, b)| Some((a?, b?))) {
             if !follows(&a, &b) {
-                self.fault(format!("{b:?} follows {a:?}, at {index}"));
+                let ticks = b.timestamp.wrapping_sub(a.timestamp).cast_signed();
+                let (a, b) = (a.place, b.place);
+                self.fault(format!("{b:?} follows {a:?} by {ticks} ticks, at {index}"));
             }
+        }
+    }
+
+    /// Timestamps go on as the encoder's, whoever dies.
+    fn clock(&mut self, track: usize, place: &Place, timestamp: u32) {
+        if !self.is_exact {
+            return;
+        }
+        let shift = timestamp.wrapping_sub(place.timestamp());
+        let known = *self.shifts[track].get_or_insert(shift);
+        let more = shift.wrapping_sub(known).cast_signed();
+        if track == VIDEO {
+            self.late_ticks = u32::try_from(more).unwrap_or(0);
+            self.shifts[track] = Some(if more < 0 { shift } else { known });
+        } else if more != 0 {
+            self.fault(format!("the clock of its sound has jumped by {more} ticks"));
         }
     }
 
@@ -207,7 +250,13 @@ impl Picture {
 }
 
 /// True if a viewer can show `b` after `a`: the next packet, or another keyframe.
-fn follows(a: &Place, b: &Place) -> bool {
+fn follows(a: &Got, b: &Got) -> bool {
+    let ticks = b.timestamp.wrapping_sub(a.timestamp).cast_signed();
+    let (a, b) = (&a.place, &b.place);
+    let is_one_frame = a.frame == b.frame && b.nth > 0;
+    if ticks < 0 || is_one_frame != (ticks == 0) {
+        return false;
+    }
     if a.track != 0 {
         return b.frame > a.frame;
     }

@@ -55,6 +55,8 @@ pub struct StreamPlan {
     pub group: u32,
     /// When its publisher comes.
     pub comes: Span,
+    /// When its publisher forgets its session and makes another, if it does: that one takes over.
+    pub takes_over: Option<Span>,
 }
 
 /// Who watches what and when.
@@ -101,13 +103,17 @@ pub enum Fault {
         is_out: bool,
         /// Until the next one is there.
         gap: Span,
+        /// The next one dies, too, when it has sent so many datagrams.
+        again: Option<u32>,
     },
-    /// The sidecar dies, when it has carried out so many outputs more.
+    /// The sidecar dies, when it has done so many things more.
     SidecarDies {
-        /// Outputs that it still carries out.
+        /// Outputs that it still carries out, and packets that it still writes.
         after: u32,
         /// Until the next one is there.
         gap: Span,
+        /// The next one dies, too, when it has done so many things.
+        again: Option<u32>,
     },
     /// A core does nothing for a while.
     CoreStalls {
@@ -138,6 +144,15 @@ pub enum Fault {
         /// For how long.
         time: Span,
     },
+    /// A viewer restarts ICE.
+    RestartsIce(usize),
+    /// A viewer wants one layer, or all again.
+    Chooses {
+        /// Which of those who are there.
+        peer: usize,
+        /// Whether it wants one.
+        one: bool,
+    },
     /// The path of a peer is cut for a while.
     Cut {
         /// Which of those who are there.
@@ -165,6 +180,11 @@ impl Plan {
                 (at, fault(random, usize::from(limits.cores)))
             })
             .collect();
+        let more = &mut Random::new(seed ^ 0x1a7e);
+        faults.extend((0..more.below(3)).map(|_| {
+            let at = between(more, [Span::millis(200), calm_at]);
+            (at, wish(more))
+        }));
         faults.sort_by_key(|(at, _)| *at);
         let drills = [Drill::Forwarder, Drill::Sidecar];
         let mut drills: Vec<_> = drills
@@ -205,6 +225,8 @@ fn stream(random: &mut Random) -> StreamPlan {
         by_whip: random.below(2) == 0,
         group: 20 + number(random, 40),
         comes: between(random, [Span::ZERO, Span::millis(1500)]),
+        takes_over: (random.below(3) == 0)
+            .then(|| between(random, [Span::millis(1000), Span::millis(6000)])),
     }
 }
 
@@ -247,19 +269,34 @@ fn link(random: &mut Random) -> Link {
     }
 }
 
+/// What a viewer may want.
+fn wish(random: &mut Random) -> Fault {
+    let peer = random.below(VIEWERS_MAX);
+    match random.below(2) {
+        0 => Fault::RestartsIce(peer),
+        _ => Fault::Chooses {
+            peer,
+            one: random.below(2) == 0,
+        },
+    }
+}
+
 fn fault(random: &mut Random, cores: usize) -> Fault {
     let gap = between(random, [Span::millis(1), Span::millis(400)]);
     let time = between(random, [Span::millis(5), Span::millis(1200)]);
     let core = random.below(cores);
+    let again = (random.below(3) == 0).then(|| number(random, 30));
     match random.below(12) {
         0..=2 => Fault::ForwarderDies {
             after: (random.below(2) == 0).then(|| number(random, 40)),
             is_out: random.below(2) == 0,
             gap,
+            again,
         },
         3..=5 => Fault::SidecarDies {
             after: number(random, 12),
             gap,
+            again,
         },
         6 => Fault::CoreStalls { core, time },
         7 => Fault::SidecarStalls(time),

@@ -37,6 +37,7 @@ pub struct Publisher {
     /// What it sends.
     pub encoder: Encoder,
     state: State,
+    takes_over_at: Option<Time>,
 }
 
 enum State {
@@ -65,12 +66,17 @@ impl Publisher {
             stream,
             encoder: Encoder::new(number, plan.group, now, seed),
             state: State::Away(now + plan.comes),
+            takes_over_at: plan.takes_over.map(|after| now + plan.comes + after),
         }
     }
 
     /// Does what is due. `desk`: whom its requests reach.
     pub fn turn(&mut self, stage: &mut Stage, desk: Option<&mut Sidecar>) {
         let now = stage.now;
+        if stage.is_stormy && self.takes_over_at.is_some_and(|at| at <= now) {
+            self.takes_over_at = None;
+            self.state = State::Away(now);
+        }
         match &mut self.state {
             State::Away(until) if *until <= now => self.come(stage, desk),
             State::Away(_) | State::Gone => {}
@@ -173,14 +179,14 @@ impl Here {
             stage.journal.note(format_args!("{at} has keys to publish"));
         }
         for (class, mut datagram) in arrived.media {
-            if class != Class::Rtcp {
-                stage
-                    .journal
-                    .fault(format_args!("a publisher was sent {class:?}"));
-            }
             let Some(opener) = self.client.opener() else {
                 continue;
             };
+            if class == Class::Rtp && opener.rtp(&mut datagram).is_ok() {
+                stage
+                    .journal
+                    .fault(format_args!("a publisher was sent media"));
+            }
             let Ok(plain) = opener.rtcp(&mut datagram) else {
                 continue;
             };

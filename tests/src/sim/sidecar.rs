@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use link::Region;
-use link::command::{AddViewer, Command, VIDEO};
+use link::command::{AddViewer, Command, Pin, VIDEO};
 use link::ids::{StreamId, ViewerId};
 use link::log::{Flags, LogWriter, Record};
 use link::region::Role;
@@ -13,7 +13,8 @@ use link::stream::{Description, Format};
 use session::adopt::{Strays, adopt};
 use session::lines::Lines;
 use session::{
-    AudioCodec, Config, Kind, Output, SessionId, Sessions, StreamDescription, VideoCodec,
+    AudioCodec, Config, Kind, Output, PatchBody, Patched, SessionId, Sessions, StreamDescription,
+    VideoCodec,
 };
 use wire::time::{Span, Time};
 
@@ -52,6 +53,8 @@ pub struct Sidecar {
     /// What the host's clock is ahead of that of whoever calls.
     pub ahead: Span,
     dies_after: Option<u32>,
+    /// Viewers whose cells were closed when they were to be kept.
+    unkept: Vec<ViewerId>,
     /// It is to be buried.
     pub is_dead: bool,
     journal: Journal,
@@ -62,6 +65,7 @@ struct Stream {
     name: String,
     /// `None`: a worker has it, or has let go of it a moment ago.
     writer: Option<LogWriter>,
+    is_by_whip: bool,
     publisher: Option<SessionId>,
     is_over: bool,
 }
@@ -124,6 +128,7 @@ impl Sidecar {
             established: 0,
             ahead,
             dies_after: None,
+            unkept: Vec::new(),
             is_dead: false,
             journal: parts.journal,
         };
@@ -185,6 +190,44 @@ impl Sidecar {
         self.carry_out(now);
     }
 
+    /// PATCH of a session that restarts ICE: our new username fragment and password.
+    pub fn restart_ice(&mut self, now: Time, id: &str, fragment: &str) -> Option<(String, String)> {
+        let now = now + self.ahead;
+        let body = PatchBody::TrickleIce(fragment);
+        let patched = self.sessions.patch(now, id, Some("*"), body);
+        self.carry_out(now);
+        let Ok(Patched::Restarted { fragment, .. }) = patched else {
+            return None;
+        };
+        let value = |name: &str| fragment.lines().find_map(|line| line.strip_prefix(name));
+        let ice = (value("a=ice-ufrag:")?, value("a=ice-pwd:")?);
+        (!self.is_dead).then(|| (ice.0.to_owned(), ice.1.to_owned()))
+    }
+
+    /// A viewer's choice of one layer, or of all.
+    pub fn choose_layer(&mut self, now: Time, id: &str, one: bool) {
+        let pin = Pin {
+            lane: one.then_some(0),
+            ..Pin::NONE
+        };
+        // Gone meanwhile: as well.
+        let _ = self.sessions.choose_layer(id, pin);
+        self.carry_out(now + self.ahead);
+    }
+
+    /// Cells that are open and of no session, and of none that is awaited: they would be for ever.
+    #[must_use]
+    pub fn stray_cells(&self) -> usize {
+        let known = self.sessions.session_views().count() + self.strays.len();
+        self.region.viewers().len().saturating_sub(known)
+    }
+
+    /// True if a worker writes the log of this stream.
+    #[must_use]
+    pub fn is_by_whip(&self, stream: usize) -> bool {
+        self.streams[stream].is_by_whip
+    }
+
     /// GET of a session: 200 or 404.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
@@ -228,6 +271,11 @@ impl Sidecar {
                 arrival: now,
                 ..Record::default()
             };
+            if dies_now(&mut self.dies_after) {
+                // What it has appended nobody has seen.
+                self.is_dead = true;
+                return;
+            }
             if let Err(error) = writer.append(&record, &[&shot.payload]) {
                 self.journal
                     .fault(format_args!("log of stream {stream}: {error}"));
@@ -303,13 +351,20 @@ impl Sidecar {
         while !self.is_dead
             && let Some(output) = self.sessions.poll()
         {
-            match &mut self.dies_after {
-                Some(0) => self.is_dead = true,
-                Some(left) => {
-                    *left -= 1;
-                    self.one(now, output);
-                }
-                None => self.one(now, output),
+            self.is_dead = dies_now(&mut self.dies_after);
+            if !self.is_dead {
+                self.one(now, output);
+            }
+        }
+        // Who was lost while that was on its way needs none any more.
+        for viewer in std::mem::take(&mut self.unkept) {
+            if self
+                .sessions
+                .session_views()
+                .any(|view| view.viewer == viewer)
+            {
+                self.journal
+                    .fault(format_args!("{viewer:?} lives and is not kept"));
             }
         }
     }
@@ -332,9 +387,9 @@ impl Sidecar {
                 self.lines.command(core, *command);
             }
             Output::Keep { viewer, keepsake } => {
-                let cell = self.cell(viewer);
-                if !cell.is_some_and(|cell| cell.save(&keepsake)) {
-                    self.journal.fault(format_args!("{viewer:?} is not kept"));
+                let is_kept = self.cell(viewer).is_some_and(|cell| cell.save(&keepsake));
+                if !is_kept {
+                    self.unkept.push(viewer);
                 }
             }
             Output::PublisherReady { stream, .. } => self.lend(now, stream),
@@ -369,7 +424,7 @@ impl Sidecar {
         let cell = self.lines.cell(viewer);
         let said = |error: &_| {
             self.journal
-                .fault(format_args!("no cell for {viewer:?}: {error}"))
+                .note(format_args!("no cell for {viewer:?}: {error}"));
         };
         cell.inspect_err(said).ok()
     }
@@ -398,6 +453,18 @@ impl Sidecar {
     }
 }
 
+/// One thing more is to be done: true if it dies before that.
+fn dies_now(dies_after: &mut Option<u32>) -> bool {
+    match dies_after {
+        Some(0) => true,
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
 /// The streams of the memory, opened by the first sidecar of a run.
 fn streams(region: &Region, plan: &Plan, now: Time, sessions: &mut Sessions) -> Vec<Stream> {
     let known: BTreeSet<u32> = region.streams().iter().map(|(id, _)| id.index).collect();
@@ -417,6 +484,7 @@ fn streams(region: &Region, plan: &Plan, now: Time, sessions: &mut Sessions) -> 
             id,
             name,
             writer: region.log_writer(id).ok(),
+            is_by_whip: plan.streams[usize::try_from(id.index).unwrap_or(0)].by_whip,
             publisher: None,
             is_over: false,
         }

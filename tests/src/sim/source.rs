@@ -131,7 +131,7 @@ impl Encoder {
             };
             Shot {
                 place,
-                timestamp: 0xffff_8000_u32.wrapping_add(frame.wrapping_mul(3600)),
+                timestamp: place.timestamp(),
                 payload: place.payload(if nth + 1 == count { last } else { bytes }),
             }
         });
@@ -150,7 +150,7 @@ impl Encoder {
         self.sounds += 1;
         Shot {
             place,
-            timestamp: 0xffff_8000_u32.wrapping_add(place.frame.wrapping_mul(960)),
+            timestamp: place.timestamp(),
             payload: place.payload(40 + self.random.below(40)),
         }
     }
@@ -167,6 +167,13 @@ impl Place {
     #[must_use]
     pub fn lane(&self) -> usize {
         if self.track == 0 { VIDEO } else { AUDIO }
+    }
+
+    /// When it is to be shown, on the clock of its track. Soon wraps.
+    #[must_use]
+    pub fn timestamp(&self) -> u32 {
+        let ticks = if self.track == 0 { 3600 } else { 960 };
+        0xffff_8000_u32.wrapping_add(self.frame.wrapping_mul(ticks))
     }
 
     /// The bytes of the packet at this place, at least those of the place itself.

@@ -47,15 +47,20 @@ impl World {
     fn inflict(&mut self, fault: Fault) {
         let now = self.stage.now;
         match fault {
-            Fault::ForwarderDies { after, is_out, gap } => {
-                (self.is_out, self.gaps[0]) = (is_out, gap);
+            Fault::ForwarderDies {
+                after,
+                is_out,
+                gap,
+                again,
+            } => {
+                (self.is_out, self.gaps[0], self.die_again[0]) = (is_out, gap, again);
                 match (after, &mut self.forwarder) {
                     (Some(datagrams), Some(forwarder)) => forwarder.die_after(Some(datagrams)),
                     _ => self.forwarder_dies(),
                 }
             }
-            Fault::SidecarDies { after, gap } => {
-                self.gaps[1] = gap;
+            Fault::SidecarDies { after, gap, again } => {
+                (self.gaps[1], self.die_again[1]) = (gap, again);
                 match &mut self.sidecar {
                     Some(sidecar) if after > 0 => sidecar.die_after(Some(after - 1)),
                     _ => self.sidecar_dies(),
@@ -86,6 +91,16 @@ impl World {
                     self.cuts.push((now + time, ip));
                 }
             }
+            Fault::RestartsIce(peer) => {
+                let number = peer % self.watchers.len();
+                let desk = Self::desk(&mut self.sidecar, self.sidecar_stalls_until, &self.stage);
+                self.watchers[number].restart_ice(&mut self.stage, desk);
+            }
+            Fault::Chooses { peer, one } => {
+                let number = peer % self.watchers.len();
+                let desk = Self::desk(&mut self.sidecar, self.sidecar_stalls_until, &self.stage);
+                self.watchers[number].choose(now, one, desk);
+            }
             Fault::Moves { peer, says_so } => {
                 let number = peer % self.watchers.len();
                 self.watchers[number].moves(now, says_so);
@@ -112,6 +127,7 @@ impl World {
         if let Some(sidecar) = &mut self.sidecar {
             sidecar.die_after(None);
         }
+        self.die_again = [None; 2];
         if self.mutant == Some(Mutant::ForgetsViewer)
             && let Some(ip) = self.ip_of(0)
         {

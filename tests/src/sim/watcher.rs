@@ -24,6 +24,12 @@ const HANDSHAKE: Span = Span::millis(4000);
 /// Between two receiver reports.
 const REPORT: Span = Span::millis(1000);
 
+/// A viewer's password after a restart of ICE; nobody checks us.
+const NEW_PWD: &str = "againagainagainagain0001";
+
+/// Of its reports in a storm, one in so many comes with feedback that makes no sense.
+const NONSENSE: usize = 3;
+
 /// How long a restless viewer stays away.
 const PAUSE: Span = Span::millis(400);
 
@@ -84,6 +90,34 @@ impl Watcher {
                     self.look(stage, desk);
                 }
             }
+        }
+    }
+
+    /// Restarts ICE.
+    pub fn restart_ice(&mut self, stage: &mut Stage, desk: Option<&mut Sidecar>) {
+        let (State::Here(here), Some(desk)) = (&mut self.state, desk) else {
+            return;
+        };
+        let number = stage.random.below(1000);
+        let fragment = format!("a=ice-ufrag:again{number:03}\r\na=ice-pwd:{NEW_PWD}\r\n");
+        if let Some((ufrag, pwd)) = desk.restart_ice(stage.now, &here.id, &fragment) {
+            here.client.restart(stage.now, ufrag, pwd);
+        }
+    }
+
+    /// Chooses one layer, or all.
+    pub fn choose(&self, now: Time, one: bool, desk: Option<&mut Sidecar>) {
+        if let (State::Here(here), Some(desk)) = (&self.state, desk) {
+            desk.choose_layer(now, &here.id, one);
+        }
+    }
+
+    /// Ticks of the clock of its video by which the last packet was late.
+    #[must_use]
+    pub fn late_ticks(&self) -> u32 {
+        match &self.state {
+            State::Here(here) => here.picture.late_ticks,
+            _ => 0,
         }
     }
 
@@ -158,6 +192,7 @@ impl Watcher {
         let name = format!("viewer {number}");
         let stream = u8::try_from(self.plan.stream).unwrap_or(u8::MAX);
         let ssrcs = answer.tracks.clone();
+        let is_exact = !desk.is_by_whip(self.plan.stream);
         let client = stage.client(answer);
         let at = client.address();
         stage
@@ -166,7 +201,7 @@ impl Watcher {
         self.state = State::Here(Box::new(Here {
             id,
             client,
-            picture: Picture::new(name, stream, ssrcs, stage.journal.clone()),
+            picture: Picture::new(name, (stream, is_exact), ssrcs, stage.journal.clone()),
             came: now,
             asks_at: now + PATIENCE,
             report_at: now + REPORT,
@@ -247,11 +282,12 @@ impl Here {
             }
         }
         if self.client.is_connected() {
-            self.ask(now);
+            self.ask(stage);
         }
     }
 
-    fn ask(&mut self, now: Time) {
+    fn ask(&mut self, stage: &mut Stage) {
+        let now = stage.now;
         let mut plain = [0; 512];
         let wanted = self.picture.wanted(now);
         let ssrc = self.picture.ssrc();
@@ -267,6 +303,14 @@ impl Here {
             self.report_at = now + REPORT;
             let bytes = write_receiver_report(1, &[], b"", &mut plain);
             self.client.send_rtcp(now, &plain[..bytes]);
+            if stage.is_stormy && stage.random.below(NONSENSE) == 0 {
+                let any = |_| u16::try_from(stage.random.next_u64() >> 48).unwrap_or(0);
+                let lost: Vec<u16> = (0..32).map(any).collect();
+                let bytes = write_nack(1, ssrc, &lost, &mut plain);
+                self.client.send_rtcp(now, &plain[..bytes]);
+                let bytes = write_pli(1, ssrc, &mut plain);
+                self.client.send_rtcp(now, &plain[..bytes]);
+            }
         }
     }
 }

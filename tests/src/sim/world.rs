@@ -68,6 +68,8 @@ pub struct World {
     sidecar_comes: Option<Time>,
     /// Whether what a forwarder had queued when it died had left.
     pub(super) is_out: bool,
+    /// After how many datagrams and things the next processes die.
+    pub(super) die_again: [Option<u32>; 2],
     pub(super) gaps: [Span; 2],
     pub(super) throttled_until: Vec<Option<Time>>,
     pub(super) cuts: Vec<(Time, Ip)>,
@@ -117,6 +119,7 @@ impl World {
             forwarder_comes: Some(BEGIN),
             sidecar_comes: Some(BEGIN),
             is_out: false,
+            die_again: [None; 2],
             gaps: [Span::ZERO; 2],
             throttled_until: vec![None; plan.limits.cores.into()],
             cuts: Vec::new(),
@@ -197,6 +200,12 @@ impl World {
     /// handshake are a byte longer or shorter by chance.
     fn tell(&mut self) {
         if self.stage.now.0.is_multiple_of(TELL.0) {
+            let stray = self.sidecar.as_ref().map_or(0, Sidecar::stray_cells);
+            if stray > 0 {
+                self.stage
+                    .journal
+                    .fault(format_args!("{stray} cells are open and nobody's"));
+            }
             let (counts, media) = (self.stage.net.counts(), self.ledger.packets);
             let Counts {
                 sent,
@@ -214,7 +223,7 @@ impl World {
     }
 
     /// Whom requests reach: nobody while the sidecar is dead or stalls.
-    fn desk<'a>(
+    pub(super) fn desk<'a>(
         sidecar: &'a mut Option<Sidecar>,
         stalls_until: Time,
         stage: &Stage,
@@ -302,6 +311,8 @@ impl World {
             .note(format_args!("the sidecar has died"));
         self.tally.sidecar_deaths += 1;
         sidecar.bury();
+        // They connect again, and begin with one.
+        self.encoders.iter_mut().for_each(Encoder::force_key);
         self.sidecar_comes = Some(self.stage.now + self.gaps[1]);
     }
 
@@ -316,12 +327,9 @@ impl World {
             self.stage
                 .journal
                 .note(format_args!("a forwarder has come"));
-            self.forwarder = Some(Forwarder::start(
-                &self.region,
-                &self.stage.net,
-                server,
-                seed,
-            ));
+            let mut forwarder = Forwarder::start(&self.region, &self.stage.net, server, seed);
+            forwarder.die_after(self.die_again[0].take());
+            self.forwarder = Some(forwarder);
         }
         if self.sidecar_comes.is_some_and(|at| at <= now) {
             self.sidecar_comes = None;
@@ -332,7 +340,7 @@ impl World {
     fn start_sidecar(&mut self, server: SocketAddr) {
         self.lives += 1;
         self.sidecar_stalls_until = Time::ZERO;
-        let sidecar = Sidecar::start(Parts {
+        let mut sidecar = Sidecar::start(Parts {
             region: &self.region,
             plan: &self.plan,
             server,
@@ -342,6 +350,7 @@ impl World {
             journal: self.stage.journal.clone(),
             adopts: self.mutant != Some(Mutant::AdoptsNobody),
         });
+        sidecar.die_after(self.die_again[1].take());
         self.tally.adopted += u64::from(sidecar.session_count());
         self.sidecar = Some(sidecar);
     }
