@@ -41,7 +41,8 @@ impl World {
         let until = self.stage.now + SETTLED_AFTER;
         while self.stage.now < until && self.goes_on() {
             self.briskly(Span::millis(20));
-            if self.missing().is_empty() {
+            let is_whole = self.forwarder.is_some() && self.sidecar.is_some();
+            if is_whole && self.missing().is_empty() {
                 // The last of the storm's datagrams and replays are past then.
                 self.briskly(STEADY);
                 return self.must_be_on_time();

@@ -25,6 +25,9 @@ const STORM: [Span; 2] = [Span::millis(1500), Span::millis(7500)];
 /// Most faults of a run, but for those of the network, which last.
 const FAULTS_MAX: usize = 6;
 
+/// Keyframes come only when they are asked for, as from browsers.
+const ON_DEMAND: u32 = u32::MAX;
+
 /// Everything that a seed decides.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -144,6 +147,11 @@ pub enum Fault {
         /// For how long.
         time: Span,
     },
+    /// Both processes die at once; then each takes its time.
+    BothDie {
+        /// Until the next forwarder is there, and the next sidecar.
+        gaps: [Span; 2],
+    },
     /// A viewer restarts ICE.
     RestartsIce(usize),
     /// A viewer wants one layer, or all again.
@@ -167,7 +175,7 @@ impl Plan {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let random = &mut Random::new(seed ^ 0x9147);
-        let streams: Vec<_> = (0..=random.below(STREAMS_MAX))
+        let mut streams: Vec<_> = (0..=random.below(STREAMS_MAX))
             .map(|_| stream(random))
             .collect();
         let viewers = (0..=random.below(VIEWERS_MAX)).map(|_| viewer(random, streams.len()));
@@ -185,6 +193,11 @@ impl Plan {
             let at = between(more, [Span::millis(200), calm_at]);
             (at, wish(more))
         }));
+        for stream in streams.iter_mut().filter(|stream| stream.by_whip) {
+            if more.below(2) == 0 {
+                stream.group = ON_DEMAND;
+            }
+        }
         faults.sort_by_key(|(at, _)| *at);
         let drills = [Drill::Forwarder, Drill::Sidecar];
         let mut drills: Vec<_> = drills
@@ -269,11 +282,14 @@ fn link(random: &mut Random) -> Link {
     }
 }
 
-/// What a viewer may want.
+/// What a viewer may want, or the end of both processes.
 fn wish(random: &mut Random) -> Fault {
     let peer = random.below(VIEWERS_MAX);
-    match random.below(2) {
-        0 => Fault::RestartsIce(peer),
+    match random.below(4) {
+        0 => Fault::BothDie {
+            gaps: [gap(random), gap(random)],
+        },
+        1 => Fault::RestartsIce(peer),
         _ => Fault::Chooses {
             peer,
             one: random.below(2) == 0,
@@ -282,7 +298,7 @@ fn wish(random: &mut Random) -> Fault {
 }
 
 fn fault(random: &mut Random, cores: usize) -> Fault {
-    let gap = between(random, [Span::millis(1), Span::millis(400)]);
+    let gap = gap(random);
     let time = between(random, [Span::millis(5), Span::millis(1200)]);
     let core = random.below(cores);
     let again = (random.below(3) == 0).then(|| number(random, 30));
@@ -317,6 +333,14 @@ fn fault(random: &mut Random, cores: usize) -> Fault {
             peer: random.below(VIEWERS_MAX),
             says_so: random.below(2) == 0,
         },
+    }
+}
+
+/// Until the next process is there: what a supervisor takes at first, or after early deaths.
+fn gap(random: &mut Random) -> Span {
+    match random.below(8) {
+        0 => between(random, [Span::secs(1), Span::secs(5)]),
+        _ => between(random, [Span::millis(1), Span::millis(400)]),
     }
 }
 

@@ -66,6 +66,11 @@ impl World {
                     _ => self.sidecar_dies(),
                 }
             }
+            Fault::BothDie { gaps } => {
+                self.gaps = gaps;
+                self.forwarder_dies();
+                self.sidecar_dies();
+            }
             Fault::CoreStalls { core, time } => {
                 if let Some(forwarder) = &mut self.forwarder {
                     forwarder.stall(core, now + time);
