@@ -24,6 +24,7 @@ pub mod sidecar;
 pub mod source;
 pub mod stage;
 mod storm;
+mod streams;
 pub mod watcher;
 pub mod world;
 

@@ -1,41 +1,28 @@
 //! Owns the sidecar's process: real sessions at the real link, and what of the driver is left
 //! around them without a clock, HTTP and SRT.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use link::Region;
-use link::command::{AddViewer, Command, Pin, VIDEO};
+use link::command::{AddViewer, Command, Pin};
 use link::ids::{StreamId, ViewerId};
-use link::log::{Flags, LogWriter, Record};
 use link::region::Role;
-use link::stream::{Description, Format};
 use session::adopt::{Strays, adopt};
 use session::lines::Lines;
-use session::{
-    AudioCodec, Config, Kind, Output, PatchBody, Patched, SessionId, Sessions, StreamDescription,
-    VideoCodec,
-};
+use session::{Config, Kind, Output, PatchBody, Patched, Sessions};
 use wire::time::{Span, Time};
 
 use super::dtls::identity;
 use super::journal::Journal;
 use super::plan::Plan;
 use super::source::Shot;
+use super::streams::{DESCRIPTION, Stream, append, describe, streams};
 use crate::random::Random;
 use crate::viewer::{Answer, offer};
 
 /// As the driver's.
 const HOUSEKEEPING_INTERVAL: Span = Span::millis(20);
 const AUDIT_INTERVAL: Span = Span::secs(1);
-
-/// What streams of the simulation consist of.
-const DESCRIPTION: StreamDescription = StreamDescription {
-    video: Some(VideoCodec::H264 {
-        profile_level_id: [0x42, 0xe0, 0x1f],
-    }),
-    audio: Some(AudioCodec::Opus { channels: 2 }),
-};
 
 /// The process.
 pub struct Sidecar {
@@ -58,16 +45,6 @@ pub struct Sidecar {
     /// It is to be buried.
     pub is_dead: bool,
     journal: Journal,
-}
-
-struct Stream {
-    id: StreamId,
-    name: String,
-    /// `None`: a worker has it, or has let go of it a moment ago.
-    writer: Option<LogWriter>,
-    is_by_whip: bool,
-    publisher: Option<SessionId>,
-    is_over: bool,
 }
 
 /// What a new sidecar is made of.
@@ -252,31 +229,12 @@ impl Sidecar {
             return;
         };
         for shot in shots {
-            let place = &shot.place;
-            let mut flags = Flags::NONE;
-            for (set, flag) in [
-                (place.nth == 0, Flags::FIRST),
-                (place.is_last, Flags::LAST),
-                (place.is_key, Flags::KEY),
-            ] {
-                if set {
-                    flags |= flag;
-                }
-            }
-            let record = Record {
-                lane: u8::try_from(place.lane()).unwrap_or(0),
-                flags,
-                timestamp: shot.timestamp,
-                capture: now,
-                arrival: now,
-                ..Record::default()
-            };
             if dies_now(&mut self.dies_after) {
                 // What it has appended nobody has seen.
                 self.is_dead = true;
                 return;
             }
-            if let Err(error) = writer.append(&record, &[&shot.payload]) {
+            if let Err(error) = append(writer, now, shot) {
                 self.journal
                     .fault(format_args!("log of stream {stream}: {error}"));
             }
@@ -463,46 +421,4 @@ fn dies_now(dies_after: &mut Option<u32>) -> bool {
         }
         None => false,
     }
-}
-
-/// The streams of the memory, opened by the first sidecar of a run.
-fn streams(region: &Region, plan: &Plan, now: Time, sessions: &mut Sessions) -> Vec<Stream> {
-    let known: BTreeSet<u32> = region.streams().iter().map(|(id, _)| id.index).collect();
-    for index in (0..plan.limits.streams_max).filter(|index| !known.contains(index)) {
-        let opened = region.open_stream(index, &format!("sim/{index}"));
-        let id = opened.expect("streams below the limit");
-        if !plan.streams[usize::try_from(index).unwrap_or(0)].by_whip {
-            describe(region, id);
-        }
-    }
-    let all = region.streams().into_iter().map(|(id, name)| {
-        sessions.stream_opened(&name, id);
-        if region.description(id, VIDEO).is_some() {
-            sessions.stream_described(now, id, DESCRIPTION);
-        }
-        Stream {
-            id,
-            name,
-            writer: region.log_writer(id).ok(),
-            is_by_whip: plan.streams[usize::try_from(id.index).unwrap_or(0)].by_whip,
-            publisher: None,
-            is_over: false,
-        }
-    });
-    all.collect()
-}
-
-/// Tells the next life of control that the stream can be watched.
-fn describe(region: &Region, id: StreamId) {
-    let description = Description {
-        format: Format::H264,
-        clock_hz: VideoCodec::CLOCK_HZ,
-        channels: 0,
-        width: 640,
-        height: 360,
-        frame_rate_milli: 25_000,
-        fmtp: String::new(),
-    };
-    let described = region.describe(id, VIDEO, Some(&description));
-    described.expect("a short description of an open stream");
 }
