@@ -8,7 +8,7 @@
 //! hangs on them, so a seed always tells the same story.
 //!
 //! What is checked with every packet: `ledger` for what is sent, `picture` for what arrives. What
-//! is checked at the end of a storm, and when everybody has left: `calm`. See control/notes/0009.
+//! is checked at the end of a storm, and when everybody has left: `calm`. See control/notes/0010.
 
 mod calm;
 pub mod client;

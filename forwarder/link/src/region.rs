@@ -134,30 +134,6 @@ impl Region {
         Ok(region)
     }
 
-    /// The same memory as a process of this role holds it: for a simulation, whose planes come and
-    /// go in one process and whose keeper calls [`Region::joined`] and [`Region::reap`].
-    #[must_use]
-    pub fn seen_by(&self, role: Role) -> Self {
-        let Inner {
-            map,
-            layout,
-            limits,
-            wakers,
-            control,
-            bells,
-            ..
-        } = &*self.0;
-        Self(Arc::new(Inner {
-            map: Arc::clone(map),
-            layout: layout.clone(),
-            limits: *limits,
-            role: role as u32,
-            wakers: wakers.clone(),
-            control: control.clone(),
-            bells: bells.clone(),
-        }))
-    }
-
     /// Adopts memory that another process has made. `bells` are its eventfds by core, control's
     /// last; `line` is kept open as long as any end of this memory lives.
     ///

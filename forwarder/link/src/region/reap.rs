@@ -1,16 +1,42 @@
-//! Owns what is done when a process of a role is dead: its ends are set free, its pins let go.
+//! Owns what a keeper does for processes of a role: notes that one has come, and when one is dead
+//! sets its ends free and lets go of its pins.
 
 use super::cells::RingEnds;
 use super::layout::Part;
-use super::{Region, Role};
+use super::{Inner, Region, Role};
 use crate::claim::Claim;
 use crate::command::COMMAND_BYTES;
 use crate::punt::PUNT_BYTES;
 use crate::ring::Consumer;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
+use std::sync::Arc;
 
 impl Region {
+    /// The same memory as a process of this role holds it: for a simulation, whose planes come and
+    /// go in one process and whose keeper calls [`Region::joined`] and [`Region::reap`].
+    #[must_use]
+    pub fn seen_by(&self, role: Role) -> Self {
+        let Inner {
+            map,
+            layout,
+            limits,
+            wakers,
+            control,
+            bells,
+            ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            map: Arc::clone(map),
+            layout: layout.clone(),
+            limits: *limits,
+            role: role as u32,
+            wakers: wakers.clone(),
+            control: control.clone(),
+            bells: bells.clone(),
+        }))
+    }
+
     /// Notes that a process of this role has joined. A keeper's, like [`Region::reap`].
     pub fn joined(&self, role: Role) {
         let roles = self.roles();
