@@ -19,7 +19,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::http;
 
-pub use answer::{Answer, LEVEL_ID, OFFER_KINDS, TIME_ID, UFRAG};
+pub use answer::{Answer, LEVEL_ID, OFFER_KINDS, TIME_ID, UFRAG, offer};
 pub use dtls::{Handshake, Identity, Keys};
 pub use session::{Beside, Session};
 pub use track::{Report, Track};
@@ -100,7 +100,7 @@ impl Crowd {
     /// # Panics
     /// When the answer makes no sense.
     pub fn join(&mut self) -> Result<(), String> {
-        let offer = answer::offer(&self.identity);
+        let offer = self.identity.offer();
         let path = format!("/whep/{}", self.stream);
         let headers = [("content-type", "application/sdp")];
         let posted = http::request(self.http, "POST", &path, &headers, offer.as_bytes())?;

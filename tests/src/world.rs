@@ -22,6 +22,8 @@ use plane::{Outlets, Plane};
 use wire::datagram::RxSink;
 use wire::time::{Span, Time};
 
+use crate::tap::Tap;
+
 pub use peer::{Client, Viewer};
 pub use source::{Source, content};
 pub use spy::Spy;
@@ -70,7 +72,7 @@ pub struct World<N: Network> {
     /// The shared memory.
     pub region: Region,
     /// Each core's plane and port.
-    pub cores: Vec<(Plane, Spy<N::Port>)>,
+    pub cores: Vec<(Plane, Tap<N::Port, Spy>)>,
     /// Those who watch.
     pub viewers: Vec<Viewer<N::Client>>,
     events: Vec<EventConsumer>,
@@ -93,7 +95,7 @@ impl<N: Network> World<N> {
             let core = CoreId(number);
             let outlets = Outlets::take(&region, core).expect("nobody else has them");
             let plane = Plane::new(core, &LIMITS, outlets, seed ^ u64::from(number));
-            cores.push((plane, Spy::new(port)));
+            cores.push((plane, Tap::new(port, Spy::default())));
             events.push(region.events_consumer(core).expect("nobody else has it"));
         }
         let viewers = Vec::new();
@@ -131,7 +133,7 @@ impl<N: Network> World<N> {
         let server = self.network.server();
         let viewer = Viewer::new(cell.id(), source, client, server, self.seed);
         let core = self.viewers.len() % self.cores.len();
-        self.cores[core].1.expect_viewer(&viewer);
+        self.cores[core].1.watch.expect_viewer(&viewer);
         let now = self.network.now();
         self.cores[core]
             .0

@@ -153,7 +153,7 @@ fn scenario<P: Backend>(uring: Settings) {
     }
     world.play(&mut sources, 20);
     world.run(Span::millis(600));
-    let sent: usize = world.cores.iter().map(|(_, spy)| spy.packets()).sum();
+    let sent: usize = world.cores.iter().map(|(_, tap)| tap.watch.packets()).sum();
     let repaired: u64 = world.viewers.iter().map(|viewer| viewer.repaired).sum();
     println!("{sent} packets sent, {repaired} repaired");
     assert!(repaired > 10, "{repaired} packets repaired");

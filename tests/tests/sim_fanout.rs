@@ -145,7 +145,7 @@ fn everybody_gets_everything_over_a_bad_network() {
             jitter: Span::millis(8),
             loss_ppm: 20_000,
             duplicate_ppm: 10_000,
-            mtu: 1500,
+            ..Link::default()
         };
         let world = scenario(seed, link);
         let counts = world.network.net.counts();

@@ -6,7 +6,6 @@ mod describe;
 mod drain;
 mod events;
 mod layers;
-mod lines;
 mod load;
 mod push;
 mod relay;
@@ -27,15 +26,15 @@ use crate::drain::Drain;
 use crate::load::host::HostReading;
 use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
-use adopt::Strays;
 use drain::Draining;
 use events::Events;
-use lines::Lines;
 use link::region::{LinkError, Region};
 use link::stats::Intake;
 use link::wake::Sleeper;
 use load::Loads;
 use media::clip::Looper;
+use session::adopt::Strays;
+use session::lines::Lines;
 use session::srt::Counters as SrtCounters;
 use session::{Kind, Output, Sessions};
 use std::collections::BTreeMap;
@@ -133,8 +132,10 @@ impl Driver {
         let lines = Lines::open(region.clone()).map_err(link_error)?;
         let (reports, of_publishers) = mpsc::channel(REPORTS_MAX);
         let mut streams = Streams::adopt(region.clone(), reports, &mut sessions);
+        let now = clock::now();
         let strays =
-            adopt::adopt(clock::now(), &region, &lines, &mut sessions).map_err(link_error)?;
+            session::adopt::adopt(now, &region, &lines, &mut sessions).map_err(link_error)?;
+        adopt::tell(&strays, &sessions);
         streams.adopt_publishers(&sessions);
         let sleeper = region.control_sleeper();
         let bell = register(sleeper.fd().try_clone_to_owned()?)?;
@@ -246,23 +247,14 @@ impl Driver {
         self.tell_live(now);
         self.sample_load(now);
         self.drain(now);
-        let region = &self.region;
-        if self.lines.forwarder_is_new() {
+        if self.lines.refill(now, &mut self.sessions) {
             tracing::info!("a forwarder has come: it is given all viewers");
-            for core in self.lines.cores() {
-                let leases = |index| {
-                    region
-                        .viewer_at(index)
-                        .map_or([0; 5], |viewer| viewer.leases())
-                };
-                self.sessions.worker_restarted(now, core, leases);
-            }
         }
         if now >= self.audit_at {
             self.audit_at = now + AUDIT_INTERVAL;
             self.sessions.audit(now, |viewer| self.lines.holder(viewer));
             self.release_orphans(now);
-            self.release_strays(now);
+            self.strays.release(now, &self.lines, &mut self.sessions);
             self.streams.reap(now, &mut self.sessions);
             self.streams.measure(now, &mut self.sessions);
             self.transits.look(now, transit::workers(&self.region));
@@ -315,9 +307,7 @@ impl Driver {
                 cause,
             } => {
                 let all = viewer.into_iter().chain(parts);
-                for cell in all.filter_map(|viewer| self.region.viewer(viewer).ok()) {
-                    cell.close();
-                }
+                all.for_each(|viewer| self.lines.close(viewer));
                 match kind {
                     Kind::Publisher | Kind::Push => self.streams.session_closed(&session, cause),
                     Kind::Viewer => self.end_events(stream, &session, cause),

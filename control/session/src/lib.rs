@@ -8,6 +8,7 @@
 //! [`Sessions::handle_timeout`] when [`Sessions::deadline`] has come.
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 mod agent;
 mod call;
 mod checks;
@@ -19,6 +20,7 @@ mod encodings;
 mod ice;
 mod keepsake;
 mod layer;
+pub mod lines;
 mod output;
 mod pull;
 mod punt;

@@ -30,7 +30,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let held = Self::reap(&self.word, self.role);
-        debug_assert!(held, "a claim is reaped only when its process is dead");
+        // Not held: a keeper has given this process up for dead, and set the end free itself.
+        Self::reap(&self.word, self.role);
     }
 }

@@ -76,7 +76,8 @@ pub struct TrackOut {
     /// Identifier that stands in its place on retransmissions, 1 to 14; 0: they have no name.
     pub repaired_rid_id: u8,
     /// SRTP index (ROC << 16 | sequence number) of the first media packet. After a restart of the
-    /// forwarder it is the lease of the viewer's cell, so that no index is used twice.
+    /// forwarder it is the lease of the viewer's cell, so that no index is used twice; as the
+    /// command may be older than that, a worker begins behind the lease whatever this says.
     pub first_index: u64,
     /// The same for the retransmission stream.
     pub rtx_first_index: u64,
@@ -101,7 +102,7 @@ pub struct AddViewer {
     /// What it takes, by track index. Nothing: it is the way back to a publisher, see
     /// [`AddPublisher::viewer`], and no viewer of the stream.
     pub tracks: [TrackOut; TRACKS_MAX],
-    /// First SRTCP index that we may send, 0 to 2^31 - 1.
+    /// First SRTCP index that we may send, 0 to 2^31 - 1; behind the lease, like the others.
     pub rtcp_first_index: u64,
     /// It is sent one encoding of several, all of which go to the same peer (RFC 8853).
     pub encoding: Option<Encoding>,

@@ -12,6 +12,11 @@ const ANCHOR_TICKS_MAX: u32 = 1 << 28;
 /// what is behind by half of 2^32.
 const CONTINUED_TICKS_MAX: u128 = 1 << 30;
 
+/// The first packet of a source comes at least this part of a second after the last of the one
+/// before it, whatever their clocks say. Viewers who are being shown frames again have them a tick
+/// apart behind what they were sent: with a frame's time between, what is new comes after those.
+const CONTINUED_PER_S: u32 = 25;
+
 /// Layers whose timestamps agree within a part of a second of this count as aligned: reports of
 /// browsers are right to a millisecond.
 const ALIGNED_PER_S: u32 = 300;
@@ -115,7 +120,8 @@ fn beside(other: &Record, captured: Time, clock_hz: u32) -> u32 {
 fn continued(last: &Record, captured: Time, clock_hz: u32) -> u32 {
     let elapsed = u128::from(captured.since(last.capture).0);
     let ticks = elapsed * u128::from(clock_hz) / u128::from(NS_PER_S.unsigned_abs());
-    let ticks = u32::try_from(ticks.clamp(1, CONTINUED_TICKS_MAX)).unwrap_or(1);
+    let least = u128::from(clock_hz / CONTINUED_PER_S);
+    let ticks = u32::try_from(ticks.clamp(least, CONTINUED_TICKS_MAX)).unwrap_or(1);
     last.timestamp.wrapping_add(ticks)
 }
 
@@ -133,9 +139,9 @@ mod tests {
         };
         let after = |span| continued(&last, last.capture + span, 90_000);
         assert_eq!(after(Span::millis(100)), 8999);
-        assert_eq!(after(Span::ZERO), 0);
+        assert_eq!(after(Span::ZERO), 3599);
         assert_eq!(after(Span::secs(1 << 30)), (1 << 30) - 1);
-        assert_eq!(continued(&last, Time::ZERO, 90_000), 0);
+        assert_eq!(continued(&last, Time::ZERO, 90_000), 3599);
         assert_eq!(continued(&last, Time::FAR, u32::MAX), (1 << 30) - 1);
     }
 }

@@ -1,6 +1,6 @@
 //! Owns the send side of one viewer: what fan-out needs first, what comes rarely last. Hot.
 
-use link::command::{AUDIO, AddViewer, Encoding, IceCredentials, Pin, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, AddViewer, Encoding, IceCredentials, Pin, TRACKS_MAX, TrackOut, VIDEO};
 use link::ids::ViewerId;
 use link::keys::{MasterKey, Profile, SrtpKeys};
 use link::lanes::Lanes;
@@ -191,7 +191,8 @@ impl Viewer {
             peer: add.peer,
             local: add.local,
         };
-        let tracks = add.tracks.each_ref().map(OutTrack::new);
+        let tracks = unleased(add, &cell).each_ref().map(OutTrack::new);
+        let rtcp_index = add.rtcp_first_index.max(cell.lease(Lease::Rtcp));
         let lane = add.encoding.map_or(FIRST_LANE, |one| one.lane);
         let mut paths = [None; PATHS_MAX];
         paths[0] = Some(to);
@@ -240,7 +241,7 @@ impl Viewer {
                 // The first one soon: without it the peer cannot align audio and video. After
                 // that the random start spreads the reports of all viewers over the second.
                 report_at: now + Span::millis(u64::from(random.below(200))),
-                rtcp_index: add.rtcp_first_index,
+                rtcp_index,
                 echo: None,
                 quality: Quality::default(),
                 pin: Pin::NONE,
@@ -351,6 +352,17 @@ impl Viewer {
     }
 }
 
+/// The tracks of a viewer, behind all that was leased for them whatever the command says: it may
+/// have been on its way since before another worker died.
+fn unleased(add: &AddViewer, cell: &Cell) -> [TrackOut; TRACKS_MAX] {
+    let mut tracks = add.tracks;
+    for (out, [media, rtx]) in tracks.iter_mut().zip(TRACK_LEASES) {
+        out.first_index = out.first_index.max(cell.lease(media));
+        out.rtx_first_index = out.rtx_first_index.max(cell.lease(rtx));
+    }
+    tracks
+}
+
 /// One after the last index of SRTP: 48 bits (RFC 3711 section 9.2).
 const RTP_INDEX_END: u64 = 1 << 48;
 
@@ -379,7 +391,7 @@ pub fn is_sane(add: &AddViewer) -> bool {
         used += 1;
         is_new
     };
-    let taken = |out: &&link::command::TrackOut| out.clock_hz != 0;
+    let taken = |out: &&TrackOut| out.clock_hz != 0;
     add.rtcp_first_index < RTCP_INDEX_END
         && add.tracks.iter().filter(taken).all(|out| {
             note(out.ssrc)

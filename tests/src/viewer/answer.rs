@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use super::dtls::Identity;
-
 /// Video and audio, in the order of the offer.
 pub const OFFER_KINDS: [&str; 2] = ["video", "audio"];
 
@@ -68,13 +66,13 @@ impl Answer {
     }
 }
 
-/// What browsers offer, without what we do not use.
-pub(super) fn offer(identity: &Identity) -> String {
+/// What browsers offer, without what we do not use; `fingerprint` is SHA-256 of the certificate.
+#[must_use]
+pub fn offer(fingerprint: &str) -> String {
     let transport = format!(
         "c=IN IP4 0.0.0.0\r\na=ice-ufrag:{UFRAG}\r\na=ice-pwd:{PWD}\r\na=ice-options:trickle\r\n\
-         a=fingerprint:sha-256 {}\r\na=setup:actpass\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
-         a=recvonly\r\n",
-        identity.fingerprint()
+         a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
+         a=recvonly\r\n"
     );
     format!(
         "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\

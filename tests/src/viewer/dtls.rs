@@ -52,7 +52,7 @@ impl Identity {
     /// What a viewer offers: video and audio, as browsers do, without what we do not use.
     #[must_use]
     pub fn offer(&self) -> String {
-        offer(self)
+        offer(&self.fingerprint)
     }
 
     /// SHA-256 of the certificate, `AA:BB:...`.

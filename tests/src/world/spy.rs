@@ -1,23 +1,18 @@
-//! Owns a port that looks at everything sent through it before the network can lose it.
+//! Owns the checks of everything that a plane sends, before the network can lose it.
 
 use std::collections::HashMap;
 
-use io::port::{FlushReport, Port};
 use link::command::TRACKS_MAX;
-use wire::datagram::{DATAGRAM_MAX, Egress, Parked, RUN_BYTES_MAX, RunMeta, RxSink, Slot};
+use wire::datagram::{DATAGRAM_MAX, RunMeta};
 use wire::demux::{Class, classify};
 use wire::rtp::Packet;
-use wire::time::Time;
 
 use super::peer::{Client, Viewer};
+use crate::tap::Watch;
 
-/// A port and what was seen of each SSRC that went through it.
-pub struct Spy<P> {
-    port: P,
-    run: Option<RunMeta>,
-    buffer: Vec<u8>,
-    /// Runs that the port has parked, and how they are cut.
-    parked: Vec<(Parked, RunMeta)>,
+/// What was seen of each SSRC.
+#[derive(Default)]
+pub struct Spy {
     lanes: HashMap<u32, Lane>,
     rtcp: HashMap<(u32, u32), Vec<u8>>,
 }
@@ -30,19 +25,7 @@ struct Lane {
     sent: HashMap<u64, Vec<u8>>,
 }
 
-impl<P: Port> Spy<P> {
-    pub(super) fn new(port: P) -> Self {
-        let (run, buffer) = (None, Vec::with_capacity(RUN_BYTES_MAX));
-        Self {
-            port,
-            run,
-            buffer,
-            parked: Vec::new(),
-            lanes: HashMap::new(),
-            rtcp: HashMap::new(),
-        }
-    }
-
+impl Spy {
     /// From now on the SSRCs of this viewer may come.
     pub(super) fn expect_viewer(&mut self, viewer: &Viewer<impl Client>) {
         for track in 0..TRACKS_MAX {
@@ -121,81 +104,8 @@ impl<P: Port> Spy<P> {
     }
 }
 
-impl<P: Port> Egress for Spy<P> {
-    fn segments_max(&self) -> u8 {
-        self.port.segments_max()
-    }
-
-    fn claim(&mut self, run: RunMeta) -> Option<Slot<'_>> {
-        self.port.claim(run)?;
-        self.port.commit(0);
-        self.run = Some(run);
-        self.buffer.clear();
-        self.buffer.resize(run.bytes, 0xee);
-        Some(Slot::joined(&mut self.buffer))
-    }
-
-    fn commit(&mut self, bytes: usize) {
-        let run = self.run.take().expect("claimed before");
-        if bytes == 0 {
-            return;
-        }
-        let filled = std::mem::take(&mut self.buffer);
-        for datagram in filled[..bytes].chunks(usize::from(run.segment_bytes)) {
-            self.look(datagram);
-        }
-        let mut slot = self.port.claim(run).expect("there was room a moment ago");
-        slot.put(&filled, usize::from(run.segment_bytes));
-        self.port.commit(bytes);
-        self.buffer = filled;
-    }
-
-    fn parked_max(&self) -> u8 {
-        self.port.parked_max()
-    }
-
-    fn park(&mut self, bytes: usize) -> Option<Parked> {
-        let run = self.run.take().expect("claimed before");
-        let mut slot = self.port.claim(run).expect("there was room a moment ago");
-        slot.put(&self.buffer[..bytes], usize::from(run.segment_bytes));
-        let parked = self.port.park(bytes)?;
-        self.parked.push((parked, run));
-        Some(parked)
-    }
-
-    fn parked(&self, run: Parked) -> &[u8] {
-        self.port.parked(run)
-    }
-
-    fn parked_mut(&mut self, run: Parked) -> &mut [u8] {
-        self.port.parked_mut(run)
-    }
-
-    fn commit_parked(&mut self) {
-        for (parked, run) in std::mem::take(&mut self.parked) {
-            let whole = self.port.parked(parked).to_vec();
-            for datagram in whole.chunks(usize::from(run.segment_bytes)) {
-                self.look(datagram);
-            }
-        }
-        self.port.commit_parked();
-    }
-}
-
-impl<P: Port> Port for Spy<P> {
-    fn recv(&mut self, now: Time, sink: &mut impl RxSink) -> usize {
-        self.port.recv(now, sink)
-    }
-
-    fn flush(&mut self, now: Time) -> FlushReport {
-        self.port.flush(now)
-    }
-
-    fn wait(&mut self, until: Time) {
-        self.port.wait(until);
-    }
-
-    fn leave(&mut self, now: Time, sink: &mut impl RxSink) -> usize {
-        self.port.leave(now, sink)
+impl Watch for Spy {
+    fn sent(&mut self, _: &RunMeta, datagram: &[u8]) {
+        self.look(datagram);
     }
 }

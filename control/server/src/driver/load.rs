@@ -1,7 +1,6 @@
 //! Owns the sampling of the workers, and the answer to newcomers on a loaded node.
 
 use super::Driver;
-use super::lines::Lines;
 use crate::config::Config;
 use crate::control::{LoadBrief, LoadView, RefusedView, StreamName};
 use crate::load::host::HostReading;
@@ -11,6 +10,7 @@ use link::ids::CoreId;
 use link::region::Region;
 use link::stats::Counter;
 use rand::Rng;
+use session::lines::Lines;
 use std::ops::RangeInclusive;
 use tokio::sync::watch;
 use wire::time::{Span, Time};

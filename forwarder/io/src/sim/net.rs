@@ -20,6 +20,8 @@ pub struct Link {
     pub loss_ppm: u32,
     /// Delivered twice, in a million.
     pub duplicate_ppm: u32,
+    /// Delivered with one bit turned over, in a million.
+    pub corrupt_ppm: u32,
     /// Longest IP packet, bytes. Longer ones are lost.
     pub mtu: u16,
 }
@@ -32,6 +34,7 @@ impl Default for Link {
             jitter: Span::ZERO,
             loss_ppm: 0,
             duplicate_ppm: 0,
+            corrupt_ppm: 0,
             mtu: 1500,
         }
     }
@@ -50,6 +53,8 @@ pub struct Counts {
     pub too_long: u64,
     /// Delivered a second time.
     pub duplicated: u64,
+    /// Delivered damaged.
+    pub corrupted: u64,
     /// Nobody was there.
     pub unbound: u64,
     /// The receiver's queue was full.
@@ -58,6 +63,9 @@ pub struct Counts {
 
 /// Datagrams that one receiver may leave unread.
 const INBOX_MAX: usize = 65_536;
+
+/// Within how many bytes of either end a datagram is damaged.
+const CORRUPT_DEPTH_BYTES: u64 = 32;
 
 /// A datagram that has arrived.
 pub(super) struct Letter {
@@ -192,9 +200,29 @@ impl Net {
         self.launched += 1;
         let due = now + link.latency + late;
         self.due.push(Reverse((due, self.launched)));
-        let bytes = bytes.to_vec();
+        let mut bytes = bytes.to_vec();
+        if self.random.chance(link.corrupt_ppm) {
+            self.counts.corrupted += 1;
+            self.corrupt(&mut bytes);
+        }
         self.flights
             .insert(self.launched, Flight { to, from, bytes });
+    }
+
+    /// Turns over one bit near the front or the end, where headers and tags are: what lies between
+    /// is covered by the tags alike.
+    fn corrupt(&mut self, bytes: &mut [u8]) {
+        let depth = self.random.below(CORRUPT_DEPTH_BYTES);
+        let depth = usize::try_from(depth).unwrap_or(0);
+        let from_front = self.random.chance(500_000);
+        let place = match from_front {
+            true => Some(depth),
+            false => bytes.len().checked_sub(depth + 1),
+        };
+        let bit = self.random.below(8);
+        if let Some(byte) = place.and_then(|place| bytes.get_mut(place)) {
+            *byte ^= 1 << bit;
+        }
     }
 
     fn land(&mut self, came: Time, flight: Flight) {

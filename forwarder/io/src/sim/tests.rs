@@ -76,7 +76,7 @@ fn the_same_seed_gives_the_same_faults() {
             jitter: Span::millis(5),
             loss_ppm: 100_000,
             duplicate_ppm: 50_000,
-            mtu: 1500,
+            ..Link::default()
         };
         let net = SimNet::new(seed, link);
         let (from, to) = (net.peer(addr("[fd00::1]:1")), net.peer(addr("[fd00::2]:2")));
@@ -94,6 +94,27 @@ fn the_same_seed_gives_the_same_faults() {
     assert!((10..=45).contains(&counts.lost), "{counts:?}");
     assert!(counts.duplicated > 0 && !heard.is_sorted(), "{counts:?}");
     assert_eq!(heard.len() as u64, 256 - counts.lost + counts.duplicated);
+}
+
+#[test]
+fn a_damaged_datagram_differs_by_one_bit() {
+    let link = Link {
+        corrupt_ppm: 500_000,
+        ..Link::default()
+    };
+    let net = SimNet::new(5, link);
+    let (from, to) = (net.peer(addr("[fd00::1]:1")), net.peer(addr("[fd00::2]:2")));
+    for _ in 0..200 {
+        from.send(at(0), to.addr(), &[0; 1000]);
+    }
+    let flipped = |bytes: &[u8]| bytes.iter().map(|byte| byte.count_ones()).sum::<u32>();
+    let heard: Vec<u32> = core::iter::from_fn(|| to.recv(at(0)))
+        .map(|(_, bytes)| flipped(&bytes))
+        .collect();
+    assert!(heard.len() == 200 && heard.iter().all(|bits| *bits <= 1));
+    let damaged: u32 = heard.iter().sum();
+    assert_eq!(u64::from(damaged), net.counts().corrupted);
+    assert!((60..=140).contains(&damaged), "{damaged}");
 }
 
 #[test]

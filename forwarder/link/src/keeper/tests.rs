@@ -5,6 +5,10 @@ use crate::command::VIDEO;
 use crate::ids::{CoreId, StreamId};
 use crate::limits::{LOG_PACKETS_MIN, Limits};
 use crate::log::{Flags, Record};
+use crate::region::Presence;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command as Process, Stdio};
 
@@ -246,16 +250,16 @@ fn a_role_is_held_once_and_is_free_after_the_last_end() {
 fn strangers_get_a_reason_and_no_memory() {
     let directory = Directory::new("strangers");
     let mut keeper = Keeper::listen(tiny(), &directory.socket()).unwrap();
-    let mut future = hello(Role::Forwarder);
+    let mut future = hello(Role::Forwarder, 0);
     future[8..12].copy_from_slice(&99u32.to_le_bytes());
     future[12..16].copy_from_slice(&98u32.to_le_bytes());
-    let mut odd = hello(Role::Forwarder);
+    let mut odd = hello(Role::Forwarder, 0);
     odd[16] = 9;
     for greeting in [
         &b"GET / HTTP/1.1"[..],
         &future,
         &odd,
-        &hello(Role::Control)[..20],
+        &hello(Role::Control, 0)[..20],
     ] {
         let line = pass::connect_to(&directory.socket()).unwrap();
         pass::send(&line, greeting, &[]).unwrap();
@@ -288,4 +292,107 @@ fn a_keeper_wants_a_private_place_of_its_own() {
     fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o755)).unwrap();
     let open = Keeper::listen(tiny(), &directory.socket()).err().unwrap();
     assert!(open.to_string().contains("mode 0700"), "{open}");
+}
+
+/// What becomes of a forwarder that another one waits to replace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Leaves,
+    Dies,
+}
+
+/// What the next one gets, and the notices after both have come.
+fn succeeded(name: &str, fate: Fate) -> (Option<Vec<u8>>, Vec<Notice>, Presence) {
+    let directory = Directory::new(name);
+    let path = directory.socket();
+    let mut keeper = Keeper::listen(tiny(), &path).unwrap();
+    keeper.lend(Role::Forwarder, File::open("/dev/zero").unwrap().into());
+    keeper.lend(Role::Control, File::open("/dev/null").unwrap().into());
+    let region = keeper.region().clone();
+    let first = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let place = join(&path, Role::Forwarder).unwrap();
+            assert_eq!(place.lent.len(), 1, "what is lent to this role");
+            let end = place.region.events_producer(CoreId(0)).unwrap();
+            while !asked_to_leave(&place.region).unwrap() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if fate == Fate::Leaves {
+                let mut left = File::from(memfd_create("left", MFdFlags::empty()).unwrap());
+                left.write_all(b"everything").unwrap();
+                leave(&place.region, &left.into()).unwrap();
+            }
+            drop(end);
+        }
+    });
+    until(&mut keeper, |n| matches!(n, Notice::Joined { .. }));
+    let next = std::thread::spawn(move || {
+        let standby = stand_by(&path, Role::Forwarder).unwrap();
+        assert_eq!(standby.place().lent.len(), 1);
+        let another = stand_by(&path, Role::Forwarder).err().unwrap().to_string();
+        assert!(
+            another.contains("waits to be Forwarder already"),
+            "{another}"
+        );
+        let (place, left) = standby.take_over(SOON).unwrap();
+        // The end is free, and nobody has taken it for a dead one's.
+        let end = place.region.events_producer(CoreId(0)).unwrap();
+        let left = left.map(|left| {
+            let (mut file, mut bytes) = (File::from(left), Vec::new());
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        (place, end, left)
+    });
+    let mut notices = Vec::new();
+    let end = std::time::Instant::now() + SOON;
+    while !next.is_finished() && std::time::Instant::now() < end {
+        notices.extend(keeper.serve_one(Duration::from_millis(10)).unwrap());
+    }
+    first.join().unwrap();
+    let (_place, _end, left) = next.join().unwrap();
+    (left, notices, region.presence(Role::Forwarder))
+}
+
+#[test]
+fn a_place_is_left_to_the_one_that_waits_for_it() {
+    let (left, notices, presence) = succeeded("leaves", Fate::Leaves);
+    assert_eq!(left.as_deref(), Some(&b"everything"[..]));
+    assert!(matches!(notices[0], Notice::Waiting { .. }), "{notices:?}");
+    assert!(matches!(notices[1], Notice::Refused { .. }), "{notices:?}");
+    assert!(
+        matches!(notices[2], Notice::Succeeded { .. }),
+        "{notices:?}"
+    );
+    // For control nothing has happened.
+    assert_eq!((presence.joins, presence.alive), (1, true));
+}
+
+#[test]
+fn whoever_waits_for_the_place_of_one_that_dies_begins_afresh() {
+    let (left, notices, presence) = succeeded("dies", Fate::Dies);
+    assert_eq!(left, None);
+    assert!(matches!(notices[2], Notice::Joined { .. }), "{notices:?}");
+    assert_eq!((presence.joins, presence.alive), (2, true));
+}
+
+#[test]
+fn one_that_waited_and_has_gone_changes_nothing() {
+    let directory = Directory::new("gone");
+    let mut keeper = Keeper::listen(tiny(), &directory.socket()).unwrap();
+    let path = directory.socket();
+    let waiting = std::thread::spawn(move || {
+        let place = join(&path, Role::Forwarder).unwrap();
+        drop(stand_by(&path, Role::Forwarder).unwrap());
+        place
+    });
+    for expected in ["Joined", "Waiting", "Refused"] {
+        until(&mut keeper, |n| format!("{n:?}").starts_with(expected));
+    }
+    let place = waiting.join().unwrap();
+    assert!(!asked_to_leave(&place.region).unwrap());
+    let presence = keeper.region().presence(Role::Forwarder);
+    assert_eq!((presence.joins, presence.alive), (1, true));
 }

@@ -1,18 +1,44 @@
-//! Owns what is done when a process of a role is dead: its ends are set free, its pins let go.
+//! Owns what a keeper does for processes of a role: notes that one has come, and when one is dead
+//! sets its ends free and lets go of its pins.
 
 use super::cells::RingEnds;
 use super::layout::Part;
-use super::{Region, Role};
+use super::{Inner, Region, Role};
 use crate::claim::Claim;
 use crate::command::COMMAND_BYTES;
 use crate::punt::PUNT_BYTES;
 use crate::ring::Consumer;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
+use std::sync::Arc;
 
 impl Region {
-    /// Notes that a process of this role has joined.
-    pub(crate) fn joined(&self, role: Role) {
+    /// The same memory as a process of this role holds it: for a simulation, whose planes come and
+    /// go in one process and whose keeper calls [`Region::joined`] and [`Region::reap`].
+    #[must_use]
+    pub fn seen_by(&self, role: Role) -> Self {
+        let Inner {
+            map,
+            layout,
+            limits,
+            wakers,
+            control,
+            bells,
+            ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            map: Arc::clone(map),
+            layout: layout.clone(),
+            limits: *limits,
+            role: role as u32,
+            wakers: wakers.clone(),
+            control: control.clone(),
+            bells: bells.clone(),
+        }))
+    }
+
+    /// Notes that a process of this role has joined. A keeper's, like [`Region::reap`].
+    pub fn joined(&self, role: Role) {
         let roles = self.roles();
         let word = &roles.presence[role as usize];
         let joins = (word.load(Ordering::Relaxed) >> 1).wrapping_add(1);
@@ -22,7 +48,7 @@ impl Region {
 
     /// Sets free all that the dead process of this role held. The caller knows that it is dead:
     /// an end that is set free while somebody uses it has two users.
-    pub(crate) fn reap(&self, role: Role) {
+    pub fn reap(&self, role: Role) {
         // First of all: who finds below that nobody owns a viewer, and looks here then, sees why.
         self.roles().presence[role as usize].fetch_and(!1, Ordering::AcqRel);
         for place in 0..usize::from(self.0.limits.cores) {

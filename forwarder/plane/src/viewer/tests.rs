@@ -52,7 +52,7 @@ fn what_a_burst_touches_lies_where_it_is_asked_for() {
     }
     let of_track = ends!(OutTrack:
         next_index: u64, packets: u32, octets: u32, transport_sequence: u16, cap: Cap,
-        out: link::command::TrackOut);
+        out: TrackOut);
     for (field, end) in of_track {
         assert!(
             end <= OutTrack::HOT_BYTES,

@@ -249,6 +249,28 @@ fn after_a_crash_a_viewer_goes_on_and_no_index_is_used_again() {
 }
 
 #[test]
+fn a_command_from_before_a_crash_makes_no_index_used_again() {
+    let mut world = World::new();
+    let mut source = world.source(0);
+    source.video(world.now, true, &KEY);
+    let viewer = world.join(source.id);
+    for _ in 0..3 {
+        source.second(&mut world);
+        let id = world.viewers[viewer].id();
+        let leased = world.region.viewer(id).unwrap().leases()[0];
+        world.restart();
+        // It waited for room, or was sent again while nobody was there to say that it had come.
+        let (now, stale) = (world.now, world.viewers[viewer].add);
+        world.plane().apply(now, &Command::AddViewer(stale));
+        source.second(&mut world);
+        // The viewer fails if anything is sealed twice.
+        let got = &world.viewers[viewer].got[VIDEO];
+        assert!(got[got.len() - 1].index >= leased, "{leased}");
+    }
+    assert!(world.viewers[viewer].rtcp.len() >= 3);
+}
+
+#[test]
 fn memory_is_known_beforehand() {
     let bytes = freshet_plane::Plane::memory_bytes(&Limits::default());
     assert!((10 << 20..200 << 20).contains(&bytes), "{bytes}");

@@ -1,8 +1,8 @@
 //! Tests of what waits for a worker that takes nothing.
 
 use super::*;
+use crate::Config;
 use link::limits::Limits;
-use session::Config;
 
 /// Room in each ring.
 const PUNTS: usize = 4;

@@ -1,13 +1,14 @@
 //! Owns control's ends of the link: commands and handshake datagrams down, events and punts up.
 
+use crate::{Holder, Sessions};
 use link::channel::{CommandProducer, EventConsumer, PuntConsumer, PuntProducer};
 use link::command::Command;
 use link::event::Event;
 use link::ids::{CoreId, ViewerId};
 use link::punt::PuntError;
 use link::region::{LinkError, Presence, Region, Role};
+use link::viewer::{LEASES, Viewer};
 use link::wake::Waker;
-use session::{Holder, Sessions};
 use std::collections::VecDeque;
 use wire::peer::{Ip, Peer};
 use wire::time::Time;
@@ -109,10 +110,8 @@ impl Lines {
             while let Some(event) = line.events.pop() {
                 sessions.event(now, core, event);
                 // A viewer of an earlier control is nobody's session here; its cell ends too.
-                if let Event::ViewerGone(viewer, _) = event
-                    && let Ok(cell) = self.region.viewer(viewer)
-                {
-                    cell.close();
+                if let Event::ViewerGone(viewer, _) = event {
+                    close(&self.region, viewer);
                 }
             }
             for _ in 0..PUNTS_A_TURN {
@@ -130,23 +129,45 @@ impl Lines {
     }
 
     /// True if nothing has come from any worker that could be taken now.
+    #[must_use]
     pub fn is_quiet(&self) -> bool {
         let has_none = |line: &Line| line.punts_in.is_empty() || !line.outgoing.is_empty();
         let mut lines = self.workers.iter();
         lines.all(|line| line.events.is_empty() && has_none(line))
     }
 
-    /// True once for each forwarder that has come since the last look: it knows nothing.
-    pub fn forwarder_is_new(&mut self) -> bool {
+    /// Tells a forwarder that has come since the last look of all viewers: it knows nothing. False:
+    /// none has.
+    pub fn refill(&mut self, now: Time, sessions: &mut Sessions) -> bool {
         let presence = self.region.presence(Role::Forwarder);
-        let new = presence.alive && presence.joins != self.joins;
-        if new {
+        let is_new = presence.alive && presence.joins != self.joins;
+        if is_new {
             self.joins = presence.joins;
+            let cell = |index| self.region.viewer_at(index);
+            let leases = |index| cell(index).map_or([0; LEASES], |viewer| viewer.leases());
+            for core in self.cores() {
+                sessions.worker_restarted(now, core, leases);
+            }
         }
-        new
+        is_new
+    }
+
+    /// The cell of a viewer, opened if it is not.
+    ///
+    /// # Errors
+    /// There is no such viewer, or its generation is of the past.
+    pub fn cell(&self, viewer: ViewerId) -> Result<Viewer, LinkError> {
+        let cell = self.region.viewer(viewer);
+        cell.or_else(|_| self.region.open_viewer_as(viewer))
+    }
+
+    /// Closes the cell of a viewer, if it is open.
+    pub fn close(&self, viewer: ViewerId) {
+        close(&self.region, viewer);
     }
 
     /// Who holds a viewer.
+    #[must_use]
     pub fn holder(&self, viewer: ViewerId) -> Holder {
         let owner = self.region.viewer(viewer).ok().and_then(|v| v.owner());
         if let Some(core) = owner {
@@ -168,8 +189,15 @@ impl Lines {
     }
 
     /// Handshake datagrams that a worker had no room for.
+    #[must_use]
     pub fn punt_lost(&self) -> u64 {
         self.punt_lost
+    }
+}
+
+fn close(region: &Region, viewer: ViewerId) {
+    if let Ok(cell) = region.viewer(viewer) {
+        cell.close();
     }
 }
 
