@@ -39,7 +39,8 @@ Publish, for example:
 
 Every key of the configuration can also be set by the environment, as FRESHET_SECTION_KEY.
 SIGHUP reads the configuration again: tokens, limits and rules of streams change at once.
-SIGTERM empties the node before it ends (see [drain]), SIGINT ends it at once.";
+SIGTERM empties the node before it ends (see [drain]), SIGINT ends it at once.
+SIGUSR2 upgrades it: see \"freshet upgrade --help\".";
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::time::Span;
@@ -34,6 +34,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long the driver, HTTP and SRT may take to end, each.
 const END: Duration = Duration::from_secs(2);
+
+/// The same when another sidecar waits for the place: answers under way are written by then.
+const HASTE: Duration = Duration::from_millis(200);
 
 /// The SRT task, and the driver's ends of what leads to it.
 struct SrtSide {
@@ -102,43 +105,64 @@ pub async fn run(
     }));
     relays.start();
     tracing::info!(http = %address, srt = %srt.address, "serving");
+    let reload = || reload(&config_source, &again);
+    let patience = match until_end(&mut driver, &drain, &mut hangup, reload).await? {
+        End::Driver => return Ok(ExitCode::FAILURE),
+        End::Replaced => {
+            driver.abort();
+            HASTE
+        }
+        End::Told => {
+            // Servers that do not answer learn of it by our silence.
+            let _ = tokio::time::timeout(FAREWELL, relays.stop()).await;
+            END
+        }
+    };
+    // Both tasks hold receivers.
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(patience, driver).await;
+    let _ = tokio::time::timeout(patience, serving).await;
+    // It has ended with the driver, after the last of its farewells.
+    let _ = tokio::time::timeout(patience, srt.task).await;
+    Ok(outcome(&drain, supervisor.is_some()))
+}
+
+/// Why the sidecar ends.
+enum End {
+    /// It was told to, or the node is drained.
+    Told,
+    /// Another one takes its place, and everybody goes on with that: no farewells.
+    Replaced,
+    /// It cannot go on.
+    Driver,
+}
+
+/// Waits for the end; until then, looks at what the supervisor has decided when that says so.
+async fn until_end(
+    driver: &mut JoinHandle<()>,
+    drain: &Drain,
+    hangup: &mut Signal,
+    reload: impl Fn(),
+) -> io::Result<End> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut replaced = signal(SignalKind::user_defined2())?;
-    let mut is_replaced = false;
     loop {
         tokio::select! {
-            _ = term.recv() => break,
-            _ = interrupt.recv() => break,
-            () = drain.over() => break,
-            _ = replaced.recv() => {
-                is_replaced = true;
-                break;
-            }
+            _ = term.recv() => return Ok(End::Told),
+            _ = interrupt.recv() => return Ok(End::Told),
+            () = drain.over() => return Ok(End::Told),
+            _ = replaced.recv() => return Ok(End::Replaced),
             _ = hangup.recv() => {
                 drain.look();
-                reload(&config_source, &again);
+                reload();
             }
-            ended = &mut driver => {
+            ended = &mut *driver => {
                 tracing::error!(?ended, "the driver has ended");
-                return Ok(ExitCode::FAILURE);
+                return Ok(End::Driver);
             }
         }
     }
-    if is_replaced {
-        // Everybody goes on with the next one: no farewells. It takes up what the link has.
-        driver.abort();
-    } else {
-        // Servers that do not answer learn of it by our silence.
-        let _ = tokio::time::timeout(FAREWELL, relays.stop()).await;
-    }
-    // Both tasks hold receivers.
-    let _ = stop.send(true);
-    let _ = tokio::time::timeout(END, driver).await;
-    let _ = tokio::time::timeout(END, serving).await;
-    // It has ended with the driver, after the last of its farewells.
-    let _ = tokio::time::timeout(END, srt.task).await;
-    Ok(outcome(&drain, supervisor.is_some()))
 }
 
 /// How a supervisor is told why the sidecar has ended.

@@ -81,8 +81,8 @@ struct Word {
 }
 
 /// Runs both planes until the node is drained, as `ward` understands SIGTERM and SIGINT, then stops
-/// them. Planes are told when `store` has another configuration. At SIGUSR2 the program that has our
-/// name on the disk by then takes the places of the planes.
+/// them. Planes are told when `store` has another configuration. At SIGUSR2 the program that has
+/// our name on the disk by then takes the places of the planes.
 ///
 /// # Errors
 /// When this executable cannot be found again, the signal handlers cannot be installed, or a plane

@@ -76,11 +76,12 @@ impl Plane {
         let stream = tables.streams.at_mut(add.stream.index)?;
         if let Some(before) = before {
             viewer.go_on(before);
-            if let Some(bps) = before.estimate_bps() {
-                self.adaptations.begin(self.now, &mut viewer, bps);
+            self.adaptations.go_on(self.now, &mut viewer, before);
+        } else {
+            viewer.begin_leases();
+            if stream.viewers == 0 && !viewer.is_publisher {
+                stream.start_here();
             }
-        } else if stream.viewers == 0 && !viewer.is_publisher {
-            stream.start_here();
         }
         let slot = tables.viewers.insert(stream, viewer)?;
         let viewer = tables.viewers.at_mut(slot)?;

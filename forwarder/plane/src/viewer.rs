@@ -23,8 +23,10 @@ use crate::report::Echo;
 use crate::rewrite::{Cap, OutTrack};
 
 mod hot;
+mod sane;
 
 pub use hot::prefetch;
+pub use sane::is_sane;
 
 /// Indexes are leased in blocks of so many packets: one store into shared memory for each block,
 /// and a restart skips at most one, which is far from half a turn of the sequence number.
@@ -103,7 +105,7 @@ pub struct Viewer {
     /// Its cell in shared memory.
     pub cell: Cell,
     /// First indexes not leased yet, as in the cell.
-    leases: [u64; LEASES],
+    pub leases: [u64; LEASES],
     /// Its tracks.
     pub tracks: [OutTrack; TRACKS_MAX],
     /// Seals what goes to it.
@@ -196,7 +198,7 @@ impl Viewer {
         let lane = add.encoding.map_or(FIRST_LANE, |one| one.lane);
         let mut paths = [None; PATHS_MAX];
         paths[0] = Some(to);
-        let mut viewer = Self {
+        let viewer = Self {
             id: add.viewer,
             stream: add.stream.index,
             phase: Phase::Waiting,
@@ -252,7 +254,6 @@ impl Viewer {
                 encoding: add.encoding,
             },
         };
-        viewer.begin_leases();
         Ok(viewer)
     }
 
@@ -342,8 +343,8 @@ impl Viewer {
         }
     }
 
-    /// Writes the first leases.
-    fn begin_leases(&mut self) {
+    /// Writes the first leases of a viewer that is new here.
+    pub fn begin_leases(&mut self) {
         for (track, [media, rtx]) in TRACK_LEASES.into_iter().enumerate() {
             self.cover(media, self.tracks[track].next_index + 1);
             self.cover(rtx, self.tracks[track].rtx_next_index + 1);
@@ -380,23 +381,3 @@ pub fn secret(profile: Profile, master: &MasterKey) -> Result<Secret, KeyError> 
 
 #[cfg(test)]
 mod tests;
-
-/// True if no two packets can leave under the same key, SSRC and index.
-pub fn is_sane(add: &AddViewer) -> bool {
-    let mut ssrcs = [0; 2 * TRACKS_MAX];
-    let mut used = 0;
-    let mut note = |ssrc: u32| {
-        let is_new = ssrc != 0 && !ssrcs[..used].contains(&ssrc);
-        ssrcs[used] = ssrc;
-        used += 1;
-        is_new
-    };
-    let taken = |out: &&TrackOut| out.clock_hz != 0;
-    add.rtcp_first_index < RTCP_INDEX_END
-        && add.tracks.iter().filter(taken).all(|out| {
-            note(out.ssrc)
-                && (out.rtx_ssrc == 0 || note(out.rtx_ssrc))
-                && out.first_index < RTP_INDEX_END
-                && out.rtx_first_index < RTP_INDEX_END
-        })
-}

@@ -13,6 +13,7 @@ use crate::Plane;
 use crate::check::{Checks, learn};
 use crate::feedback::Quality;
 use crate::keyframe::Pleas;
+use crate::layers::Adaptations;
 use crate::report::Echo;
 use crate::rewrite::{Cap, OutTrack};
 use crate::viewer::{Phase, Sent, Viewer};
@@ -96,11 +97,6 @@ impl ViewerState {
             _ => None,
         }
     }
-
-    /// What its path is thought to carry, if anybody has asked.
-    pub fn estimate_bps(&self) -> Option<u64> {
-        Some(self.estimate_bps).filter(|bps| *bps > 0)
-    }
 }
 
 /// The command that would add a viewer as it is now.
@@ -141,6 +137,8 @@ impl Viewer {
             cold.pin = pin;
         }
         cold.rtcp_index = before.rtcp_index;
+        // Not raised: with every handover they would run further ahead of what is used.
+        self.leases = self.cell.leases();
         cold.is_controlling = before.is_controlling;
         cold.checked_at = before.checked_at;
         cold.selected_at = before.selected_at;
@@ -151,6 +149,15 @@ impl Viewer {
         cold.report_at = before.report_at;
         cold.echo = before.echo;
         cold.quality = before.quality;
+    }
+}
+
+impl Adaptations {
+    /// Begins with what is known of the path of a viewer, if anybody has asked.
+    pub fn go_on(&mut self, now: Time, viewer: &mut Viewer, before: &ViewerState) {
+        if before.estimate_bps > 0 {
+            self.begin(now, viewer, before.estimate_bps);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use freshet_plane::{Handover, Outlets, Plane};
 use link::command::{AUDIO, Command, Pin, VIDEO};
 use link::ids::CoreId;
 use link::stats::Counter;
+use link::viewer::Lease;
 use wire::rtcp_feedback::write_nack;
 
 use crate::viewer::Got;
@@ -57,6 +58,14 @@ fn neither_the_publisher_nor_its_viewers_notice() {
     let frames = viewer.got[VIDEO].iter().map(|got| frame_of(&got.payload).0);
     assert!(frames.is_sorted());
     assert_eq!(viewer.rtx.len(), asked);
+    // A death after many handovers skips no more than one after none.
+    let last = viewer.got[VIDEO].last().unwrap().index;
+    let leased = world
+        .region
+        .viewer(viewer.id())
+        .unwrap()
+        .lease(Lease::Video);
+    assert!(leased > last && leased <= last + 4097, "{last} {leased}");
     assert_eq!(world.count(Counter::RtpUnusable), 0);
     assert_eq!(world.count(Counter::RtpLost), 0);
     // What was lost comes late, and what has come comes once more: neither plane takes it again.
