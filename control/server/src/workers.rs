@@ -8,6 +8,7 @@ use link::region::{Region, Role};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tuning::{Finding, Row, Verdict};
 use wire::time::{Span, Time};
 use worker::probe::{self, Probe};
-use worker::{PortConfig, UringSettings, Workers, XdpConfig};
+use worker::{PortConfig, Prepared, UringSettings, Workers, XdpConfig, left};
 
 /// How often the workers are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -182,21 +183,14 @@ pub async fn run(
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let means = Means::new(config)?;
-    let (place, before) = match stands_by {
-        true => take_over(link)?,
-        false => (join(link, Role::Forwarder).await?, Vec::new()),
+    let (region, workers) = match stands_by {
+        true => take_over(link, config, means)?,
+        false => {
+            let place = join(link, Role::Forwarder).await?;
+            let workers = prepare(&place, config, means, 0)?.start(None);
+            (place.region, workers.map_err(io::Error::other)?)
+        }
     };
-    let region = place.region.clone();
-    let is_handed_over = !before.is_empty();
-    let stopped = last_turn(&region);
-    let workers = start(place, config, means, before)?;
-    if is_handed_over {
-        let stood = clock::now().since(stopped);
-        tracing::info!(
-            stood_us = stood.as_micros(),
-            "goes on where the one before was"
-        );
-    }
     loop {
         tokio::select! {
             _ = term.recv() => break,
@@ -221,13 +215,26 @@ pub async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until the forwarder that runs has left its place; what it left, by core. Nothing: it died,
-/// and the workers begin as after any other death.
-fn take_over(link: &Path) -> io::Result<(Place, Vec<Vec<u8>>)> {
+/// Makes everything ready, waits until the forwarder that runs has left its place, and goes on
+/// where that was. If it died, the workers begin as after any other death.
+fn take_over(link: &Path, config: &Config, means: Means) -> io::Result<(Region, Workers)> {
     let standby = link::keeper::stand_by(link, Role::Forwarder)?;
+    let viewers = standby.place().region.viewers().len();
+    let prepared = prepare(standby.place(), config, means, viewers)?;
+    let reader = left::Reader::new(left::bytes_for(viewers));
     let (place, left) = standby.take_over(TAKE_OVER_MAX)?;
-    let before = left.map_or(Ok(Vec::new()), worker::left::read)?;
-    Ok((place, before))
+    let stopped = last_turn(&place.region);
+    let left = left.map(|left| reader.read(left)).transpose()?;
+    let is_handed_over = left.is_some();
+    let workers = prepared.start(left).map_err(io::Error::other)?;
+    if is_handed_over {
+        let stood = clock::now().since(stopped);
+        tracing::info!(
+            stood_us = stood.as_micros(),
+            "goes on where the one before was"
+        );
+    }
+    Ok((place.region, workers))
 }
 
 /// When the first of the workers turned for the last time.
@@ -239,8 +246,10 @@ fn last_turn(region: &Region) -> Time {
 
 /// Leaves the place to the process that waits for it. It has it when all of ours is let go.
 fn hand_over(region: &Region, workers: Workers) -> io::Result<ExitCode> {
+    let bytes = left::bytes_for(region.viewers().len());
+    let file = left::file(bytes)?;
     let began = Instant::now();
-    let left = match workers.hand_over() {
+    let left = match workers.hand_over(bytes) {
         Ok(left) => left,
         Err(error) => {
             tracing::error!(%error, "cannot hand over: the next forwarder begins afresh");
@@ -248,7 +257,7 @@ fn hand_over(region: &Region, workers: Workers) -> io::Result<ExitCode> {
         }
     };
     let bytes: usize = left.iter().map(Vec::len).sum();
-    link::keeper::leave(region, &worker::left::write(&left)?)?;
+    link::keeper::leave(region, &left::write(file, &left)?)?;
     tracing::info!(bytes, took_us = began.elapsed().as_micros(), "handed over");
     Ok(ExitCode::SUCCESS)
 }
@@ -272,9 +281,11 @@ impl Means {
     }
 }
 
-fn start(place: Place, config: &Config, means: Means, before: Vec<Vec<u8>>) -> io::Result<Workers> {
-    let sockets = ports::of_forwarder(place.lent)?;
-    let region = place.region;
+/// Workers that have everything but their ends of the link, for so many viewers.
+fn prepare(place: &Place, config: &Config, means: Means, viewers: usize) -> io::Result<Prepared> {
+    let lent: Result<Vec<_>, _> = place.lent.iter().map(OwnedFd::try_clone).collect();
+    let sockets = ports::of_forwarder(lent?)?;
+    let region = place.region.clone();
     let cores = usize::from(region.limits().cores);
     let address = config.media.listen.resolve();
     let Means {
@@ -287,7 +298,7 @@ fn start(place: Place, config: &Config, means: Means, before: Vec<Vec<u8>>) -> i
         tracing::warn!("[uring] is set and does nothing: media.backend is not \"uring\"");
     }
     tracing::info!(%address, cores, backend = name(backend), %transmit, %cipher, "forwarding");
-    let workers = worker::spawn(worker::Config {
+    let workers = worker::Config {
         region,
         sockets,
         backend,
@@ -305,7 +316,6 @@ fn start(place: Place, config: &Config, means: Means, before: Vec<Vec<u8>>) -> i
             Idle::Spin => worker::Idle::Spin(Span::micros(config.media.spin_us.into())),
         },
         pin: worker::Pin::Auto,
-        before,
-    });
-    workers.map_err(io::Error::other)
+    };
+    worker::prepare(workers, viewers).map_err(io::Error::other)
 }

@@ -106,7 +106,6 @@ impl Stage {
             port: PortConfig::default(),
             idle: shape.idle,
             pin: shape.cpu.map_or(Pin::Off, |cpu| Pin::Cpus(vec![cpu])),
-            before: Vec::new(),
         })
         .map_err(|e| words(&e))?;
         let core = CoreId(0);

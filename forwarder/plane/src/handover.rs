@@ -1,9 +1,11 @@
 //! Owns what one worker leaves to the one that takes its place while both are well: all that its
 //! peers would notice if it were forgotten.
 //!
-//! It is written as CBOR (RFC 8949) with the names of its fields, so that two releases understand
-//! each other: what one does not know it passes over, and what is new has a default. A field that
-//! is there keeps its name and its meaning.
+//! It is a row of parts, each with its kind and length and then as CBOR (RFC 8949) with the names
+//! of its fields, so that two releases understand each other: what one does not know it passes
+//! over, and what is new has a default. A field that is there keeps its name and its meaning. One
+//! part after the other is made and written, or read and taken up: little memory is touched that
+//! was not before.
 
 mod publisher;
 mod viewer;
@@ -22,17 +24,7 @@ use wire::time::Time;
 
 use crate::Plane;
 use crate::hearing::Hearing;
-
-/// What a plane leaves to the next one of its core.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Handover {
-    streams: Vec<StreamState>,
-    /// Those that stand for others before these.
-    viewers: Vec<ViewerState>,
-    publishers: Vec<PublisherState>,
-    /// Commands by which this core hands on what comes from the publishers of others.
-    passed: Vec<ByteBuf>,
-}
+use crate::stream::Stream;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StreamState {
@@ -45,39 +37,71 @@ struct StreamState {
     hearing: Hearing,
 }
 
+impl StreamState {
+    fn of(stream: &Stream) -> Self {
+        Self {
+            index: stream.id.index,
+            generation: stream.id.generation,
+            seen: stream.seen,
+            met_at: stream.met_at,
+            wants_key: stream.wants_key.0,
+            key_wanted_at: stream.key_wanted_at,
+            hearing: stream.hearing,
+        }
+    }
+}
+
 /// Why a handover cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {
     /// It is damaged, or of a release that is too far away.
     #[error("what the worker before left cannot be read: {0}")]
     Unreadable(#[from] ciborium::de::Error<std::io::Error>),
+    /// It is damaged.
+    #[error("what the worker before left is damaged")]
+    Damaged,
     /// There is no memory for it.
     #[error("what is left to the next worker cannot be written: {0}")]
     Unwritable(#[from] ciborium::ser::Error<std::io::Error>),
 }
 
-impl Handover {
-    /// Writes it. There are keys in it.
-    ///
-    /// # Errors
-    /// No memory.
-    pub fn encode(&self) -> Result<Vec<u8>, HandoverError> {
-        let mut bytes = Vec::with_capacity(self.viewers.len() * VIEWER_BYTES);
-        ciborium::into_writer(self, &mut bytes)?;
-        Ok(bytes)
-    }
+/// What a part of a handover is of. In this order: a viewer needs its stream, one that counts with
+/// another needs that, and a publisher needs the viewer by which it comes.
+type Kind = u32;
+const STREAM: Kind = 1;
+const VIEWER: Kind = 2;
+const PUBLISHER: Kind = 3;
+const PASSED: Kind = 4;
 
-    /// Reads it.
-    ///
-    /// # Errors
-    /// Not a handover, or not one that this release understands.
-    pub fn decode(bytes: &[u8]) -> Result<Self, HandoverError> {
-        Ok(ciborium::from_reader(bytes)?)
+/// Bytes before each part: its kind and its length.
+const HEAD_BYTES: usize = 8;
+
+/// Writes a part.
+fn put(out: &mut Vec<u8>, kind: Kind, part: &impl Serialize) -> Result<(), HandoverError> {
+    let head = out.len();
+    out.extend(kind.to_le_bytes());
+    out.extend(0_u32.to_le_bytes());
+    ciborium::into_writer(part, &mut *out)?;
+    let length = out.len() - head - HEAD_BYTES;
+    let length = u32::try_from(length).map_err(|_| HandoverError::Damaged)?;
+    if let Some(place) = out.get_mut(head + 4..head + HEAD_BYTES) {
+        place.copy_from_slice(&length.to_le_bytes());
     }
+    Ok(())
 }
 
-/// About what is written of a viewer.
-const VIEWER_BYTES: usize = 8192;
+/// The next part: its kind, and what it is.
+fn take<'a>(bytes: &mut &'a [u8]) -> Result<(Kind, &'a [u8]), HandoverError> {
+    let (kind, rest) = bytes.split_first_chunk().ok_or(HandoverError::Damaged)?;
+    let (length, rest) = rest.split_first_chunk().ok_or(HandoverError::Damaged)?;
+    let length = usize::try_from(u32::from_le_bytes(*length));
+    let length = length.map_err(|_| HandoverError::Damaged)?;
+    let (part, rest) = rest
+        .split_at_checked(length)
+        .ok_or(HandoverError::Damaged)?;
+    *bytes = rest;
+    Ok((u32::from_le_bytes(*kind), part))
+}
 
 /// A command as it is kept in a handover.
 fn kept(command: &Command) -> ByteBuf {
@@ -98,66 +122,75 @@ impl Plane {
         publishers.for_each(|publisher| publisher.upstream.settle());
     }
 
-    /// What the plane that takes the place of this one goes on with. This one is done: whatever it
-    /// did from here on would be done twice.
-    pub fn hand_over(&mut self) -> Handover {
+    /// Writes what the plane that takes the place of this one goes on with; there are keys in it.
+    /// This one is done: whatever it did from here on would be done twice.
+    ///
+    /// # Errors
+    /// It cannot be written: `out` holds a part of it.
+    pub fn hand_over(&mut self, out: &mut Vec<u8>) -> Result<(), HandoverError> {
         let streams = self.tables.streams.active().iter();
-        let streams = streams.filter_map(|&index| self.tables.streams.at(index));
-        let streams = streams.map(|stream| StreamState {
-            index: stream.id.index,
-            generation: stream.id.generation,
-            seen: stream.seen,
-            met_at: stream.met_at,
-            wants_key: stream.wants_key.0,
-            key_wanted_at: stream.key_wanted_at,
-            hearing: stream.hearing,
-        });
-        Handover {
-            streams: streams.collect(),
-            viewers: self.viewer_states(),
-            publishers: self.publisher_states(),
-            passed: self.passed_states(),
+        for stream in streams.filter_map(|&index| self.tables.streams.at(index)) {
+            put(out, STREAM, &StreamState::of(stream))?;
         }
-    }
-
-    fn passed_states(&self) -> Vec<ByteBuf> {
-        let passed = self.passed.iter().map(Command::PassPublisher);
-        passed.map(|command| kept(&command)).collect()
+        for viewer in self.viewer_states() {
+            put(out, VIEWER, &viewer)?;
+        }
+        let (publishers, pool) = self.publishers.all_mut();
+        for publisher in publishers {
+            put(out, PUBLISHER, &publisher.state(pool))?;
+        }
+        for passed in self.passed.iter().map(Command::PassPublisher) {
+            put(out, PASSED, &kept(&passed))?;
+        }
+        Ok(())
     }
 
     /// Goes on where the plane before was; this one knows nobody yet. What cannot be taken up is
     /// counted, and control is told.
-    pub fn go_on(&mut self, now: Time, before: &Handover) {
+    ///
+    /// # Errors
+    /// It is no handover, or of a release that is too far away. What came before that is taken up.
+    pub fn go_on(&mut self, now: Time, mut before: &[u8]) -> Result<(), HandoverError> {
         self.begin(now);
-        for stream in &before.streams {
-            self.go_on_with_stream(stream);
-        }
-        for viewer in &before.viewers {
-            let add = viewer.add();
-            if add
-                .and_then(|add| self.take_viewer(&add, Some(viewer)))
-                .is_none()
-            {
-                self.outlets.stats.add(Counter::ViewerRefused, 1);
-                if let Some(add) = add {
-                    self.tell(&Event::ViewerRefused(add.viewer));
+        while !before.is_empty() {
+            let (kind, part) = take(&mut before)?;
+            match kind {
+                STREAM => self.go_on_with_stream(&ciborium::from_reader(part)?),
+                VIEWER => self.go_on_with_viewer(&ciborium::from_reader(part)?),
+                PUBLISHER => self.go_on_with_publisher(&ciborium::from_reader(part)?),
+                PASSED => {
+                    if let Some(pass) = command(&ciborium::from_reader(part)?) {
+                        self.apply(now, &pass);
+                    }
                 }
+                // Nothing that this release knows.
+                _ => {}
             }
         }
-        for publisher in &before.publishers {
-            let add = publisher.add();
-            if add
-                .and_then(|add| self.take_publisher(&add, Some(publisher)))
-                .is_none()
-            {
-                self.outlets.stats.add(Counter::PublisherRefused, 1);
-                if let Some(add) = add {
-                    self.tell(&Event::PublisherRefused(add.stream));
-                }
+        Ok(())
+    }
+
+    fn go_on_with_viewer(&mut self, viewer: &ViewerState) {
+        let add = viewer.add();
+        if add
+            .and_then(|add| self.take_viewer(&add, Some(viewer)))
+            .is_none()
+        {
+            self.outlets.stats.add(Counter::ViewerRefused, 1);
+            if let Some(add) = add {
+                self.tell(&Event::ViewerRefused(add.viewer));
             }
         }
-        for pass in before.passed.iter().filter_map(command) {
-            self.apply(now, &pass);
+    }
+
+    fn go_on_with_publisher(&mut self, publisher: &PublisherState) {
+        let add = publisher.add();
+        let taken = add.and_then(|add| self.take_publisher(&add, Some(publisher)));
+        if taken.is_none() {
+            self.outlets.stats.add(Counter::PublisherRefused, 1);
+            if let Some(add) = add {
+                self.tell(&Event::PublisherRefused(add.stream));
+            }
         }
     }
 

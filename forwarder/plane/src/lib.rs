@@ -88,7 +88,7 @@ use transit::Transits;
 use viewer::{PATHS_MAX, Viewer};
 
 pub use handoff::{Contents, Parcel};
-pub use handover::{Handover, HandoverError};
+pub use handover::HandoverError;
 pub use report::CNAME;
 pub use seal::Cipher;
 
@@ -147,32 +147,74 @@ pub struct Plane {
     cipher: Cipher,
 }
 
-impl Plane {
-    /// A plane that knows nobody. `seed` spreads timestamps, reports and hashes.
+/// All that a plane allocates, without its ends of the link: made ahead, for when another plane
+/// still has those.
+pub struct Blank {
+    core: CoreId,
+    flows: Flows,
+    tables: Tables,
+    publishers: Publishers,
+    passed: Passed,
+    adaptations: Adaptations,
+    handoffs: Handoffs,
+    random: Random,
+}
+
+impl Blank {
+    /// For a core. `seed` spreads timestamps, reports and hashes.
     #[must_use]
-    pub fn new(core: CoreId, limits: &Limits, outlets: Outlets, seed: u64) -> Self {
+    pub fn new(core: CoreId, limits: &Limits, seed: u64) -> Self {
         let mut random = Random::new(seed);
         Self {
             core,
+            flows: Flows::new(flows_max(limits), random.next_u64()),
+            tables: Tables::new(limits),
+            publishers: Publishers::new(limits.streams_max),
+            passed: Passed::new(limits.streams_max),
+            adaptations: Adaptations::new(limits.viewers_max),
+            handoffs: Handoffs::new(core, limits.cores),
+            random,
+        }
+    }
+
+    /// Touches the memory of so many viewers now: the system finds pages when they are touched
+    /// first, and that takes longer than to fill them.
+    pub fn expect(&mut self, viewers: usize) {
+        self.tables.viewers.touch(viewers);
+    }
+
+    /// The plane.
+    #[must_use]
+    pub fn with(self, outlets: Outlets) -> Plane {
+        Plane {
+            core: self.core,
             now: Time::ZERO,
             came: None,
             wall: Wall::default(),
             ticked_at: Time::ZERO,
             visited: 0,
             has_told: false,
-            flows: Flows::new(flows_max(limits), random.next_u64()),
-            tables: Tables::new(limits),
-            publishers: Publishers::new(limits.streams_max),
-            passed: Passed::new(limits.streams_max),
+            flows: self.flows,
+            tables: self.tables,
+            publishers: self.publishers,
+            passed: self.passed,
             shared: Shared::new(),
-            adaptations: Adaptations::new(limits.viewers_max),
+            adaptations: self.adaptations,
             transits: Transits::new(),
             outbox: Outbox::new(),
-            handoffs: Handoffs::new(core, limits.cores),
-            random,
+            handoffs: self.handoffs,
+            random: self.random,
             outlets,
             cipher: Cipher::best(),
         }
+    }
+}
+
+impl Plane {
+    /// A plane that knows nobody. `seed` spreads timestamps, reports and hashes.
+    #[must_use]
+    pub fn new(core: CoreId, limits: &Limits, outlets: Outlets, seed: u64) -> Self {
+        Blank::new(core, limits, seed).with(outlets)
     }
 
     /// Seals with `cipher` for viewers to come, instead of the fastest that there is.

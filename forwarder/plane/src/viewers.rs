@@ -83,6 +83,14 @@ impl Viewers {
         self.active.len() - self.publishers - self.parts
     }
 
+    /// Touches the memory of so many viewers. The table is empty.
+    pub fn touch(&mut self, viewers: usize) {
+        debug_assert!(self.slots.is_empty(), "nobody is there yet");
+        let viewers = viewers.min(self.slots.capacity());
+        self.slots.resize_with(viewers, || None);
+        self.slots.clear();
+    }
+
     /// Puts a viewer into the table and at the end of its stream's ring, if it watches. `None`: its
     /// index is out of range or taken.
     pub fn insert(&mut self, stream: &mut Stream, mut viewer: Viewer) -> Option<u32> {

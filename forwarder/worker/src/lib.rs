@@ -16,6 +16,7 @@ mod run;
 mod seat;
 mod spawn;
 pub mod standalone;
+mod thread;
 
 pub use ::io::uring::Settings as UringSettings;
 pub use ::io::{PortConfig, Socket, SocketConfig, XdpConfig, probe};
@@ -25,4 +26,4 @@ pub use handoff::Exchange;
 pub use idle::Idle;
 pub use plane::Cipher;
 pub use seat::{Seat, SeatConfig, Turn};
-pub use spawn::{Config, Workers, spawn};
+pub use spawn::{Config, Prepared, Workers, prepare, spawn};

@@ -13,22 +13,24 @@ const LEAVE_TOGETHER: Span = Span::millis(5);
 /// How long a device is given to take what is left.
 const LEAVE_MAX: Span = Span::millis(10);
 
-/// Leaves everything to another worker; `deaf` counts the cores that have received their last.
+/// Leaves everything to another worker, in `out`; `deaf` counts the cores that have received their
+/// last.
 ///
 /// # Errors
 /// There is no memory for it.
 pub(crate) fn leave<P: Port>(
-    mut seat: Seat<P>,
+    seat: &mut Seat<P>,
     deaf: &AtomicUsize,
     cores: usize,
-) -> Result<Vec<u8>, Error> {
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
     let began = clock::now();
     seat.leave(began);
     deaf.fetch_add(1, Ordering::SeqCst);
     while deaf.load(Ordering::SeqCst) < cores && clock::now() < began + LEAVE_TOGETHER {
         std::hint::spin_loop();
     }
-    seat.left(began + LEAVE_MAX, clock::now)
+    seat.left(began + LEAVE_MAX, clock::now, out)
 }
 
 /// Turns until `stopping`.

@@ -9,7 +9,7 @@ use link::Region;
 use link::ids::CoreId;
 use link::wake::{Sleeper, Waker};
 use plane::Cipher;
-use plane::{Handover, Outlets, Plane};
+use plane::{Blank, Outlets, Plane};
 use wire::time::{Span, Time};
 
 /// Time between two ticks of the plane: fine enough for time-outs and reports, and a thousand
@@ -77,6 +77,15 @@ impl<P: Port> Seat<P> {
     /// # Errors
     /// Another worker holds the ends, or there is no such core.
     pub fn new(config: &SeatConfig<'_>, port: P) -> Result<Self, Error> {
+        let limits = config.region.limits();
+        Self::with(config, port, Blank::new(config.core, limits, config.seed))
+    }
+
+    /// The same with what was allocated before.
+    ///
+    /// # Errors
+    /// As [`Seat::new`].
+    pub fn with(config: &SeatConfig<'_>, port: P, blank: Blank) -> Result<Self, Error> {
         let SeatConfig { region, core, .. } = *config;
         let failed = |cause| Error::Link {
             core: core.0,
@@ -84,7 +93,7 @@ impl<P: Port> Seat<P> {
         };
         let sleeper = region.sleeper(core).map_err(failed)?;
         let outlets = Outlets::take(region, core).map_err(failed)?;
-        let mut plane = Plane::new(core, region.limits(), outlets, config.seed);
+        let mut plane = blank.with(outlets);
         plane.seal_with(config.cipher);
         Ok(Self {
             core,
@@ -144,10 +153,8 @@ impl<P: Port> Seat<P> {
     /// What it left cannot be read.
     pub fn go_on(&mut self, now: Time, before: &[u8]) -> Result<(), Error> {
         let core = self.core.0;
-        let before = Handover::decode(before);
-        let before = before.map_err(|cause| Error::Handover { core, cause })?;
-        self.plane.go_on(now, &before);
-        Ok(())
+        let taken = self.plane.go_on(now, before);
+        taken.map_err(|cause| Error::Handover { core, cause })
     }
 
     /// The first half of leaving: receives nothing more, and sends what there is to be sent.
@@ -163,12 +170,18 @@ impl<P: Port> Seat<P> {
         self.tally.posted(self.exchange.post(&mut self.plane));
     }
 
-    /// The second half, when no core hands anything to another any more: what the worker that takes
-    /// the place of this one goes on with. What the device does not take until `until` is lost.
+    /// The second half, when no core hands anything to another any more: writes what the worker
+    /// that takes the place of this one goes on with. What the device does not take until `until`
+    /// is lost.
     ///
     /// # Errors
     /// There is no memory for it.
-    pub fn left(mut self, until: Time, clock: impl Fn() -> Time) -> Result<Vec<u8>, Error> {
+    pub fn left(
+        &mut self,
+        until: Time,
+        clock: impl Fn() -> Time,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         let core = self.core.0;
         self.exchange.take(self.core, &mut self.plane);
         self.plane.settle();
@@ -185,7 +198,7 @@ impl<P: Port> Seat<P> {
         if self.plane.has_told() {
             self.control.wake();
         }
-        let left = self.plane.hand_over().encode();
+        let left = self.plane.hand_over(out);
         left.map_err(|cause| Error::Handover { core, cause })
     }
 

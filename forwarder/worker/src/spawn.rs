@@ -3,25 +3,20 @@
 use crate::cpu::{self, Pin};
 use crate::error::Error;
 use crate::handoff::Exchange;
-use crate::idle::{Idle, Idler};
-use crate::run::{leave, run};
-use crate::seat::{Seat, SeatConfig};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use core_affinity::CoreId as Cpu;
+use crate::idle::Idle;
+use crate::left;
+use crate::thread::{Bench, Left, Part, Said, Word};
+use core::sync::atomic::Ordering;
 use io::probe::Backend;
 use io::route::{End, Router};
-use io::{Mmsg, Port, PortConfig, Socket, Uring, Xdp, XdpConfig, clock};
-
+use io::{PortConfig, Socket, XdpConfig};
 use link::Region;
 use link::ids::CoreId;
 use link::wake::Waker;
 use plane::Cipher;
-use std::fs::File;
-use std::io::Read;
 use std::iter;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
 /// What workers are made of.
@@ -43,8 +38,6 @@ pub struct Config {
     pub idle: Idle,
     /// Where they run.
     pub pin: Pin,
-    /// What the workers before have left, by core; empty: there were none, or they have died.
-    pub before: Vec<Vec<u8>>,
 }
 
 /// The workers of this process. Dropped: they stop.
@@ -60,23 +53,12 @@ struct Thread {
     handle: Option<JoinHandle<Left>>,
 }
 
-/// What a worker leaves to the next one, if it was asked to.
-type Left = Option<Result<Vec<u8>, Error>>;
-
-/// What all workers are told.
-#[derive(Default)]
-struct Word {
-    stop: AtomicBool,
-    /// They leave everything to others.
-    leave: AtomicBool,
-    /// How many have received their last.
-    deaf: AtomicUsize,
-}
-
-impl Word {
-    fn stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
+/// Workers that have everything but their ends of the link, which others may still hold.
+pub struct Prepared {
+    workers: Workers,
+    /// To each of them: what the one before has left.
+    starts: Vec<Sender<Option<Part>>>,
+    readiness: Receiver<Said>,
 }
 
 /// Starts all workers; returns when each is ready to serve.
@@ -84,6 +66,14 @@ impl Word {
 /// # Errors
 /// The first that could not be set up; the others are stopped.
 pub fn spawn(config: Config) -> Result<Workers, Error> {
+    prepare(config, 0)?.start(None)
+}
+
+/// Starts the threads and lets them allocate, with memory touched for so many viewers in all.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn prepare(config: Config, viewers: usize) -> Result<Prepared, Error> {
     let cores = config.region.limits().cores;
     if config.sockets.len() != usize::from(cores) {
         return Err(Error::Sockets {
@@ -99,11 +89,13 @@ pub fn spawn(config: Config) -> Result<Workers, Error> {
         threads: Vec::with_capacity(usize::from(cores)),
         _router: router,
     };
+    let mut starts = Vec::new();
+    let (prepared, preparations) = channel();
     let (ready, readiness) = channel();
     let ends = ends.into_iter().map(Some).chain(iter::repeat_with(|| None));
-    let before = config.before.into_iter().map(Some);
-    let mut before = before.chain(iter::repeat_with(|| None));
     for (((core, socket), cpu), end) in (0..cores).zip(config.sockets).zip(cpus).zip(ends) {
+        let (start, started) = channel();
+        starts.push(start);
         let bench = Bench {
             region: config.region.clone(),
             core: CoreId(core),
@@ -115,17 +107,50 @@ pub fn spawn(config: Config) -> Result<Workers, Error> {
             idle: config.idle,
             cpu,
             exchange: exchange.clone(),
-            before: before.next().flatten(),
+            viewers: viewers / usize::from(cores),
+            start: started,
             word: Arc::clone(&workers.word),
         };
-        workers.start(bench, ready.clone())?;
+        workers.start(bench, prepared.clone(), ready.clone())?;
     }
-    drop(ready);
+    drop(prepared);
     for _ in 0..cores {
-        // A thread that died before it could say so has dropped its end.
-        readiness.recv().unwrap_or(Err(Error::Died { core: 0 }))?;
+        hear(&preparations)?;
     }
-    Ok(workers)
+    Ok(Prepared {
+        workers,
+        starts,
+        readiness,
+    })
+}
+
+/// What one of the workers says. One that died before it could has dropped its end.
+fn hear(said: &Receiver<Said>) -> Said {
+    said.recv().unwrap_or(Err(Error::Died { core: 0 }))
+}
+
+impl Prepared {
+    /// Lets them serve, from nothing or from what workers before have left; returns when all do.
+    ///
+    /// # Errors
+    /// As [`spawn`], or what was left cannot be read.
+    pub fn start(self, before: Option<left::Left>) -> Result<Workers, Error> {
+        let Self {
+            workers,
+            starts,
+            readiness,
+        } = self;
+        let cores = starts.len();
+        for (core, start) in starts.into_iter().enumerate() {
+            let part = before.as_ref().and_then(|left| left.part(core));
+            // One that has died says so below.
+            let _ = start.send(part);
+        }
+        for _ in 0..cores {
+            hear(&readiness)?;
+        }
+        Ok(workers)
+    }
 }
 
 /// What finds the ways to viewers, and its end for each worker; none of it if that is not wanted
@@ -171,11 +196,17 @@ impl Workers {
         self.join_all()
     }
 
-    /// Stops all workers; what each of them leaves to the worker that takes its place, by core.
+    /// Stops all workers, with memory for so many bytes in all; what each of them leaves to the
+    /// worker that takes its place, by core.
     ///
     /// # Errors
     /// One of them has panicked, or has no memory for it.
-    pub fn hand_over(mut self) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn hand_over(mut self, bytes: usize) -> Result<Vec<Vec<u8>>, Error> {
+        if let Ok(mut room) = self.word.room.lock() {
+            room.resize_with(self.threads.len(), || {
+                left::room(bytes / self.threads.len())
+            });
+        }
         self.word.leave.store(true, Ordering::SeqCst);
         self.stop();
         let threads = (0..).zip(&mut self.threads);
@@ -188,7 +219,12 @@ impl Workers {
             .collect()
     }
 
-    fn start(&mut self, bench: Bench, ready: Sender<Result<(), Error>>) -> Result<(), Error> {
+    fn start(
+        &mut self,
+        bench: Bench,
+        prepared: Sender<Said>,
+        ready: Sender<Said>,
+    ) -> Result<(), Error> {
         let core = bench.core;
         let waker = bench.region.waker(core).map_err(|cause| Error::Link {
             core: core.0,
@@ -196,7 +232,7 @@ impl Workers {
         })?;
         let handle = Builder::new()
             .name(format!("worker-{}", core.0))
-            .spawn(move || bench.sit(ready))
+            .spawn(move || bench.sit(prepared, ready))
             .map_err(|cause| Error::Thread {
                 core: core.0,
                 cause,
@@ -226,104 +262,4 @@ impl Drop for Workers {
         // A panic has been printed by its thread.
         let _ = self.join_all();
     }
-}
-
-/// What one thread takes along.
-struct Bench {
-    region: Region,
-    core: CoreId,
-    socket: Socket,
-    backend: Backend,
-    end: Option<End>,
-    cipher: Cipher,
-    port: PortConfig,
-    idle: Idle,
-    cpu: Option<Cpu>,
-    exchange: Exchange,
-    before: Option<Vec<u8>>,
-    word: Arc<Word>,
-}
-
-impl Bench {
-    /// The life of the thread. Memory is allocated after it is settled, close to its processor.
-    fn sit(mut self, ready: Sender<Result<(), Error>>) -> Left {
-        cpu::settle(self.cpu);
-        match (self.backend, self.end.take()) {
-            (Backend::Mmsg, None) => self.serve(ready, Mmsg::new),
-            (Backend::Uring, None) => self.serve(ready, Uring::new),
-            (Backend::Mmsg, Some(end)) => self.serve_by_xdp(ready, end, Mmsg::new),
-            (Backend::Uring, Some(end)) => self.serve_by_xdp(ready, end, Uring::new),
-        }
-    }
-
-    /// The same with lanes of AF_XDP before the backend.
-    fn serve_by_xdp<P: Port>(
-        self,
-        ready: Sender<Result<(), Error>>,
-        end: End,
-        make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
-    ) -> Left {
-        let viewers_max = self.region.limits().viewers_max;
-        self.serve(ready, move |socket, bell, config| {
-            make(socket, bell, config).map(|under| Xdp::new(under, end, viewers_max))
-        })
-    }
-
-    fn serve<P: Port>(
-        self,
-        ready: Sender<Result<(), Error>>,
-        make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
-    ) -> Left {
-        let mut idler = Idler::new(self.idle);
-        let word = Arc::clone(&self.word);
-        let cores = usize::from(self.region.limits().cores);
-        match self.seat(make) {
-            Ok(mut seat) => {
-                // Nobody listens any more if another worker has failed: stop will come.
-                let _ = ready.send(Ok(()));
-                // While an end is open, `spawn` waits for those that have not spoken.
-                drop(ready);
-                run(&mut seat, &mut idler, || word.stopping());
-                let leaves = word.leave.load(Ordering::SeqCst);
-                leaves.then(|| leave(seat, &word.deaf, cores))
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                None
-            }
-        }
-    }
-
-    fn seat<P: Port>(
-        self,
-        make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
-    ) -> Result<Seat<P>, Error> {
-        let core = self.core.0;
-        let sleeper = self.region.sleeper(self.core);
-        let sleeper = sleeper.map_err(|cause| Error::Link { core, cause })?;
-        let bell = sleeper.fd().try_clone_to_owned();
-        let bell = bell.map_err(|cause| Error::Wake { core, cause })?;
-        let before = self.before;
-        let port = make(self.socket, bell, &self.port);
-        let port = port.map_err(|cause| Error::Port { core, cause })?;
-        let config = SeatConfig {
-            region: &self.region,
-            core: self.core,
-            exchange: &self.exchange,
-            cipher: self.cipher,
-            seed: seed().map_err(|cause| Error::Wake { core, cause })?,
-        };
-        let mut seat = Seat::new(&config, port)?;
-        if let Some(before) = before {
-            seat.go_on(clock::now(), &before)?;
-        }
-        Ok(seat)
-    }
-}
-
-/// Random bits from the system.
-fn seed() -> std::io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
 }

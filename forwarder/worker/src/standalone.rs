@@ -129,7 +129,6 @@ impl Forwarder {
                 us => Idle::Spin(Span::micros(us)),
             },
             pin: Pin::Auto,
-            before: Vec::new(),
         })
         .map_err(|e| e.to_string())?;
         let mut forwarder = Self {

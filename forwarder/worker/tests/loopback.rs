@@ -47,7 +47,6 @@ fn config(region: &Region, (backend, uring): Way, idle: Idle) -> Config {
         },
         idle,
         pin: Pin::Off,
-        before: Vec::new(),
     }
 }
 

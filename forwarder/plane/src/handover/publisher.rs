@@ -8,7 +8,6 @@ use serde_bytes::ByteBuf;
 use wire::time::Time;
 
 use super::{command, kept};
-use crate::Plane;
 use crate::lane::LaneState;
 use crate::publisher::Publisher;
 use crate::reorder::Pool;
@@ -40,7 +39,8 @@ impl PublisherState {
 }
 
 impl Publisher {
-    fn state(&mut self, pool: &Pool) -> PublisherState {
+    /// What the worker that takes the place of this one goes on with.
+    pub fn state(&mut self, pool: &Pool) -> PublisherState {
         // For one that dies before it has put down anything itself.
         self.tell();
         let ways = self.ways.iter_mut().flatten();
@@ -78,13 +78,5 @@ impl Publisher {
         if let Some(heard) = &self.heard {
             heard.begin(self.viewer);
         }
-    }
-}
-
-impl Plane {
-    /// What is left of all publishers.
-    pub(super) fn publisher_states(&mut self) -> Vec<PublisherState> {
-        let (publishers, pool) = self.publishers.all_mut();
-        publishers.map(|publisher| publisher.state(pool)).collect()
     }
 }

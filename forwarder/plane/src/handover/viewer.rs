@@ -172,16 +172,16 @@ impl Plane {
     }
 
     /// What is left of all viewers, those who stand for others first.
-    pub(super) fn viewer_states(&self) -> Vec<ViewerState> {
+    pub(super) fn viewer_states(&self) -> impl Iterator<Item = ViewerState> {
         let viewers = &self.tables.viewers;
-        let all = || viewers.active().iter().filter_map(|&slot| viewers.at(slot));
+        let all = move || viewers.active().iter().filter_map(|&slot| viewers.at(slot));
         let leaders = all().filter(|viewer| !viewer.is_part);
         let parts = all().filter(|viewer| viewer.is_part);
-        let state = |viewer: &Viewer| {
+        let state = move |viewer: &Viewer| {
             let stream = self.tables.streams.at(viewer.stream)?;
             let bps = self.adaptations.bps_of(viewer);
             Some(ViewerState::of(viewer, stream.id, bps))
         };
-        leaders.chain(parts).filter_map(state).collect()
+        leaders.chain(parts).filter_map(state)
     }
 }

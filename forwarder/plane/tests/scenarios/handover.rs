@@ -1,6 +1,6 @@
 //! A plane leaves everything to another one, while both are well: nobody notices.
 
-use freshet_plane::{Handover, Outlets, Plane};
+use freshet_plane::{Outlets, Plane};
 use link::command::{AUDIO, Command, Pin, VIDEO};
 use link::ids::CoreId;
 use link::stats::Counter;
@@ -149,25 +149,51 @@ fn pins_credentials_and_addresses_are_kept() {
 #[test]
 fn what_another_release_has_is_passed_over_and_damage_is_told() {
     let (mut world, _, mut peer) = publishing();
-    let left = world.plane().hand_over().encode().unwrap();
-    let mut tree: ciborium::Value = ciborium::from_reader(&left[..]).unwrap();
-    add_unknown(&mut tree);
-    let mut newer = Vec::new();
-    ciborium::into_writer(&tree, &mut newer).unwrap();
+    let mut left = Vec::new();
+    world.plane().hand_over(&mut left).unwrap();
+    let newer = of_tomorrow(&left);
     assert!(newer.len() > left.len());
     drop(world.planes.remove(0));
-    let outlets = Outlets::take(&world.region, CoreId(0)).unwrap();
-    let mut next = Plane::new(CoreId(0), &LIMITS, outlets, 1);
-    next.go_on(world.now, &Handover::decode(&newer).unwrap());
+    let next = |world: &World| {
+        let outlets = Outlets::take(&world.region, CoreId(0)).unwrap();
+        Plane::new(CoreId(0), &LIMITS, outlets, 1)
+    };
+    for cut in [1, 7, left.len() / 2, left.len() - 1] {
+        let error = next(&world).go_on(world.now, &left[..cut]).unwrap_err();
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+    let mut odd = left.clone();
+    odd[8] = 0xff;
+    let error = next(&world).go_on(world.now, &odd).unwrap_err();
+    assert!(error.to_string().contains("cannot be read"), "{error}");
+    let mut next = next(&world);
+    next.go_on(world.now, &newer).unwrap();
     world.planes.insert(0, next);
     let frame = peer.frame(false, 3);
     peer.send(&mut world, &frame);
     world.run(10, 1);
     assert_eq!(world.viewers.last().unwrap().got[VIDEO].len(), 6);
-    for cut in [0, 1, left.len() / 2, left.len() - 1] {
-        let error = Handover::decode(&left[..cut]).err().unwrap().to_string();
-        assert!(error.contains("cannot be read"), "{error}");
+}
+
+/// The same with a part of another kind before each, and something new in every map.
+fn of_tomorrow(mut left: &[u8]) -> Vec<u8> {
+    let mut newer = Vec::new();
+    while let Some((kind, rest)) = left.split_first_chunk::<4>()
+        && let Some((length, rest)) = rest.split_first_chunk()
+    {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap();
+        let (part, rest) = rest.split_at(length);
+        let mut tree: ciborium::Value = ciborium::from_reader(part).unwrap();
+        add_unknown(&mut tree);
+        let mut changed = Vec::new();
+        ciborium::into_writer(&tree, &mut changed).unwrap();
+        newer.extend([99, 0, 0, 0, 3, 0, 0, 0, 1, 2, 3]);
+        newer.extend(kind);
+        newer.extend(u32::try_from(changed.len()).unwrap().to_le_bytes());
+        newer.extend(changed);
+        left = rest;
     }
+    newer
 }
 
 /// Gives every map one more entry.

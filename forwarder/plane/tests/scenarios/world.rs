@@ -1,6 +1,6 @@
 //! The world of a scenario: memory, planes, a sink for runs that checks each one, virtual time.
 
-use freshet_plane::{Handover, Outlets, Plane};
+use freshet_plane::{Outlets, Plane};
 use link::Region;
 use link::channel::{EventConsumer, PuntConsumer};
 use link::command::{AUDIO, Command, VIDEO};
@@ -334,12 +334,13 @@ impl World {
         before.settle();
         before.fan_out(self.now, &mut self.sink);
         self.deliver();
-        let left = before.hand_over().encode().unwrap();
+        let mut left = Vec::new();
+        before.hand_over(&mut left).unwrap();
         drop(before);
         let outlets = Outlets::take(&self.region, number).unwrap();
         let limits = *self.region.limits();
         let mut next = Plane::new(number, &limits, outlets, 4711);
-        next.go_on(self.now, &Handover::decode(&left).unwrap());
+        next.go_on(self.now, &left).unwrap();
         self.planes.insert(core, next);
     }
 
