@@ -48,6 +48,13 @@ pub fn quick() -> bool {
     std::env::var("FRESHET_TESTS").is_ok_and(|value| value == "quick")
 }
 
+/// True when tests that resemble others are to run too, as they do where one file is named:
+/// `FRESHET_TESTS=full`.
+#[must_use]
+pub fn full() -> bool {
+    std::env::var("FRESHET_TESTS").is_ok_and(|value| value == "full")
+}
+
 /// True if every one of `programs` is there. If not, says which is missing and that the test is
 /// skipped; where `FRESHET_TESTS_SKIP=never` is set, as `tests/run` does, that is a failure.
 ///

@@ -12,7 +12,7 @@ use freshet_tests::browser::{Browser, LONGEST_FREEZE, WATCH_FRAMES};
 use freshet_tests::impair::{Impairment, Relay};
 use freshet_tests::place::free_udp_port;
 use freshet_tests::server::{Server, Setup};
-use freshet_tests::wait::{alone, have, wait_for};
+use freshet_tests::wait::{alone, full, have, wait_for};
 use freshet_tests::webdriver::Chromium;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -140,7 +140,7 @@ impl Fall {
         };
         relay.set(Impairment::default(), narrow);
         let fell = wait_height(viewer, "a smaller picture", |height| height < 720);
-        sleep(Duration::from_secs(12));
+        sleep(Duration::from_secs(8));
         let stood_ms = longest_ms(viewer);
         let settled = height(viewer);
         let layers = sent_to_the_viewer(server);
@@ -212,7 +212,10 @@ fn must_tell_of_nine_layers(server: &Server) {
 
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_a_smaller_vp8() {
-    narrow_way("vp8", "simulcast", 300.0);
+    // Otherwise as below, with feedback by source.
+    if full() {
+        narrow_way("vp8", "simulcast", 300.0);
+    }
 }
 
 #[test]
@@ -257,5 +260,8 @@ fn av1_in_temporal_layers_is_passed_through() {
 
 #[test]
 fn a_viewer_behind_a_narrow_way_gets_a_smaller_vp9() {
-    narrow_way("vp9", "simulcast", 300.0);
+    // For the server it is what VP8 is, and its layers are tested above.
+    if full() {
+        narrow_way("vp9", "simulcast", 300.0);
+    }
 }

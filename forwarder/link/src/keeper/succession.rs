@@ -86,7 +86,7 @@ impl Standby {
         pass::send(&line, READY, &[])?;
         let mut fds = [PollFd::new(line, PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        if poll(&mut fds, timeout)? == 0 {
+        if pass::patiently(|| poll(&mut fds, timeout))? == 0 {
             let why = "the process before does not leave its place";
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
@@ -107,7 +107,7 @@ impl Standby {
 pub fn asked_to_leave(region: &Region) -> io::Result<bool> {
     let line = line(region)?;
     let mut fds = [PollFd::new(line, PollFlags::POLLIN)];
-    if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+    if pass::patiently(|| poll(&mut fds, PollTimeout::ZERO))? == 0 {
         return Ok(false);
     }
     let mut bytes = [0; 16];

@@ -1,5 +1,7 @@
 //! Owns the passing of descriptors over a Unix socket, where numbers turn into owners.
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     UnixAddr, accept4, bind, connect, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
@@ -15,6 +17,7 @@ const DESCRIPTORS_MAX: usize = 192;
 
 /// How long either side of the handshake waits for the other. It takes well under a millisecond.
 const PATIENCE_S: i64 = 5;
+const PATIENCE_MS: u16 = 5000;
 
 /// A connection that keeps message boundaries, listening at `path`.
 pub(crate) fn listen_at(path: &Path) -> io::Result<OwnedFd> {
@@ -37,7 +40,8 @@ pub(crate) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
 pub(crate) fn connect_to(path: &Path) -> io::Result<OwnedFd> {
     let line = seqpacket()?;
     be_patient(&line)?;
-    connect(line.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let at = UnixAddr::new(path)?;
+    patiently(|| connect(line.as_raw_fd(), &at))?;
     Ok(line)
 }
 
@@ -51,32 +55,37 @@ pub(crate) fn send(line: &impl AsFd, bytes: &[u8], passed: &[BorrowedFd<'_>]) ->
         &rights[..]
     };
     let flags = MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(
-        line.as_fd().as_raw_fd(),
-        &[IoSlice::new(bytes)],
-        rights,
-        flags,
-        None,
-    )?;
-    Ok(())
+    let line = line.as_fd().as_raw_fd();
+    let bytes = [IoSlice::new(bytes)];
+    patiently(|| sendmsg::<()>(line, &bytes, rights, flags, None)).map(drop)
 }
 
 /// Receives one message without descriptors: those that come along are closed by the kernel.
 pub(crate) fn recv(line: &OwnedFd, bytes: &mut [u8]) -> io::Result<usize> {
-    Ok(nix::sys::socket::recv(
-        line.as_raw_fd(),
-        bytes,
-        MsgFlags::empty(),
-    )?)
+    let line = line.as_raw_fd();
+    patiently(|| nix::sys::socket::recv(line, bytes, MsgFlags::empty()))
+}
+
+/// Tries again when a signal came: the kernel does not where a time-out is set. Not only handlers
+/// of ours interrupt; the end of a ring of `io_uring` does as well.
+pub(crate) fn patiently<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
 }
 
 /// Receives one message and the descriptors that come with it.
 pub(crate) fn recv_passed(line: &impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let line = line.as_fd();
+    // What is waited for comes whole or not at all: then there is nothing to be interrupted.
+    patiently(|| poll(&mut [PollFd::new(line, PollFlags::POLLIN)], PATIENCE_MS))?;
     let mut rights = nix::cmsg_space!([i32; DESCRIPTORS_MAX]);
     let mut parts = [IoSliceMut::new(bytes)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let line = line.as_fd().as_raw_fd();
-    let message = recvmsg::<()>(line, &mut parts, Some(&mut rights), flags)?;
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(line.as_raw_fd(), &mut parts, Some(&mut rights), flags)?;
     let mut passed = Vec::new();
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = part {
