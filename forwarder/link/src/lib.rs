@@ -20,6 +20,9 @@ pub mod codec;
 pub mod command;
 pub mod elements;
 pub mod event;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod frozen;
 pub mod heard;
 pub mod ids;
 #[cfg(not(loom))]

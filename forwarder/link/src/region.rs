@@ -14,6 +14,8 @@ mod streams;
 mod tests;
 
 pub use build::{BUILD, LAYOUT_OLDEST, LAYOUT_VERSION};
+#[cfg(test)]
+pub(crate) use header::{frozen as frozen_header, reads as reads_header};
 
 use crate::ids::{CoreId, ViewerId};
 use crate::limits::Limits;

@@ -100,6 +100,26 @@ fn places(take: &mut Take<'_>, file_bytes: u64) -> Option<(Limits, Layout)> {
     Some((limits, Layout { sections, bytes }))
 }
 
+/// Where the size of the file is.
+#[cfg(test)]
+const SIZE_AT: usize = MAGIC.len() + 2 * size_of::<u32>() + LINE_BYTES;
+
+/// The header of a new file without the name of the build.
+#[cfg(test)]
+pub(crate) fn frozen(limits: &Limits) -> Vec<u8> {
+    let layout = Layout::new(limits).unwrap();
+    let mut bytes = encode(limits, &layout);
+    bytes[SIZE_AT - LINE_BYTES..SIZE_AT].fill(0);
+    bytes
+}
+
+/// The limits of a header whose file has the size that it says.
+#[cfg(test)]
+pub(crate) fn reads(bytes: &[u8]) -> Option<Limits> {
+    let size = bytes[SIZE_AT..].first_chunk()?;
+    Some(decode(bytes, u64::from_le_bytes(*size)).ok()?.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -207,3 +207,28 @@ fn add_unknown(tree: &mut ciborium::Value) {
         _ => {}
     }
 }
+
+/// What a worker of the first release that could leave anything has left: every later one has to
+/// read it. `FRESHET_BLESS=1` writes down what this one leaves; what was there must stay readable.
+#[test]
+fn what_the_first_release_left_is_understood() {
+    let (mut world, stream, _) = publishing();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/left-1.cbor");
+    if std::env::var_os("FRESHET_BLESS").is_some() {
+        let mut left = Vec::new();
+        world.plane().hand_over(&mut left).unwrap();
+        std::fs::write(path, left).unwrap();
+    }
+    let left = std::fs::read(path).unwrap();
+    drop(world.planes.remove(0));
+    let outlets = Outlets::take(&world.region, CoreId(0)).unwrap();
+    let mut next = Plane::new(CoreId(0), &LIMITS, outlets, 1);
+    next.go_on(world.now, &left).unwrap();
+    next.tick(world.now, 0);
+    world.planes.insert(0, next);
+    let stats = world.region.stream_stats(stream, CoreId(0)).unwrap();
+    assert_eq!(stats.viewers(), 1);
+    assert_eq!(world.count(Counter::PublisherActive), 1);
+    let refused = [Counter::ViewerRefused, Counter::PublisherRefused];
+    assert_eq!(refused.map(|counter| world.count(counter)), [0, 0]);
+}
