@@ -9,7 +9,10 @@
 use super::{ANSWER_BYTES, Holder, Keeper, Notice, STANDBY, hello, read_answer};
 use crate::region::{Region, Role, pass};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{Interrupted, WouldBlock},
+};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -210,5 +213,3 @@ impl Keeper {
         Some(Notice::Joined { role, pid, build })
     }
 }
-
-use io::ErrorKind::{Interrupted, WouldBlock};
