@@ -55,6 +55,8 @@ pub struct Uring {
     /// The receive request, and the poll of the eventfd, are with the kernel.
     receiving: bool,
     polling: bool,
+    /// Another port has the socket: what this one received would be lost.
+    has_left: bool,
     /// The eventfd was written since the last wait.
     woken: bool,
     /// Runs that the kernel has not answered. Those that it has may still be read by a device.
@@ -101,6 +103,7 @@ impl Uring {
             turn_max: usize::from(config.rx_turn_max),
             receiving: false,
             polling: false,
+            has_left: false,
             woken: false,
             unanswered: 0,
             full: false,
@@ -133,6 +136,9 @@ impl Uring {
 
     /// Starts the requests that renew themselves, if they have ended.
     fn arm(&mut self) {
+        if self.has_left {
+            return;
+        }
         if !self.receiving {
             let shape: *const libc::msghdr = &raw const *self.shape;
             let request = opcode::RecvMsgMulti::new(ring::SOCKET, shape, buffers::GROUP);
@@ -343,6 +349,7 @@ impl Port for Uring {
     }
 
     fn leave(&mut self, _now: Time, sink: &mut impl RxSink) -> usize {
+        self.has_left = true;
         self.quiesce();
         match &mut self.buffers {
             Some(buffers) => self.ready.give(usize::MAX, buffers, sink, &mut self.report),

@@ -70,6 +70,10 @@ macro_rules! backend {
                 s::out_of_reach::<$port>();
             }
             #[test]
+            fn a_socket_is_left_to_another_port() {
+                s::left::<$port>();
+            }
+            #[test]
             fn ports_come_and_go() {
                 s::come_and_go::<$port>();
             }

@@ -1,11 +1,13 @@
 //! What every kernel backend must do. Scenarios take the port's type.
 
+use core::ops::Range;
 use freshet_io::uring::Settings;
 use freshet_io::wake::Wake;
 use freshet_io::{Error, FlushReport, Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::thread;
@@ -351,7 +353,7 @@ pub fn segmenting_refused<P: Made>() {
     // SAFETY: the option is an int; pointer and length are those of one that lives long enough.
     let answer = unsafe {
         libc::setsockopt(
-            std::os::fd::AsFd::as_fd(P::socket(&rig.port)).as_raw_fd(),
+            AsFd::as_fd(P::socket(&rig.port)).as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_NO_CHECK,
             (&raw const on).cast(),
@@ -470,6 +472,43 @@ pub fn ten_thousand<P: Made>() {
     let mut idle = rig.flush();
     idle.copied = 0;
     assert_eq!(idle, FlushReport::default());
+}
+
+/// One port leaves its socket to another one while datagrams come: each of them is received by
+/// one of the two, and what waits for the first to send does not let it receive again.
+pub fn left<P: Made>() {
+    let Some(mut rig) = Rig::<P>::new("127.0.0.1:0", PortConfig::default()) else {
+        return;
+    };
+    let socket = P::socket(&rig.port).as_fd().try_clone_to_owned().unwrap();
+    let (client, to) = (peer("127.0.0.1:0"), rig.addr);
+    let send = |range: Range<u32>| {
+        range.for_each(|n| {
+            client.send_to(&n.to_be_bytes(), to).unwrap();
+        });
+    };
+    send(0..20);
+    let mut got = Got(rig.receive(10));
+    send(20..40);
+    rig.port.leave(clock::now(), &mut got);
+    send(40..60);
+    rig.port.wait(clock::now() + Span::millis(20));
+    rig.port.flush(clock::now());
+    drop(rig);
+    send(60..80);
+    let wake = Wake::new().unwrap();
+    let socket = Socket::adopt(socket).unwrap();
+    let port = P::make(socket, wake.fd().unwrap(), &PortConfig::default()).unwrap();
+    let addr = to;
+    let mut next = Rig::<P> { port, wake, addr };
+    got.0.extend(next.receive(80 - got.0.len()));
+    let mut numbers: Vec<u32> = got.0.iter().map(|(_, bytes)| number(bytes)).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..80).collect::<Vec<_>>());
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes.try_into().unwrap())
 }
 
 /// The kernel stamps by another clock; what lies between the two is read from one and then from the
