@@ -36,15 +36,21 @@ fn may_publish(server: &Server, token: &str) -> bool {
     !matches!(posted.status, 401 | 403)
 }
 
-#[test]
-fn what_may_change_does_and_nobody_is_cut_off() {
-    let _turn = alone();
+/// A server with a stream to watch, where the old token is good.
+fn served() -> Server {
     let server = Server::start(Setup {
         demo: true,
         toml: format!("[auth]\npublish_tokens = [\"{OLD}\"]\n"),
         ..Setup::default()
     });
     server.wait_live("demo");
+    server
+}
+
+#[test]
+fn what_may_change_does_and_nobody_is_cut_off() {
+    let _turn = alone();
+    let server = served();
     let mut crowd = Crowd::joined(server.http, "demo", 3, PATIENCE);
     crowd.run(Duration::from_secs(1));
     crowd.forget();
@@ -101,12 +107,7 @@ fn what_may_change_does_and_nobody_is_cut_off() {
 #[test]
 fn the_next_sidecar_knows_what_was_changed() {
     let _turn = alone();
-    let mut server = Server::start(Setup {
-        demo: true,
-        toml: format!("[auth]\npublish_tokens = [\"{OLD}\"]\n"),
-        ..Setup::default()
-    });
-    server.wait_live("demo");
+    let mut server = served();
     let file = server.folder().join("freshet.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace(OLD, NEW)).unwrap();
@@ -134,12 +135,7 @@ fn put(server: &Server, text: &str, if_match: Option<&str>) -> Answer {
 #[test]
 fn an_operator_replaces_the_configuration_over_the_api() {
     let _turn = alone();
-    let mut server = Server::start(Setup {
-        demo: true,
-        toml: format!("[auth]\npublish_tokens = [\"{OLD}\"]\n"),
-        ..Setup::default()
-    });
-    server.wait_live("demo");
+    let mut server = served();
     let file = server.folder().join("freshet.toml");
     let before = std::fs::read_to_string(&file).unwrap();
     let shown = server.get("/v1/config");

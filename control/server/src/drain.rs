@@ -211,7 +211,7 @@ pub fn remaining(order: &Order) -> Span {
 mod tests {
     use super::*;
 
-    fn folder(name: &str) -> PathBuf {
+    pub(super) fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("freshet-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();

@@ -136,17 +136,18 @@ impl Region {
         Ok(region)
     }
 
-    /// Adopts memory that another process has made. `bells` are its eventfds by core, control's
-    /// last; `line` is kept open as long as any end of this memory lives.
+    /// Adopts memory that a keeper has passed. `passed` are its eventfds by core, control's last,
+    /// and after them what the keeper lends, which is given back; `line` is kept open as long as
+    /// any end of this memory lives.
     ///
     /// # Errors
     /// `InvalidData` with the reason: not ours, another layout, damaged, not sealed.
     pub(crate) fn from_fd(
         file: OwnedFd,
-        bells: Vec<OwnedFd>,
-        line: Option<OwnedFd>,
+        mut passed: Vec<OwnedFd>,
+        line: OwnedFd,
         role: Role,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Vec<OwnedFd>)> {
         let refuse = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
         let seals = fcntl(&file, FcntlArg::F_GET_SEALS)?;
         if !SealFlag::from_bits_retain(seals).contains(sealed()) {
@@ -157,33 +158,19 @@ impl Region {
         let read = nix::sys::uio::pread(&file, &mut bytes, 0)?;
         let (limits, layout) = header::decode(&bytes[..read], size)
             .map_err(|e| refuse(format!("memory file: {e}")))?;
-        if bells.len() != usize::from(limits.cores) + 1 {
+        let bells = usize::from(limits.cores) + 1;
+        if passed.len() < bells {
             return Err(refuse(format!(
                 "{} bells for {} workers",
-                bells.len(),
+                passed.len(),
                 limits.cores
             )));
         }
-        let region = Self::map(file, bells, line, role as u32, limits, layout)?;
+        let lent = passed.split_off(bells);
+        let region = Self::map(file, passed, Some(line), role as u32, limits, layout)?;
         let logs = region.part(Part::Logs);
         region.0.map.prefer_huge_pages(logs.0, logs.1);
-        Ok(region)
-    }
-
-    /// The same for what a keeper passes: the bells, and after them what it lends.
-    pub(crate) fn from_passed(
-        file: OwnedFd,
-        mut bells: Vec<OwnedFd>,
-        line: OwnedFd,
-        role: Role,
-    ) -> io::Result<(Self, Vec<OwnedFd>)> {
-        let mut bytes = vec![0; HEADER_BYTES];
-        let read = nix::sys::uio::pread(&file, &mut bytes, 0)?;
-        let size = u64::try_from(nix::sys::stat::fstat(&file)?.st_size).unwrap_or(0);
-        // What is wrong with it is said below.
-        let cores = header::decode(&bytes[..read], size).map_or(0, |(limits, _)| limits.cores);
-        let lent = bells.split_off(bells.len().min(usize::from(cores) + 1));
-        Ok((Self::from_fd(file, bells, Some(line), role)?, lent))
+        Ok((region, lent))
     }
 
     fn map(

@@ -117,13 +117,7 @@ impl Drop for Ward<'_> {
 mod tests {
     use super::*;
     use crate::drain::Drain;
-
-    fn folder(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("freshet-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    }
+    use crate::drain::tests::folder;
 
     #[tokio::test]
     async fn signals_begin_shorten_and_cut_off() {

@@ -1,13 +1,14 @@
 //! Owns the REST API, the health checks and the metrics over HTTP.
 
+use super::guard::{Caller, operator_only};
 use super::signalling::{session_id, stream_name};
-use super::{Remote, Site, guard};
+use super::{Site, guard};
 use crate::control::{NodeView, Page, Readiness, SessionPage, SessionView, StreamView};
 use crate::metrics;
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -30,8 +31,6 @@ pub(super) struct PageQuery {
     /// At most so many, 1 to 1000; 100 if not given.
     limit: Option<usize>,
 }
-
-type Caller = Option<Extension<Remote>>;
 
 /// All streams. Addresses of publishers are shown to operators only.
 #[utoipa::path(
@@ -207,10 +206,6 @@ pub(super) async fn readyz(State(site): State<Site>) -> Result<Response, Problem
 
 fn may_see_addresses(site: &Site, headers: &HeaderMap, remote: Caller) -> bool {
     guard::is_operator(headers, remote.map(|e| e.0), &site.config().auth)
-}
-
-fn operator_only(site: &Site, headers: &HeaderMap, remote: Caller) -> Result<(), Problem> {
-    guard::operator_only(headers, remote.map(|e| e.0), &site.config().auth)
 }
 
 fn json(body: impl serde::Serialize) -> Response {

@@ -1,11 +1,12 @@
 //! Owns the endpoint of the configuration: operators look at it, and replace it as a whole.
 
-use super::{Remote, Site, body_text, guard, media_type};
+use super::guard::{Caller, operator_only};
+use super::{Site, body_text, media_type};
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::store::{self, Outcome};
 use axum::Json;
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -20,8 +21,6 @@ const TOML: &str = "application/toml";
 
 /// How long control may take to hear that it has another configuration.
 const HEARD_MAX: Duration = Duration::from_secs(2);
-
-type Caller = Option<Extension<Remote>>;
 
 /// Where another configuration is handed to the supervisor.
 #[derive(Debug, Default)]
@@ -179,10 +178,6 @@ fn taken(outcome: Outcome) -> Result<Vec<String>, Problem> {
         Outcome::NoFile => no_file(),
         Outcome::NotWritten { error } => not_written(&error),
     })
-}
-
-fn operator_only(site: &Site, headers: &HeaderMap, remote: Caller) -> Result<(), Problem> {
-    guard::operator_only(headers, remote.map(|e| e.0), &site.config().auth)
 }
 
 fn not_toml() -> Problem {

@@ -1,21 +1,20 @@
 //! Owns the endpoint by which operators empty the node before it ends, and change their mind.
 
-use super::{Remote, Site, body_text, guard};
+use super::guard::{Caller, operator_only};
+use super::{Site, body_text};
 use crate::clock;
 use crate::config::DEADLINE_S;
 use crate::control::DrainView;
 use crate::drain::{DRAINING, Order};
 use crate::problem::Problem;
 use axum::Json;
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::io;
 use utoipa::ToSchema;
 use wire::time::Span;
-
-type Caller = Option<Extension<Remote>>;
 
 /// How the node is to be emptied.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -113,10 +112,6 @@ pub(super) async fn take_back(
 fn view(site: &Site, status: StatusCode) -> Response {
     let no_store = [(header::CACHE_CONTROL, "no-store")];
     (status, no_store, Json(DrainView::of(&site.drain))).into_response()
-}
-
-fn operator_only(site: &Site, headers: &HeaderMap, remote: Caller) -> Result<(), Problem> {
-    guard::operator_only(headers, remote.map(|e| e.0), &site.config().auth)
 }
 
 /// Once those who are left have been told farewell there is no way back.

@@ -3,6 +3,7 @@
 use super::{Remote, Site};
 use crate::config::{Auth, Secret};
 use crate::problem::Problem;
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -28,13 +29,16 @@ pub(super) fn is_operator(headers: &HeaderMap, remote: Option<Remote>, auth: &Au
     bearer(headers).is_some_and(known) || is_local(headers, remote)
 }
 
+/// Who asks, as a handler is told.
+pub(super) type Caller = Option<Extension<Remote>>;
+
 /// Refuses whoever is no operator.
 pub(super) fn operator_only(
+    site: &Site,
     headers: &HeaderMap,
-    remote: Option<Remote>,
-    auth: &Auth,
+    remote: Caller,
 ) -> Result<(), Problem> {
-    if is_operator(headers, remote, auth) {
+    if is_operator(headers, remote.map(|e| e.0), &site.config().auth) {
         return Ok(());
     }
     Err(unauthorized(

@@ -1,7 +1,8 @@
 //! Owns the endpoints of relays. All of them are for operators: a relay makes this node send
 //! requests, and its URL may hold a secret.
 
-use super::{Remote, Site, body_text, guard, media_type};
+use super::guard::{Caller, operator_only};
+use super::{Site, body_text, media_type};
 use crate::config::Secret;
 use crate::control::StreamName;
 use crate::drain::refusal;
@@ -10,13 +11,11 @@ use crate::problem::Problem;
 use crate::relay::{Direction, NewRelay, RELAY_HEADER, Refusal, RelayView, check_url};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
-
-type Caller = Option<Extension<Remote>>;
 
 /// A relay to be made.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -178,10 +177,6 @@ pub(super) fn who(headers: &HeaderMap) -> Newcomer {
         true => Newcomer::Node,
         false => Newcomer::Viewer,
     }
-}
-
-fn operator_only(site: &Site, headers: &HeaderMap, remote: Caller) -> Result<(), Problem> {
-    guard::operator_only(headers, remote.map(|e| e.0), &site.config().auth)
 }
 
 fn json(status: StatusCode, body: impl serde::Serialize) -> Response {

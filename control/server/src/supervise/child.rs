@@ -1,7 +1,7 @@
 //! Owns one process of a plane: started, told, stopped.
 
 use super::{Plane, SUPERVISED};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io;
@@ -66,7 +66,7 @@ pub fn send(name: &str, child: &Child, what: Signal) {
     let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) else {
         return;
     };
-    if let Err(error) = kill(Pid::from_raw(pid), what) {
+    if let Err(error) = signal::kill(Pid::from_raw(pid), what) {
         tracing::warn!(plane = name, %error, "did not take {what}");
     }
 }
@@ -87,9 +87,14 @@ pub async fn end(name: &str, child: &mut Child, sign: Signal) {
             plane = name,
             "still alive after {STOP_DEADLINE:?}: killing it"
         );
-        if let Err(error) = child.kill().await {
-            tracing::error!(plane = name, %error, "cannot be killed");
-        }
+        kill(name, child).await;
+    }
+}
+
+/// Ends it by force.
+pub async fn kill(name: &str, child: &mut Child) {
+    if let Err(error) = child.kill().await {
+        tracing::error!(plane = name, %error, "cannot be killed");
     }
 }
 

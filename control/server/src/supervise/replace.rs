@@ -1,7 +1,7 @@
 //! Owns how one process takes the place of another of its plane, and what becomes of it if it is
 //! not well.
 
-use super::child::{Executable, STOP_DEADLINE, end, start};
+use super::child::{Executable, STOP_DEADLINE, end, kill, start};
 use super::{Plane, Role};
 use link::keeper::Notice;
 use nix::sys::signal::Signal;
@@ -142,11 +142,5 @@ fn ended(status: io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => format!("it has ended ({status}), for the reason in the log"),
         Err(error) => format!("it was lost sight of: {error}"),
-    }
-}
-
-async fn kill(name: &str, child: &mut Child) {
-    if let Err(error) = child.kill().await {
-        tracing::error!(plane = name, %error, "cannot be killed");
     }
 }

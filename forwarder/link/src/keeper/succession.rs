@@ -66,9 +66,9 @@ fn greet(path: &Path, role: Role, flags: u32) -> io::Result<Place> {
             "the keeper passed no memory",
         ));
     }
-    let bells = passed.split_off(1);
+    let more = passed.split_off(1);
     let memory = passed.pop().ok_or(io::ErrorKind::InvalidData)?;
-    let (region, lent) = Region::from_passed(memory, bells, line, role)?;
+    let (region, lent) = Region::from_fd(memory, more, line, role)?;
     Ok(Place { region, lent })
 }
 
