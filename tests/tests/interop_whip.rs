@@ -15,7 +15,7 @@ use freshet_tests::marionette::Firefox;
 use freshet_tests::netns::Namespace;
 use freshet_tests::place::free_udp_port;
 use freshet_tests::server::{Server, Setup};
-use freshet_tests::wait::{alone, have, quick, wait_until};
+use freshet_tests::wait::{alone, full, have, wait_until};
 use freshet_tests::webdriver::Chromium;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -178,7 +178,7 @@ fn loss_on_both_sides_freezes_nothing() {
     for (_, _, viewer) in &mut on_air {
         viewer.run(WATCH_FRAMES, &[]);
     }
-    sleep(Duration::from_secs(if quick() { 10 } else { 30 }));
+    sleep(Duration::from_secs(if full() { 30 } else { 15 }));
     let metric = |name: &str| server.metric(&format!("freshet_worker_{name}_total"));
     println!(
         "publishers were asked for {} packets, {} came, {} never; to the server {} of {} lost",
