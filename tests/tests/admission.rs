@@ -21,7 +21,8 @@ const MEASURED: usize = 12;
 /// Nobody gets so far on this limit, which is for six times [`MEASURED`].
 const VIEWERS_MAX: usize = 450;
 
-/// Looks at the load of [`MEASURED`] viewers. The least counts: what else the host does is not theirs.
+/// Looks at the load of [`MEASURED`] viewers. The least counts: what else the host does is not
+/// theirs.
 const LOOKS: usize = 10;
 
 /// Nobody is let in for so long: the node is full.

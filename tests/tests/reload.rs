@@ -103,6 +103,41 @@ fn what_may_change_does_and_nobody_is_cut_off() {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
+/// Workers follow the limit of the load: beyond it they give up what is missed the least.
+#[test]
+fn a_lower_limit_of_the_load_is_kept_by_workers_too() {
+    let _turn = alone();
+    let server = served();
+    let mut crowd = Crowd::joined(server.http, "demo", 20, PATIENCE);
+    crowd.run(Duration::from_secs(2));
+    crowd.forget();
+    let watch = crowd.watch();
+    let gives_up = || server.get("/v1/node").json()["load"]["gives_up"][0].clone();
+    assert_eq!(gives_up(), "nothing");
+    let file = server.folder().join("freshet.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let limit = |limit: &str| {
+        let change = |line: &str| match line.starts_with("max_load") {
+            true => format!("max_load = {limit}\n"),
+            false => format!("{line}\n"),
+        };
+        let text: String = before.lines().map(change).collect();
+        std::fs::write(&file, text).unwrap();
+        hang_up(server.pid());
+    };
+    limit("0.001");
+    wait_until("the worker to give up layers", PATIENCE, || {
+        gives_up() == "layers"
+    });
+    assert!(server.metric("freshet_worker_overload_stage") >= 2.0);
+    limit("0.0");
+    wait_until("the worker to have its time back", PATIENCE, || {
+        gives_up() == "nothing"
+    });
+    let report = watch.stop().report();
+    assert_eq!((report.served, report.lost), (20, 0));
+}
+
 /// A sidecar that comes later has the configuration that was read last.
 #[test]
 fn the_next_sidecar_knows_what_was_changed() {

@@ -4,6 +4,7 @@
     reason = "a test that finds nothing there has failed"
 )]
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,6 +14,10 @@ use freshet_tests::process::kill_now;
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::viewer::Crowd;
 use freshet_tests::wait::{alone, wait_until};
+
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -96,6 +101,62 @@ fn viewers_go_on_when_the_forwarder_died() {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
+/// The thread of a process that has this name.
+fn thread_of(process: u32, name: &str) -> Pid {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let mut tasks = tasks.map(|task| task.unwrap());
+    let is_it = |task: &fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    let task = tasks.find(is_it).unwrap();
+    Pid::from_raw(task.file_name().to_str().unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_worker_that_is_stuck_is_not_waited_for() {
+    let _turn = alone();
+    let server = Server::start(Setup {
+        cores: 2,
+        demo: true,
+        ..Setup::default()
+    });
+    server.wait_live("demo");
+    let mut crowd = Crowd::joined(server.http, "demo", 20, PATIENCE);
+    crowd.run(Duration::from_secs(1));
+    let forwarder = server.plane("forwarder");
+    let worker = thread_of(forwarder, "worker-1");
+    let watch = crowd.watch();
+    // As a debugger would stop it, wherever it is.
+    ptrace::seize(worker, ptrace::Options::empty()).unwrap();
+    ptrace::interrupt(worker).unwrap();
+    let start = Instant::now();
+    let stopped = waitpid(worker, Some(WaitPidFlag::__WALL)).unwrap();
+    assert!(
+        matches!(stopped, WaitStatus::PtraceEvent(..)),
+        "{stopped:?}"
+    );
+    let ended = waitpid(worker, Some(WaitPidFlag::__WALL)).unwrap();
+    println!(
+        "the forwarder ended after {:.1?}: {ended:?}",
+        start.elapsed()
+    );
+    assert!(
+        start.elapsed() > Duration::from_secs(1),
+        "it could still come back"
+    );
+    wait_until("another forwarder", PATIENCE, || {
+        server.plane("forwarder") != forwarder
+    });
+    sleep(Duration::from_secs(1));
+    let mut crowd = watch.stop();
+    crowd.forget();
+    crowd.run(Duration::from_secs(2));
+    let report = crowd.report();
+    assert_eq!((report.served, report.lost), (20, 0), "{report:?}");
+    assert!(report.refused.is_empty(), "{report:?}");
+    assert!(server.log().contains("a worker is stuck"));
+}
+
 #[test]
 fn it_stops_when_it_is_told_to() {
     let _turn = alone();
@@ -132,15 +193,15 @@ fn what_it_cannot_do_is_said_with_a_remedy() {
     let server = Server::start(Setup::default());
     // The port is taken: by the server that runs.
     let mut second = std::process::Command::new("setpriv");
-    let binary = std::fs::read_link(format!("/proc/{}/exe", server.plane("control"))).unwrap();
+    let binary = fs::read_link(format!("/proc/{}/exe", server.plane("control"))).unwrap();
     second
         .args(["--pdeathsig", "KILL", "--"])
         .arg(binary)
         .arg("serve");
     second.arg("--http").arg(server.http.to_string());
     let folder = server.folder().join("second");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
     second.env("FRESHET_NODE_RUN_DIR", &folder);
     let second = freshet_tests::process::Process::start("second", &folder, &second);
     let taken = format!("cannot listen at {}", server.http);

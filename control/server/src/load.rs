@@ -17,6 +17,40 @@ use std::fmt;
 /// Bytes of both processes that a viewer takes at most: what the whole-system tests hold us to.
 pub const VIEWER_BYTES_MAX: u64 = 128 * 1024;
 
+/// What a worker gives up when it is loaded, each besides what comes before it. Newcomers are the
+/// last, and refused by the [`Gate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sacrifice {
+    /// Nothing.
+    Nothing,
+    /// Packets that are asked for again late.
+    Retransmissions,
+    /// Upper layers of viewers whose paths carry the least.
+    Layers,
+}
+
+impl Sacrifice {
+    /// That of a worker which tells of this stage.
+    #[must_use]
+    pub fn of(stage: u64) -> Self {
+        match stage {
+            0 => Self::Nothing,
+            1 => Self::Retransmissions,
+            _ => Self::Layers,
+        }
+    }
+
+    /// Its name in the API and the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Retransmissions => "retransmissions",
+            Self::Layers => "layers",
+        }
+    }
+}
+
 /// What binds: what would be full first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Bound {

@@ -365,6 +365,7 @@ mod tests {
             cores: vec![core(0, 7), core(1, 8)],
             control: vec![sample("handshake_done", 4, true)],
             load: LoadView {
+                gives_up: vec!["nothing".into()],
                 brief: LoadBrief {
                     load: 0.5,
                     max_load: 0.85,

@@ -10,13 +10,13 @@ use nix::unistd::Pid;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tuning::{Finding, Row, Verdict};
 use wire::time::{Span, Time};
 use worker::probe::{self, Probe};
-use worker::{PortConfig, Prepared, UringSettings, Workers, XdpConfig, left};
+use worker::{LoadLimit, PortConfig, Prepared, UringSettings, Watch, Workers, XdpConfig, left};
 
 /// How often the workers are looked after.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -168,7 +168,7 @@ fn may_come(error: &io::Error) -> bool {
 
 /// Runs the workers over a link until SIGTERM, or until another process takes their place. With
 /// `stands_by` it is this one that takes the place of another. At SIGHUP the configuration is read
-/// once more, by `again`: what concerns the log changes at once.
+/// once more, by `again`: what concerns the log and the load changes at once.
 ///
 /// # Errors
 /// They cannot be started. That one of them has died later is a failure, not an error.
@@ -183,6 +183,7 @@ pub async fn run(
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let means = Means::new(config)?;
+    let load_limit = means.load_limit.clone();
     let (region, workers) = match stands_by {
         true => take_over(link, config, means)?,
         false => {
@@ -191,18 +192,27 @@ pub async fn run(
             (place.region, workers.map_err(io::Error::other)?)
         }
     };
+    let mut watch = Watch::new(region.limits().cores);
     loop {
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match again() {
-                Ok(config) => log::follow(&config.log),
-                Err(error) => tracing::error!("SIGHUP: the log stays as it was: {error}"),
+                Ok(config) => {
+                    log::follow(&config.log);
+                    load_limit.set(config.limits.max_load);
+                }
+                Err(error) => tracing::error!("SIGHUP: all stays as it was: {error}"),
             },
             () = tokio::time::sleep(LOOK_INTERVAL) => {
                 if let Some(core) = workers.dead() {
                     tracing::error!(core = core.0, "a worker has died");
                     return Ok(ExitCode::FAILURE);
+                }
+                if let Some(core) = watch.look(&region) {
+                    tracing::error!(core = core.0, "a worker is stuck: others take all places");
+                    // It cannot be asked to end, and is not to be waited for.
+                    process::exit(1);
                 }
                 if link::keeper::asked_to_leave(&region)? {
                     return hand_over(&region, workers);
@@ -267,6 +277,7 @@ struct Means {
     choice: Choice,
     cipher: worker::Cipher,
     uring: UringSettings,
+    load_limit: LoadLimit,
 }
 
 impl Means {
@@ -277,6 +288,7 @@ impl Means {
             cipher: cipher(config).map_err(io::Error::other)?,
             uring: uring(config, choice.backend.backend).map_err(io::Error::other)?,
             choice,
+            load_limit: LoadLimit::new(config.limits.max_load),
         })
     }
 }
@@ -292,6 +304,7 @@ fn prepare(place: &Place, config: &Config, means: Means, viewers: usize) -> io::
         choice,
         cipher,
         uring,
+        load_limit,
     } = means;
     let (backend, transmit) = (choice.backend.backend, choice.transmit.transmit);
     if backend != probe::Backend::Uring && uring != UringSettings::DEFAULT {
@@ -316,6 +329,7 @@ fn prepare(place: &Place, config: &Config, means: Means, viewers: usize) -> io::
             Idle::Spin => worker::Idle::Spin(Span::micros(config.media.spin_us.into())),
         },
         pin: worker::Pin::Auto,
+        load_limit,
     };
     worker::prepare(workers, viewers).map_err(io::Error::other)
 }

@@ -18,7 +18,7 @@ use link::stats::{Counter, Stats};
 use link::transit::Distribution;
 use seal::Cipher;
 use wire::time::Span;
-use worker::{Config, Idle, Pin, Workers, spawn};
+use worker::{Config, Idle, LoadLimit, Pin, Workers, spawn};
 
 use crate::rig::address;
 use crate::sink::{Sink, loopback};
@@ -106,6 +106,7 @@ impl Stage {
             port: PortConfig::default(),
             idle: shape.idle,
             pin: shape.cpu.map_or(Pin::Off, |cpu| Pin::Cpus(vec![cpu])),
+            load_limit: LoadLimit::new(0.0),
         })
         .map_err(|e| words(&e))?;
         let core = CoreId(0);

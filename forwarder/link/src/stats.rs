@@ -166,6 +166,12 @@ counters! {
     Sum TimeCongested "time_congested_ns" "nanoseconds"
         "Time of that for which runs waited for a device that took no more.";
     Sum SendCopied "send_copied" "runs" "Runs that were copied though uring.zero_copy is on.";
+    Gauge OverloadStage "overload_stage" "stage"
+        "What the loaded worker gives up: 0 nothing, 1 old retransmissions, 2 upper layers as well.";
+    Sum RetransmissionGivenUp "retransmission_given_up" "packets"
+        "Packets not sent again because they were old and the worker was loaded.";
+    Sum LayerGivenUp "layer_given_up" "changes"
+        "Upper layers taken from a viewer with a narrow path because the worker was loaded.";
 }
 
 const _: () = assert!(

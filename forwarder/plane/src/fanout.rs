@@ -50,6 +50,8 @@ pub struct Turn<'a, E> {
     /// Viewers of some stream have not been served with its burst yet: little but that is to be
     /// done.
     pub is_midway: bool,
+    /// How old a packet may be, besides a round trip, to be sent again.
+    pub repair_age_max: Span,
     /// What has been sent.
     pub done: Done,
 }
@@ -66,6 +68,7 @@ pub struct Done {
     pub probes: u64,
     pub over_budget: u64,
     pub too_old: u64,
+    pub given_up: u64,
     pub overtaken: u64,
 }
 

@@ -47,6 +47,8 @@ pub struct Adaptation {
     /// When the layer that is waited for was asked for last.
     asked_at: Time,
     pub(crate) is_probing: bool,
+    /// The highest rung that it may be on while its upper layers are given up.
+    pub(crate) held: Option<usize>,
     /// Its pin has changed: what it is sent is chosen as if it had just come.
     is_anew: bool,
 }
@@ -106,6 +108,7 @@ impl Adaptations {
             wanted_bps: None,
             asked_at: Time::ZERO,
             is_probing: false,
+            held: None,
             is_anew: false,
         };
         viewer.adaptation = match self.free.pop() {
@@ -230,16 +233,23 @@ impl Plane {
         let before = viewer.next_point();
         let current = ladder.rung(before).unwrap_or(last + 1);
         let is_held = pin.lane == Some(ladder.points()[0].lane);
-        let rung = choose(now, viewer, adaptations, &ladder, current, is_held).min(last);
+        let (cap, is_taken) = match adaptations.of(viewer).filter(|_| !is_held) {
+            Some(known) => self.overload.cap(slot, known, &ladder, current),
+            None => (None, false),
+        };
+        let rung = choose(now, viewer, adaptations, &ladder, (current, cap), is_held).min(last);
         let point = ladder.points()[rung];
         if rung != current {
             (viewer.next_lane, viewer.next_cap) = (point.lane, point.cap);
             self.outlets.stats.add(Counter::LayerChosen, 1);
         }
+        if is_taken {
+            self.outlets.stats.add(Counter::LayerGivenUp, 1);
+        }
         let change = Change {
             lane: viewer.next_lane != before.lane,
             spatial: rung != current && lacks(viewer, &ladder).spatial,
-            falls: rung < current && current <= last && !is_held,
+            falls: rung < current && current <= cap.unwrap_or(last) && !is_held,
             shrinks: ladder.effective(point).spatial < ladder.effective(before).spatial,
         };
         if begin_change(now, viewer, stream, change) {
@@ -275,7 +285,7 @@ fn choose(
     viewer: &Viewer,
     adaptations: &mut Adaptations,
     ladder: &Ladder,
-    current: usize,
+    (current, cap): (usize, Option<usize>),
     is_held: bool,
 ) -> usize {
     let Some(known) = adaptations.of(viewer) else {
@@ -290,8 +300,8 @@ fn choose(
     let rates = ladder.rates();
     // One that is nowhere goes where its path allows.
     let current = if is_anew { rates.len() } else { current };
-    let rung = known.choice.choose(now, outlook, rates, current, None);
-    known.wanted_bps = known.choice.wanted(now, outlook, rates, rung, None);
+    let rung = known.choice.choose(now, outlook, rates, current, cap);
+    known.wanted_bps = known.choice.wanted(now, outlook, rates, rung, cap);
     rung
 }
 

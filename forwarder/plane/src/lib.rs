@@ -36,6 +36,7 @@ mod layers;
 mod live;
 mod nack;
 mod outbox;
+mod overload;
 mod pace;
 mod passed;
 mod probes;
@@ -76,6 +77,7 @@ use flow::Flows;
 use handoff::Handoffs;
 use layers::Adaptations;
 use outbox::Outbox;
+use overload::Overload;
 use passed::Passed;
 use publisher::Publisher;
 use publishers::Publishers;
@@ -139,6 +141,7 @@ pub struct Plane {
     passed: Passed,
     shared: Shared,
     adaptations: Adaptations,
+    overload: Overload,
     transits: Transits,
     outbox: Outbox,
     handoffs: Handoffs,
@@ -200,6 +203,7 @@ impl Blank {
             passed: self.passed,
             shared: Shared::new(),
             adaptations: self.adaptations,
+            overload: Overload::default(),
             transits: Transits::new(),
             outbox: Outbox::new(),
             handoffs: self.handoffs,
@@ -220,6 +224,12 @@ impl Plane {
     /// Seals with `cipher` for viewers to come, instead of the fastest that there is.
     pub fn seal_with(&mut self, cipher: Cipher) {
         self.cipher = cipher;
+    }
+
+    /// Control lets newcomers in up to this load of a core, 0 to 1; 0: always. Shortly before that
+    /// the plane gives up what is missed the least.
+    pub const fn limit_load(&mut self, limit: f64) {
+        self.overload.limit(limit);
     }
 
     /// Bytes that a plane with these limits allocates, about. Those of viewers' slots are touched
@@ -252,6 +262,7 @@ impl Plane {
             transits: &mut self.transits,
             together: Together::default(),
             is_midway: false,
+            repair_age_max: self.overload.repair_age_max(),
             done: Done::default(),
         };
         self.tables.serve_blocked(&mut turn);
@@ -299,6 +310,7 @@ impl Plane {
         stats.add(Counter::RetransmissionSent, done.resent);
         stats.add(Counter::ProbeSent, done.probes);
         stats.add(Counter::RetransmissionTooOld, done.too_old);
+        stats.add(Counter::RetransmissionGivenUp, done.given_up);
         stats.add(Counter::RetransmissionOverBudget, done.over_budget);
     }
 }

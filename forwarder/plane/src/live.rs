@@ -33,7 +33,9 @@ pub fn live_stream<E: Egress>(
     viewers: &mut Viewers,
     lists: &mut Lists,
 ) {
-    let log = stream.reader.pin();
+    // No more than is read: a worker that is held up here for long makes no writer wait.
+    let from = stream.round.map_or(stream.seen, |round| round.start);
+    let log = stream.reader.pin_from(from);
     let range = log.range();
     if range.is_empty() {
         drop(log);

@@ -42,7 +42,16 @@ struct Group<'a> {
     /// Repairs of the queue that were looked at.
     looked: usize,
     too_old: u64,
+    given_up: u64,
     over_budget: u64,
+}
+
+/// Why a packet is not sent again.
+enum Missing {
+    /// The log has it no more.
+    TooOld,
+    /// It is not worth the time that a loaded core lacks.
+    GivenUp,
 }
 
 impl Tables {
@@ -94,9 +103,15 @@ fn send_again<E: Egress>(
     refill(turn.now, viewer, stream);
     let log = stream.reader.pin();
     let packets_max = GROUP_MAX.min(usize::from(turn.segments_max));
+    let age_max = turn.repair_age_max + viewer.cold.quality.rtt;
     let find = |index| {
-        let (lane, seq) = viewer.tracks[track].sent(index)?;
-        Piece::read(&log, log.locate(lane, seq)?)
+        let (lane, seq) = viewer.tracks[track].sent(index).ok_or(Missing::TooOld)?;
+        let position = log.locate(lane, seq).ok_or(Missing::TooOld)?;
+        let record = log.record(position);
+        if record.is_some_and(|record| turn.now.since(record.arrival) > age_max) {
+            return Err(Missing::GivenUp);
+        }
+        Piece::read(&log, position).ok_or(Missing::TooOld)
     };
     let tokens = usize::try_from(viewer.cold.repair.tokens()).unwrap_or(usize::MAX);
     let asked = repairs.of(due);
@@ -118,6 +133,7 @@ fn send_again<E: Egress>(
     viewer.sent.retransmitted += group.used as u64;
     turn.done.resent += group.used as u64;
     turn.done.too_old += group.too_old;
+    turn.done.given_up += group.given_up;
     turn.done.over_budget += group.over_budget;
     Some(looked)
 }
@@ -141,8 +157,10 @@ pub fn resend_newest<E: Egress>(
     let mut from = newest.saturating_sub(NEWEST_MAX);
     while left > 0 && from < newest {
         let find = |index| {
-            let (lane, seq) = viewer.tracks[VIDEO].sent(index)?;
-            Piece::read(&log, log.locate(lane, seq)?)
+            let sent = viewer.tracks[VIDEO].sent(index);
+            let position = sent.and_then(|(lane, seq)| log.locate(lane, seq));
+            let piece = position.and_then(|position| Piece::read(&log, position));
+            piece.ok_or(Missing::TooOld)
         };
         let nth = |nth: usize| ((from + nth as u64) < newest).then(|| from + nth as u64);
         let room = usize::try_from(left).unwrap_or(0) + PAYLOAD_MAX;
@@ -213,7 +231,7 @@ fn gather<'a>(
     nth: impl Fn(usize) -> Option<u64>,
     packets_max: usize,
     bytes_max: usize,
-    find: impl Fn(u64) -> Option<Piece<'a>>,
+    find: impl Fn(u64) -> Result<Piece<'a>, Missing>,
 ) -> Group<'a> {
     let track = &viewer.tracks[track];
     let out = track.repaired();
@@ -228,15 +246,22 @@ fn gather<'a>(
         bytes: 0,
         looked: 0,
         too_old: 0,
+        given_up: 0,
         over_budget: 0,
     };
     while group.used < packets_max
         && let Some(index) = nth(group.looked)
     {
-        let Some(piece) = find(index) else {
-            group.too_old += 1;
-            group.looked += 1;
-            continue;
+        let piece = match find(index) {
+            Ok(piece) => piece,
+            Err(why) => {
+                match why {
+                    Missing::TooOld => group.too_old += 1,
+                    Missing::GivenUp => group.given_up += 1,
+                }
+                group.looked += 1;
+                continue;
+            }
         };
         let bytes = added + track.packet_bytes_as(&out, &piece);
         if group.used > 0 && bytes > group.body_bytes {

@@ -64,6 +64,7 @@ impl Plane {
             self.visited = self.visited.wrapping_add(1);
             self.visit(slot);
         }
+        self.overload.look(now, &self.outlets.stats);
         self.flows.sweep(FLOW_SLOTS, now - REMOTE_IDLE);
         self.ask_keyframes();
         self.publishers.tell(now, &self.outlets.stats);

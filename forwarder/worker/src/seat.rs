@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::handoff::Exchange;
 use crate::housekeep::{Intake, Tally, Weighed};
+use crate::load_limit::LoadLimit;
 use crate::meter::Meter;
 use io::Port;
 use link::Region;
@@ -45,6 +46,7 @@ pub struct Seat<P> {
     exchange: Exchange,
     tally: Tally,
     meter: Meter,
+    load_limit: Option<LoadLimit>,
     sleeper: Sleeper,
     control: Waker,
     tick_at: Time,
@@ -103,10 +105,16 @@ impl<P: Port> Seat<P> {
             exchange: config.exchange.clone(),
             tally: Tally::new(region, core)?,
             meter: Meter::new(),
+            load_limit: None,
             sleeper,
             control: region.control_waker(),
             tick_at: Time::ZERO,
         })
+    }
+
+    /// Follows this limit from now on; without one it is the whole of the core.
+    pub fn follow(&mut self, limit: LoadLimit) {
+        self.load_limit = Some(limit);
     }
 
     /// One turn: in, out, to the kernel, and the slow things when they are due. `unix_ns` tells
@@ -127,6 +135,9 @@ impl<P: Port> Seat<P> {
         let applied = self.intake.apply(now, &mut self.plane, &self.tally);
         let asked = applied + self.intake.send(&mut self.port, &self.tally);
         if now >= self.tick_at {
+            if let Some(limit) = &self.load_limit {
+                self.plane.limit_load(limit.get());
+            }
             self.plane.tick(now, unix_ns());
             self.tick_at = now + TICK;
         }

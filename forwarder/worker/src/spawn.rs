@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::handoff::Exchange;
 use crate::idle::Idle;
 use crate::left;
+use crate::load_limit::LoadLimit;
 use crate::thread::{Bench, Left, Part, Said, Word};
 use core::sync::atomic::Ordering;
 use io::probe::Backend;
@@ -38,6 +39,8 @@ pub struct Config {
     pub idle: Idle,
     /// Where they run.
     pub pin: Pin,
+    /// Up to which load newcomers are let in.
+    pub load_limit: LoadLimit,
 }
 
 /// The workers of this process. Dropped: they stop.
@@ -107,6 +110,7 @@ pub fn prepare(config: Config, viewers: usize) -> Result<Prepared, Error> {
             idle: config.idle,
             cpu,
             exchange: exchange.clone(),
+            load_limit: config.load_limit.clone(),
             viewers: viewers / usize::from(cores),
             start: started,
             word: Arc::clone(&workers.word),

@@ -7,6 +7,7 @@ pub use file::{File, Publisher, Stream, Track, TrackIn, Viewer};
 
 use crate::cpu::Pin;
 use crate::idle::Idle;
+use crate::load_limit::LoadLimit;
 use crate::spawn::{Config, Workers, spawn};
 use core::time::Duration;
 use io::probe::{Backend, Choice, Probe, Transmit, TransmitChoice, choose, choose_transmit};
@@ -129,6 +130,7 @@ impl Forwarder {
                 us => Idle::Spin(Span::micros(us)),
             },
             pin: Pin::Auto,
+            load_limit: LoadLimit::new(0.0),
         })
         .map_err(|e| e.to_string())?;
         let mut forwarder = Self {

@@ -4,6 +4,7 @@ use crate::cpu;
 use crate::error::Error;
 use crate::handoff::Exchange;
 use crate::idle::{Idle, Idler};
+use crate::load_limit::LoadLimit;
 use crate::run::{leave, run};
 use crate::seat::{Seat, SeatConfig};
 use core::ops::Range;
@@ -60,6 +61,7 @@ pub(crate) struct Bench {
     pub idle: Idle,
     pub cpu: Option<Cpu>,
     pub exchange: Exchange,
+    pub load_limit: LoadLimit,
     /// How many viewers are expected.
     pub viewers: usize,
     pub start: Receiver<Option<Part>>,
@@ -155,6 +157,7 @@ impl Bench {
             core: self.core,
             cipher: self.cipher,
             exchange: self.exchange,
+            load_limit: self.load_limit,
             seed,
             port,
             blank,
@@ -169,6 +172,7 @@ struct Parts<P> {
     core: CoreId,
     cipher: Cipher,
     exchange: Exchange,
+    load_limit: LoadLimit,
     seed: u64,
     port: P,
     blank: Blank,
@@ -185,6 +189,7 @@ impl<P: Port> Parts<P> {
             seed: self.seed,
         };
         let mut seat = Seat::with(&config, self.port, self.blank)?;
+        seat.follow(self.load_limit);
         if let Some((bytes, range)) = before {
             let part = bytes.get(range).unwrap_or_default();
             seat.go_on(clock::now(), part)?;

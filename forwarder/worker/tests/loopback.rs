@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use freshet_worker::standalone::{File, Forwarder};
-use freshet_worker::{Cipher, Config, Error, Idle, Pin, spawn};
+use freshet_worker::{Cipher, Config, Error, Idle, LoadLimit, Pin, spawn};
 use io::probe::{Backend, Probe, choose};
 use io::uring::Settings;
 use io::{PortConfig, Socket, SocketConfig};
@@ -47,6 +47,7 @@ fn config(region: &Region, (backend, uring): Way, idle: Idle) -> Config {
         },
         idle,
         pin: Pin::Off,
+        load_limit: LoadLimit::new(0.0),
     }
 }
 

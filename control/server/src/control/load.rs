@@ -37,6 +37,10 @@ pub struct LoadView {
     pub causes: BTreeMap<String, f64>,
     /// The part of its time that each worker is not free; none: not measured.
     pub cores: Vec<Option<f64>>,
+    /// What each worker gives up, loaded as it is: `nothing`, `retransmissions` that are asked for
+    /// late (from 90 % of `max_load` on), or upper `layers` of viewers with narrow paths as well
+    /// (from 95 %). At `max_load` newcomers are refused.
+    pub gives_up: Vec<String>,
     /// What each network device sends, of what it can; only those that say how fast they are.
     pub devices: BTreeMap<String, f64>,
     /// Newcomers refused since the start.

@@ -4,13 +4,14 @@ use super::Driver;
 use crate::config::Config;
 use crate::control::{LoadBrief, LoadView, RefusedView, StreamName};
 use crate::load::host::HostReading;
-use crate::load::{CAUSES, CoreReading, Estimate, Gate, Newcomer, SAMPLE_INTERVAL};
+use crate::load::{CAUSES, CoreReading, Estimate, Gate, Newcomer, SAMPLE_INTERVAL, Sacrifice};
 use crate::problem::Problem;
 use link::ids::CoreId;
 use link::region::Region;
 use link::stats::Counter;
 use rand::Rng;
 use session::lines::Lines;
+use std::iter;
 use std::ops::RangeInclusive;
 use tokio::sync::watch;
 use wire::time::{Span, Time};
@@ -28,6 +29,8 @@ pub(super) struct Loads {
     gate: Gate,
     host: watch::Receiver<HostReading>,
     sample_at: Time,
+    /// What each worker gave up, when that was looked at last.
+    given_up: Vec<Sacrifice>,
 }
 
 impl Loads {
@@ -37,6 +40,7 @@ impl Loads {
             gate: Gate::default(),
             host,
             sample_at: Time::ZERO,
+            given_up: Vec::new(),
         }
     }
 }
@@ -52,6 +56,28 @@ impl Driver {
         let viewers = self.viewers(&cores);
         let host = self.loads.host.borrow_and_update().clone();
         self.loads.estimate.sample(now, &cores, &host, viewers);
+        let given_up = self.given_up();
+        let before = std::mem::replace(&mut self.loads.given_up, given_up);
+        let before = before.into_iter().chain(iter::repeat(Sacrifice::Nothing));
+        for ((core, now), before) in self.loads.given_up.iter().enumerate().zip(before) {
+            if *now > before {
+                tracing::warn!(core, gives_up = now.name(), "the worker is loaded");
+            } else if *now < before {
+                tracing::info!(core, gives_up = now.name(), "the worker is less loaded");
+            }
+        }
+    }
+
+    /// What each worker gives up.
+    fn given_up(&self) -> Vec<Sacrifice> {
+        let stage = |core| {
+            let stats = self.region.stats(core).ok()?;
+            Some(stats.read(Counter::OverloadStage))
+        };
+        let cores = self.lines.cores();
+        cores
+            .map(|core| Sacrifice::of(stage(core).unwrap_or(0)))
+            .collect()
     }
 
     /// Lets a newcomer in, or tells when to come again.
@@ -131,6 +157,11 @@ impl Driver {
             viewer_load: estimate.viewer_load(),
             causes: causes
                 .map(|(name, load)| ((*name).to_owned(), shown(load)))
+                .collect(),
+            gives_up: self
+                .given_up()
+                .into_iter()
+                .map(|one| one.name().to_owned())
                 .collect(),
             cores: estimate.cores().map(|load| load.map(shown)).collect(),
             devices: estimate

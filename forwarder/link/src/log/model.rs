@@ -44,7 +44,11 @@ fn append(writer: &mut LogWriter<()>) -> bool {
 }
 
 fn look(reader: &mut LogReader) {
-    let pinned = reader.pin();
+    look_from(reader, 0);
+}
+
+fn look_from(reader: &mut LogReader, from: u64) {
+    let pinned = reader.pin_from(from);
     let range = pinned.range();
     for position in [range.start, range.end.wrapping_sub(1)] {
         if range.contains(&position) {
@@ -55,7 +59,7 @@ fn look(reader: &mut LogReader) {
         }
     }
     // Its word is stored after the head and loaded before it: never beyond what is seen.
-    assert!(pinned.newest(0).is_some());
+    assert!(range.is_empty() || pinned.newest(0).is_some());
 }
 
 fn model(preemptions: usize, f: impl Fn() + Sync + Send + 'static) {
@@ -75,6 +79,21 @@ fn a_pinned_packet_is_never_overwritten() {
             look(&mut reader);
         });
         for _ in 0..3 {
+            append(&mut writer);
+        }
+        reading.join().expect("the reader finds what it may find");
+    });
+}
+
+#[test]
+fn a_packet_that_is_pinned_from_a_position_on_is_never_overwritten() {
+    model(2, || {
+        let memory = memory(1);
+        let mut writer = full(&memory);
+        let mut reader = LogReader::new(memory, 0, life_of(1), None);
+        let reading = loom::thread::spawn(move || look_from(&mut reader, 2));
+        // The third of them takes the place of the packet.
+        for _ in 0..5 {
             append(&mut writer);
         }
         reading.join().expect("the reader finds what it may find");

@@ -50,21 +50,28 @@ impl LogReader {
     /// Holds what the log has now. The range is empty if the stream was closed or reused.
     #[inline]
     pub fn pin(&mut self) -> Pinned<'_> {
+        self.pin_from(0)
+    }
+
+    /// Holds what the log has now from a position on. The less that is, the longer the writer can
+    /// go on if this worker is held up meanwhile.
+    #[inline]
+    pub fn pin_from(&mut self, from: u64) -> Pinned<'_> {
         let head = &self.memory.head;
         let line = &self.memory.pins[self.core].pin;
-        let mut tail = head.tail.load(Ordering::Acquire);
+        let mut start = head.tail.load(Ordering::Acquire).max(from);
         let mut held = false;
         for _ in 0..PIN_TRIES {
             // Release: the reads under our last pin happened before whoever sees this one.
-            line.store(store_position(tail), Ordering::Release);
+            line.store(store_position(start), Ordering::Release);
             // See `LogWriter::free_below`.
             fence(Ordering::SeqCst);
-            let now = head.tail.load(Ordering::Acquire);
-            if now == tail {
+            let tail = head.tail.load(Ordering::Acquire);
+            if tail <= start {
                 held = true;
                 break;
             }
-            tail = now;
+            start = tail;
         }
         let published = &head.published;
         let positions = |words: &[AtomicU64; LANES_MAX]| {
@@ -78,10 +85,10 @@ impl LogReader {
         // After the head: had a later generation moved it, this would show that generation.
         let alive = head.life.load(Ordering::Relaxed) == self.life;
         let sane = end
-            .checked_sub(tail)
+            .checked_sub(start)
             .is_some_and(|n| n <= self.memory.capacity());
         let range = if held && alive && sane {
-            tail..end
+            start..end
         } else {
             0..0
         };

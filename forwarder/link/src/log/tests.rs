@@ -267,6 +267,16 @@ fn a_reader_that_holds_stalls_the_writer_after_the_slack_and_not_longer() {
     send().unwrap();
     let behind = reader.pin().range().start;
     assert!(behind > start, "the reader was moved on");
+    // One that holds the newest alone leaves all the rest to the writer.
+    let newest = reader.head() - 1;
+    let pinned = reader.pin_from(newest);
+    let sent = (0..SLOTS).take_while(|_| send().is_ok()).count() as u64;
+    assert!(sent >= SLOTS - SLACK, "was {sent}");
+    assert_eq!(
+        (pinned.range(), pinned.payload(newest)),
+        (newest..newest + 1, &b"x"[..])
+    );
+    drop(pinned);
     // One that sleeps never stalls anybody.
     for _ in 0..SLOTS * 3 {
         send().unwrap();

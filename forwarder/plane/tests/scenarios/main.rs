@@ -14,6 +14,7 @@ mod handover;
 mod join;
 mod layers;
 mod narrow;
+mod overload;
 mod peer;
 mod publish;
 mod push;
