@@ -280,13 +280,13 @@ fn a_stream_is_taken_over_if_its_operator_lets_it() {
 }
 
 #[test]
-fn a_push_outlives_control_and_is_taken_up_by_its_next_post() {
+fn a_push_outlives_control_and_is_known_to_the_next_one() {
     if !have(&["ffmpeg"]) {
         return;
     }
     let mut server = server(2, "");
     let (_ffmpeg, sdp, ports) = ffmpeg(&server, None);
-    pushed(&post(&server, "cam/one", &from(ports), &sdp));
+    let location = pushed(&post(&server, "cam/one", &from(ports), &sdp));
     server.wait_live("cam/one");
     let mut crowd = Crowd::joined(server.http, "cam/one", 2, PATIENCE);
     crowd.run(Duration::from_secs(2));
@@ -297,9 +297,14 @@ fn a_push_outlives_control_and_is_taken_up_by_its_next_post() {
     assert_eq!((report.served, report.lost), (2, 0), "{report:?}");
     assert!(report.packets > 2 * 4 * 70, "{report:?}");
     server.wait_ready();
-    // Control knows nothing of it; who posts again gets the log at once.
-    let location = pushed(&post(&server, "cam/one", &from(ports), &sdp));
     server.wait_live("cam/one");
+    // The forwarder that comes next is told of it as well.
+    kill_now(server.plane("forwarder"));
     must_flow(&server, "cam/one");
     assert_eq!(delete(&server, &location), 204);
+    assert_eq!(delete(&server, &location), 404);
+    // Who posts again is another one.
+    let next = pushed(&post(&server, "cam/one", &from(ports), &sdp));
+    assert_ne!(next, location);
+    must_flow(&server, "cam/one");
 }

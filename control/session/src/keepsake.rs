@@ -2,11 +2,12 @@
 //! it: the commands that made it, and what only signalling knows.
 //!
 //! Sessions without keys are not kept: their peers begin again, and nobody misses a packet. Calls
-//! are not kept either: whoever made them calls again.
+//! are not kept either: whoever made them calls again. Pushes have a form of their own.
 
 use crate::dtls::EngineKind;
 use crate::ice::{Check, Ice};
 use crate::output::Output;
+use crate::push::is_push;
 use crate::reconcile::Holder;
 use crate::session::{Placed, Publishing, Session, SessionId};
 use crate::sessions::Sessions;
@@ -76,6 +77,9 @@ impl Sessions {
         holder: Holder,
         leases: [u64; 5],
     ) -> Result<(), NotAdopted> {
+        if is_push(keepsake) {
+            return self.adopt_push(now, viewer, keepsake);
+        }
         let kept = Keepsake::read(keepsake).filter(|kept| kept.add.viewer == viewer);
         let kept = kept.ok_or(NotAdopted::Unreadable)?;
         let stream = self.streams.by_id(kept.add.stream);
@@ -253,14 +257,14 @@ impl Keepsake {
 }
 
 /// Appends a field of up to 65,535 bytes, its length first.
-fn put(bytes: &mut Vec<u8>, field: &[u8]) {
+pub(crate) fn put(bytes: &mut Vec<u8>, field: &[u8]) {
     let length = u16::try_from(field.len()).unwrap_or(0);
     bytes.extend(length.to_le_bytes());
     bytes.extend(&field[..length.into()]);
 }
 
 /// What [`put`] has appended; `None` at the end.
-fn field<'a>(take: &mut Take<'a>) -> Option<&'a [u8]> {
+pub(crate) fn field<'a>(take: &mut Take<'a>) -> Option<&'a [u8]> {
     let length = take.u16()?;
     take.bytes(length.into())
 }

@@ -172,7 +172,7 @@ impl Sessions {
         if let Some(before) = before {
             self.close(now, before.index, Cause::TakenOver, true);
         }
-        self.close_push(stream.index, Cause::TakenOver);
+        self.close_push(now, stream.index, Cause::TakenOver);
         let publishing = publishing(&plan, self.config.publisher_bitrate_max_bps);
         let description = plan.description;
         let sections = plan.tracks.iter().flatten().map(|track| track.section);

@@ -1,6 +1,7 @@
 //! Owns pushes: publishers that send plain RTP, or SRTP with keys that they have told, and hear
 //! nothing back. From their description to the commands that let them in, and every way out.
 
+mod kept;
 mod pushes;
 
 use crate::description::StreamDescription;
@@ -25,6 +26,7 @@ use wire::peer::Peer;
 use wire::time::{Span, Time};
 use zeroize::Zeroizing;
 
+pub(crate) use kept::is_push;
 pub(crate) use pushes::{Push, Pushes};
 use pushes::{RESEND_FIRST, RESEND_LAST};
 
@@ -65,6 +67,8 @@ pub struct PushView {
     pub created: Time,
     /// Something has come.
     pub is_heard: bool,
+    /// What the stream consists of.
+    pub description: StreamDescription,
     /// Where its packets come from.
     pub sources: Vec<SocketAddr>,
     /// The worker that opens them.
@@ -95,7 +99,7 @@ impl Sessions {
     /// # Errors
     /// 404: no such stream; 409: it has a publisher, and `takeover` is not wanted, or the sender's
     /// address is somebody else's here; 400, 413, 422: the description; 406: no codec that viewers
-    /// could be sent. Nothing was made or ended.
+    /// could be sent; 503: there is no place for it. Nothing was made or ended.
     pub fn push_post(
         &mut self,
         now: Time,
@@ -116,10 +120,11 @@ impl Sessions {
         for source in &sources {
             self.must_be_free(stream, *source)?;
         }
+        let place = self.table.vacancy(now).ok_or_else(|| self.full())?;
         if let Some(before) = session {
             self.close(now, before.index, Cause::TakenOver, true);
         }
-        self.close_push(stream.index, Cause::TakenOver);
+        self.close_push(now, stream.index, Cause::TakenOver);
         let keys: Zeroizing<[[u8; KEY_BYTES_MAX]; TRACKS_MAX]> =
             Zeroizing::new([self.random.bytes(), self.random.bytes()]);
         let receiver = Receiver {
@@ -134,6 +139,7 @@ impl Sessions {
         };
         let push = Push {
             id: pushed.id.clone(),
+            place,
             add: add_publisher(stream, &plan),
             core: self.pushes.emptiest(self.config.cores),
             created: now,
@@ -154,6 +160,7 @@ impl Sessions {
             stream,
         });
         self.send_push(stream.index, None);
+        self.keep_push(stream.index);
         self.check_offered(now, stream);
         Ok(pushed)
     }
@@ -185,12 +192,14 @@ impl Sessions {
 
     fn push_view_of(&self, push: &Push) -> PushView {
         let name = self.streams.name(push.add.stream);
+        let known = self.streams.by_id(push.add.stream);
         PushView {
             id: push.id.clone(),
             stream: push.add.stream,
             stream_name: name.unwrap_or_default().to_owned(),
             created: push.created,
             is_heard: push.is_heard,
+            description: known.map(|known| known.description).unwrap_or_default(),
             sources: push.peers().map(SocketAddr::from).collect(),
             core: push.core,
             profile: push.add.keys.profile,
@@ -198,7 +207,7 @@ impl Sessions {
     }
 
     /// Ends the push of the stream with this index, if there is one.
-    pub(crate) fn close_push(&mut self, index: u32, cause: Cause) {
+    pub(crate) fn close_push(&mut self, now: Time, index: u32, cause: Cause) {
         let Some(push) = self.pushes.0.remove(&index) else {
             return;
         };
@@ -206,11 +215,12 @@ impl Sessions {
         for core in (0..self.config.cores).map(CoreId) {
             self.command(core, Command::RemovePublisher(stream));
         }
+        self.table.release(now, push.place);
         self.counters.publisher_closed += 1;
         self.output(Output::Closed {
             session: push.id.clone(),
             kind: Kind::Push,
-            viewer: None,
+            viewer: Some(push.place),
             parts: Vec::new(),
             stream,
             cause,
@@ -224,9 +234,9 @@ impl Sessions {
                 return;
             };
             if push.expires() <= now {
-                self.close_push(index, Cause::Silent);
+                self.close_push(now, index, Cause::Silent);
             } else if push.gives_up_at().is_some_and(|at| at <= now) {
-                self.close_push(index, Cause::Refused);
+                self.close_push(now, index, Cause::Refused);
             } else {
                 push.resend_wait = Span(push.resend_wait.0.saturating_mul(2).min(RESEND_LAST.0));
                 push.resend_at = now + push.resend_wait;

@@ -92,7 +92,7 @@ impl Sessions {
         }
         self.close_all(now, |session| session.stream == id, Cause::StreamClosed);
         if self.pushes.feeds(id) {
-            self.close_push(id.index, Cause::StreamClosed);
+            self.close_push(now, id.index, Cause::StreamClosed);
         }
         self.streams.close(id);
         for core in (0..self.config.cores).map(CoreId) {

@@ -140,7 +140,7 @@ impl Sessions {
     /// 404: no such session.
     pub fn close_session(&mut self, now: Time, id: &str, cause: Cause) -> Result<(), SignalError> {
         if let Some(index) = self.pushes.by_id(id) {
-            self.close_push(index, cause);
+            self.close_push(now, index, cause);
             return Ok(());
         }
         let index = self.table.by_id(id).ok_or_else(unknown_session)?;

@@ -62,7 +62,7 @@ impl Sessions {
         if let Some(before) = before {
             self.close(now, before.index, Cause::TakenOver, true);
         }
-        self.close_push(stream.index, Cause::TakenOver);
+        self.close_push(now, stream.index, Cause::TakenOver);
         let newcomer = Newcomer {
             viewer,
             stream,

@@ -16,9 +16,10 @@ pub(super) fn tell(strays: &Strays, sessions: &Sessions) {
     for (viewer, why) in &strays.unusable {
         tracing::warn!(viewer = viewer.index, %why, "a session cannot be gone on with");
     }
-    let (adopted, others) = (sessions.session_count(), strays.len());
-    if adopted > 0 || others > 0 {
-        tracing::info!(adopted, others, "sessions go on after a restart");
+    let (adopted, pushes) = (sessions.session_count(), sessions.push_views().count());
+    let others = strays.len();
+    if adopted > 0 || pushes > 0 || others > 0 {
+        tracing::info!(adopted, pushes, others, "sessions go on after a restart");
     }
 }
 
@@ -44,7 +45,7 @@ impl Driver {
 }
 
 impl Streams {
-    /// Knows those again who publish by sessions that were adopted.
+    /// Knows those again who publish by sessions and pushes that were adopted.
     pub(super) fn adopt_publishers(&mut self, sessions: &Sessions) {
         let publishers = sessions
             .session_views()
@@ -76,6 +77,29 @@ impl Streams {
                 ..newcomer(PublisherKind::Whip)
             });
             known.negotiated = description;
+            known.described = true;
+        }
+        self.adopt_pushes(sessions);
+    }
+
+    /// The same for those who push.
+    fn adopt_pushes(&mut self, sessions: &Sessions) {
+        for push in sessions.push_views() {
+            let epoch = self.next_epoch();
+            let found = push.stream_name.parse::<StreamName>().ok();
+            let Some(known) = found.and_then(|name| self.table.get_mut(&name)) else {
+                continue;
+            };
+            known.remains = None;
+            known.start(Active {
+                epoch,
+                session: Some(push.id),
+                remote: push.sources.first().copied(),
+                sources: push.sources,
+                since: push.created,
+                ..newcomer(PublisherKind::Push)
+            });
+            known.negotiated = push.description;
             known.described = true;
         }
     }

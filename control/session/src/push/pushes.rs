@@ -2,7 +2,7 @@
 
 use crate::session::SessionId;
 use link::command::AddPublisher;
-use link::ids::{CoreId, StreamId};
+use link::ids::{CoreId, StreamId, ViewerId};
 use std::collections::BTreeMap;
 use wire::peer::Peer;
 use wire::time::{Span, Time};
@@ -25,6 +25,8 @@ pub(crate) struct Pushes(pub(crate) BTreeMap<u32, Push>);
 /// One push.
 pub(crate) struct Push {
     pub(crate) id: SessionId,
+    /// A place among the viewers, beside which it is kept; no worker serves it.
+    pub(crate) place: ViewerId,
     pub(crate) add: AddPublisher,
     pub(crate) core: CoreId,
     pub(crate) created: Time,

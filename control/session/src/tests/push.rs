@@ -2,7 +2,7 @@
 
 use super::world::{CHROMIUM, CHROMIUM_WHIP, STREAM, World};
 use crate::dtls::testing::PeerKind;
-use crate::{Cause, Given, Kind, Origins, Output, PushRequest, Pushed, SignalError};
+use crate::{Cause, Given, Holder, Kind, Origins, Output, PushRequest, Pushed, SignalError};
 use link::command::{AUDIO, AddPublisher, Codec, Command, PassPublisher, TrackIn, VIDEO};
 use link::event::Event;
 use link::ids::{CoreId, StreamId};
@@ -54,11 +54,12 @@ fn names(outputs: &[Output]) -> Vec<String> {
     let name = |output: &Output| match output {
         Output::Closed {
             kind: Kind::Push,
-            viewer: None,
+            viewer: Some(_),
             cause,
             ..
         } => format!("Closed({})", cause.name()),
         Output::PublisherReady { viewer: None, .. } => "Ready".to_owned(),
+        Output::Keep { .. } => "Keep".to_owned(),
         other => format!("{other:?}"),
     };
     outputs.iter().map(name).collect()
@@ -376,4 +377,63 @@ fn nobody_asks_it_for_a_keyframe() {
     let told = names(&outputs(&mut world));
     assert_eq!(told.len(), 1);
     assert!(told[0].starts_with("KeyframeWanted"), "{told:?}");
+}
+
+/// The next life of control, with what this one has kept.
+fn restart(world: &mut World) -> Vec<Output> {
+    world.drain();
+    world.restart(Holder::Nobody, [0; 5]);
+    std::mem::take(&mut world.outputs)
+}
+
+#[test]
+fn the_next_life_of_control_goes_on_with_it() {
+    let mut world = World::new(3);
+    let pushed = push(&mut world, [5004, 5006]).unwrap();
+    let before = world.sessions.push_view(pushed.id.as_str()).unwrap();
+    let told = restart(&mut world);
+    let (core, add) = added(&told);
+    assert_eq!((core, add.stream), (before.core, STREAM));
+    assert_eq!(add.peer, pushed.sources[0].into());
+    assert_eq!(passed(&told).len(), 3, "the other cores hand it over");
+    let after = world.sessions.push_view(pushed.id.as_str()).unwrap();
+    assert_eq!(
+        (after.sources, after.created),
+        (before.sources, before.created)
+    );
+    // Its place is taken, and so are its addresses.
+    let error = post(&mut world, OTHER, FFMPEG, [5004, 5006], false).unwrap_err();
+    assert!(matches!(error.status, 404 | 409), "{error:?}");
+
+    // What it was sent is not forgotten when the worker dies later.
+    world
+        .sessions
+        .event(world.now, core, Event::PublisherAdded(STREAM));
+    let now = world.now;
+    world.sessions.worker_restarted(now, core, |_| [0; 5]);
+    assert_eq!(added(&outputs(&mut world)).1.peer, pushed.sources[0].into());
+
+    let closed = world
+        .sessions
+        .close_session(now, pushed.id.as_str(), Cause::Deleted);
+    assert_eq!(closed, Ok(()));
+    world.drain();
+    let told = std::mem::take(&mut world.outputs);
+    assert_eq!(names(&told).last().unwrap(), "Closed(deleted)");
+    // And nothing of it is left for the life after that.
+    assert!(restart(&mut world).is_empty());
+    assert!(world.sessions.push_view(pushed.id.as_str()).is_none());
+}
+
+#[test]
+fn one_that_fell_silent_meanwhile_ends_in_the_next_life() {
+    let mut world = World::new(3);
+    push(&mut world, [5004, 5006]).unwrap();
+    let (core, _) = added(&restart(&mut world));
+    world
+        .sessions
+        .event(world.now, core, Event::PublisherAdded(STREAM));
+    assert!(names(&later(&mut world, Span::millis(9_999))).is_empty());
+    let names = names(&later(&mut world, Span::millis(1)));
+    assert_eq!(names.last().unwrap(), "Closed(silent)");
 }
