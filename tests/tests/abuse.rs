@@ -15,7 +15,7 @@ use freshet_tests::http::{self, Answer};
 use freshet_tests::random::Random;
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::viewer::{Crowd, Watch};
-use freshet_tests::wait::{alone, quick};
+use freshet_tests::wait::{alone, quick, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -200,16 +200,25 @@ fn answers_to_strangers_are_not_longer_than_questions() {
         .set_read_timeout(Some(Duration::from_millis(30)))
         .unwrap();
     let random = &mut scene.random;
-    let mut questions: Vec<Vec<u8>> = vec![
+    let mut questions: Vec<(SocketAddr, Vec<u8>)> = [
         stun(random, b""),
         stun(random, &attribute(0x0006, 25, b"AAAAabcdefghijkl:them0001")),
         stun(random, &attribute(0x7fff, 4, b"what")),
         client_hello(random),
-    ];
-    for _ in 0..60 {
-        questions.push(random.bytes(100));
+        // Of one that would be answered by a whole flight with a certificate in it.
+        include_bytes!("../corpus/dtls/ffmpeg81_gnutls_client_hello.bin").to_vec(),
+        include_bytes!("../corpus/dtls/chromium156_client_hello_1.bin").to_vec(),
+        include_bytes!("../corpus/dtls/chromium156_client_hello_2.bin").to_vec(),
+    ]
+    .map(|question| (to, question))
+    .to_vec();
+    questions.push((scene.server.srt, srt_handshake(1, 0, b"")));
+    questions.push((scene.server.srt, srt_handshake(u32::MAX, 7, b"demo")));
+    for number in 0..60 {
+        let to = [to, scene.server.srt][number % 2];
+        questions.push((to, random.bytes(100)));
     }
-    for question in questions {
+    for (to, question) in questions {
         socket.send_to(&question, to).unwrap();
         let mut answer_bytes = 0;
         while let Ok((bytes, _)) = socket.recv_from(&mut [0; 2048]) {
@@ -220,6 +229,59 @@ fn answers_to_strangers_are_not_longer_than_questions() {
             "{answer_bytes} for {question:?}"
         );
     }
+    let tcp = std::net::TcpStream::connect(to);
+    assert!(tcp.is_err(), "nobody is to listen for ICE over TCP");
+    scene.nobody_noticed();
+}
+
+/// A handshake of SRT: an induction, or a conclusion with a cookie and a stream id of whole words.
+fn srt_handshake(kind: u32, cookie: u32, stream_id: &[u8]) -> Vec<u8> {
+    let is_conclusion = kind == u32::MAX;
+    let (version, extensions) = if is_conclusion { (5, 5) } else { (4, 2) };
+    let mut words: Vec<u32> = vec![0x8000_0000, 0, 0, 0];
+    words.extend([
+        version, extensions, 1, 1500, 8192, kind, 0x1234, cookie, 0, 0, 0, 0,
+    ]);
+    if is_conclusion {
+        words.extend([0x0001_0003, 0x0001_0501, 0xbf, 120]);
+        let length = u32::try_from(stream_id.len() / 4).unwrap();
+        words.push(0x0005_0000 | length);
+        // Each word of a stream id is turned round.
+        let id = stream_id.chunks_exact(4);
+        words.extend(id.map(|word| u32::from_le_bytes(word.try_into().unwrap())));
+    }
+    words.into_iter().flat_map(u32::to_be_bytes).collect()
+}
+
+#[test]
+fn callers_refused_without_end_do_not_fill_the_log() {
+    const CALLERS: u32 = 300;
+    let _turn = alone();
+    let scene = Scene::new(12);
+    let before = scene.metric("freshet_srt_rejected_total");
+    for _ in 0..CALLERS {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = [0; 1500];
+        let mut ask = |question: &[u8]| {
+            socket.send_to(question, scene.server.srt).unwrap();
+            let bytes = socket.recv(&mut answer).unwrap();
+            assert!(bytes <= question.len(), "{bytes} for {}", question.len());
+            u32::from_be_bytes(answer[44..48].try_into().unwrap())
+        };
+        let cookie = ask(&srt_handshake(1, 0, b""));
+        ask(&srt_handshake(u32::MAX, cookie, b"../.././"));
+    }
+    let counted = || scene.metric("freshet_srt_rejected_total") - before;
+    wait_until("all to be counted", PATIENCE, || {
+        counted() >= f64::from(CALLERS)
+    });
+    let log = scene.server.log();
+    let lines = log.matches("SRT caller refused").count();
+    assert!(
+        (1..=20).contains(&lines),
+        "{lines} lines for {CALLERS} callers"
+    );
     scene.nobody_noticed();
 }
 

@@ -391,6 +391,39 @@ fn nothing_is_left_half_done() {
     faults.none();
 }
 
+/// Each row of `tests/abuse.md` names the tests that hold it true, as `FILE::NAME`, or says that
+/// the attack does not apply.
+#[test]
+fn the_list_of_abuse_names_tests_that_are_there() {
+    const LIST: &str = "tests/abuse.md";
+    let list = read(&root().join(LIST));
+    let mut faults = Faults::default();
+    let mut named = 0;
+    for (number, line) in numbered(&list) {
+        let code = line.split('`').skip(1).step_by(2);
+        let tests: Vec<(String, &str)> = code
+            .filter_map(|code| code.split_once(".rs::"))
+            .map(|(file, name)| (format!("{file}.rs"), name))
+            .collect();
+        for (file, name) in &tests {
+            let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+            if !text.contains(&format!("fn {name}(")) {
+                faults.add(LIST, number, &format!("{file} has no test {name}"));
+            }
+        }
+        let is_row = line.starts_with("| ") && !line.starts_with("| attack |");
+        if is_row && tests.is_empty() && !line.contains("does not apply") {
+            faults.add(LIST, number, "names no test");
+        }
+        named += tests.len();
+    }
+    assert!(
+        named > 50,
+        "only {named} tests are named: are they `FILE::NAME`?"
+    );
+    faults.none();
+}
+
 #[test]
 fn links_in_documents_lead_somewhere() {
     let mut faults = Faults::default();

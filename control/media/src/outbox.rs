@@ -283,4 +283,17 @@ mod tests {
         }
         assert_eq!(outbox.overflowed, 10);
     }
+
+    #[test]
+    fn queue_is_bounded_in_bytes() {
+        const MEGABYTE: usize = 1 << 20;
+        let mut outbox = Outbox::default();
+        for n in 0..20 {
+            let mut more = frame(&mut outbox, 0, false);
+            more.push(&[&vec![7; MEGABYTE]]);
+            let has_room = (n + 1) * MEGABYTE <= QUEUE_BYTES_MAX;
+            assert_eq!(outbox.push_video(Time(0), more, INTERVAL), has_room);
+        }
+        assert_eq!(outbox.overflowed, 4);
+    }
 }

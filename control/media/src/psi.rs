@@ -215,6 +215,28 @@ mod tests {
         assert_eq!(read_pat(&pat), Some((0x1000, 2)));
     }
 
+    #[test]
+    fn tables_that_lie_are_bounded() {
+        // A section that never ends, one too long, one of nothing.
+        for length in [[0xb3, 0xfc], [0xbf, 0xff], [0xb0, 0x00]] {
+            let mut sections = Sections::default();
+            let head = [0, 0, length[0], length[1]];
+            sections.push(&head, true, |section| assert!(read_pat(section).is_none()));
+            for _ in 0..1000 {
+                sections.push(&[0; 184], false, |section| {
+                    assert!(read_pat(section).is_none() && read_pmt(section).is_none());
+                });
+                assert!(sections.held.len() <= SECTION_BYTES_MAX);
+            }
+        }
+        // As many streams as a section has room for, and descriptors beyond its end.
+        let many: Vec<u8> = [0x1b, 0xe1, 0x00, 0xf0, 0x00].repeat(200);
+        let pmt = section(2, &[&[0xe1, 0x00, 0xf0, 0x00], &many[..]].concat());
+        assert_eq!(read_pmt(&pmt).unwrap().len(), STREAMS_MAX);
+        let beyond = [0xe1, 0x00, 0xf0, 0x00, 0x1b, 0xe1, 0x00, 0xff, 0xff];
+        assert_eq!(read_pmt(&section(2, &beyond)), None);
+    }
+
     proptest! {
         #[test]
         fn survives_noise(payload in proptest::collection::vec(any::<u8>(), 0..184), start: bool) {

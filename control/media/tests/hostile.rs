@@ -160,6 +160,34 @@ fn everything_at_once_is_bounded() {
 }
 
 #[test]
+fn streams_that_nobody_named_cost_nothing() {
+    let named = part("h264_main_opus.ts", 600);
+    let mut pids: Vec<u16> = (0..8192).collect();
+    let used = |packet: &[u8]| u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
+    pids.retain(|pid| !named.chunks(188).any(|packet| used(packet) == *pid));
+    assert!(pids.len() > 8100);
+    let mut flooded = Vec::new();
+    for (number, packet) in named.chunks(188).enumerate() {
+        flooded.extend(packet);
+        for pid in pids.iter().skip(number * 14).take(14) {
+            // Tables and pictures that begin and never end, under every other number.
+            let mut begun = [0xff; 188];
+            let [high, low] = pid.to_be_bytes();
+            begun[..4].copy_from_slice(&[0x47, 0x40 | high, low, 0x10]);
+            begun[4..13].copy_from_slice(&[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0]);
+            flooded.extend(begun);
+        }
+    }
+    let frames = |bytes: &[u8]| {
+        let run = play(Config::default(), bytes, 1316);
+        [Track::Video, Track::Audio].map(|track| run.frames(track).len())
+    };
+    let expected = frames(&named);
+    assert!(expected[0] > 10 && expected[1] > 10, "{expected:?}");
+    assert_eq!(frames(&flooded), expected);
+}
+
+#[test]
 fn losses_cost_slices_and_nothing_more() {
     let mut bytes = corpus("h264_main_opus.ts");
     // One transport packet in 200 is lost, as behind a network that cannot repair in time.

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::{PublisherKind, RelayStep, Request, StreamName};
 use crate::drain::Drain;
+use crate::hush::Hush;
 use crate::load::host::HostReading;
 use crate::publisher::{Key, Progress, Report, Source};
 use crate::srt::{News, Order};
@@ -102,6 +103,7 @@ pub struct Driver {
     facts: Facts,
     srt_counters: SrtCounters,
     srt_overflowed: u64,
+    srt_hush: Hush,
     transits: Transits,
     loads: Loads,
     draining: Draining,
@@ -156,6 +158,7 @@ impl Driver {
             facts,
             srt_counters: SrtCounters::default(),
             srt_overflowed: 0,
+            srt_hush: Hush::default(),
             transits: Transits::default(),
             loads: Loads::new(host),
             draining: Draining::new(drain),

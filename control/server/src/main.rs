@@ -10,6 +10,7 @@ mod doctor;
 mod drain;
 mod driver;
 mod http;
+mod hush;
 mod load;
 mod log;
 mod media_type;

@@ -4,6 +4,7 @@
 mod failure;
 mod http;
 mod one;
+mod reach;
 mod roots;
 mod runner;
 mod status;

@@ -1,6 +1,7 @@
 //! Owns the SRT socket: datagrams to and from the SRT core, payloads to the publishers' tasks.
 
 use crate::clock;
+use crate::hush::Hush;
 use session::srt::StreamId;
 use session::srt::{Answer, CallerId, Config, Counters, Event, Reason, SrtIngest, Stats};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -80,6 +81,7 @@ pub struct SrtTask {
     news: mpsc::Sender<News>,
     orders: mpsc::Receiver<Order>,
     overflowed: u64,
+    hush: Hush,
     report_at: Time,
 }
 
@@ -118,6 +120,7 @@ impl SrtTask {
             news,
             orders,
             overflowed: 0,
+            hush: Hush::default(),
             report_at: now + REPORT_INTERVAL,
         }
     }
@@ -218,7 +221,9 @@ impl SrtTask {
                 self.overflowed += u64::from(!taken);
             }
             Event::Refused { id, refusal, .. } => {
-                tracing::info!(%refusal, "SRT caller refused");
+                if let Some(left_out) = self.hush.may_say(now) {
+                    tracing::info!(%refusal, "SRT caller refused{left_out}");
+                }
                 if let Some(id) = id {
                     self.sinks.remove(&id);
                 }

@@ -5,6 +5,7 @@ use crate::sessions::Route;
 use link::command::IceCredentials;
 use link::ids::CoreId;
 use wire::peer::{Ip, Peer};
+use wire::stun::Lately;
 use wire::time::{Span, Time};
 
 /// Most valid pairs of a session. A browser has two or three interfaces with two families each.
@@ -46,6 +47,7 @@ pub(crate) struct Ice {
     /// Strong entity-tag of this ICE session, with its quotes.
     etag: String,
     pairs: Vec<Pair>,
+    checks: Lately,
 }
 
 impl Ice {
@@ -57,6 +59,7 @@ impl Ice {
             remote,
             etag,
             pairs: Vec::new(),
+            checks: Lately::default(),
         }
     }
 
@@ -142,6 +145,12 @@ impl Ice {
         self.restarted_at = Some(now);
         self.remote = remote;
         self.etag = etag;
+    }
+
+    /// True if this check is not one that came before. One that comes again, be it from elsewhere,
+    /// proves nothing: anybody who has overheard it can send it.
+    pub(crate) fn is_new(&mut self, transaction: [u8; 12]) -> bool {
+        self.checks.is_new(transaction)
     }
 
     /// Notes a valid check. Gives the peer that was forgotten to make room, if one was.

@@ -176,6 +176,8 @@ pub struct Counters {
     pub stun_answered: u64,
     /// Valid checks answered with an error.
     pub stun_rejected: u64,
+    /// Valid checks that had come before: answered, and of no other effect.
+    pub stun_repeated: u64,
     /// Not STUN, or not a binding request.
     pub stun_malformed: u64,
     /// Answers to checks of ours, of peers that we have called.

@@ -64,9 +64,12 @@ impl Sessions {
             bytes,
         });
         let priority = message.priority().unwrap_or(0);
-        if verdict.is_ok() && calls {
+        if verdict.is_err() || self.is_repeated(index, transaction) {
+            return;
+        }
+        if calls {
             self.on_check_of_called(now, index, peer, priority);
-        } else if verdict.is_ok() {
+        } else {
             let nominated = message.use_candidate();
             self.on_check(
                 now,
@@ -80,6 +83,14 @@ impl Sessions {
                 },
             );
         }
+    }
+
+    /// An answer that was lost is why checks come again; the first of them has had its effect.
+    fn is_repeated(&mut self, index: u32, transaction: [u8; 12]) -> bool {
+        let session = self.table.get_mut(index);
+        let is_new = session.is_some_and(|session| session.ice.is_new(transaction));
+        self.counters.stun_repeated += u64::from(!is_new);
+        !is_new
     }
 
     /// Whose check this is, and the password that proves it. Finds the session by the index in the

@@ -4,7 +4,6 @@
 use link::event::Event;
 use link::ids::ufrag_index;
 use link::stats::Counter;
-use serde::{Deserialize, Serialize};
 use wire::datagram::RxMeta;
 use wire::stun::{Fault, Message, Role, write_error, write_success};
 use wire::time::{Span, Time};
@@ -18,31 +17,6 @@ use crate::viewer::Viewer;
 /// that does not nominate: Firefox nominates in its first check only, and then checks every 4 to
 /// 6 s, so that a new port of its NAT shows itself this way.
 const REBIND_AFTER: Span = Span::secs(8);
-
-/// Transactions remembered: 40 s of checks by Chromium. Whoever overhears a check must not be able
-/// to send the stream elsewhere by sending it once more from there.
-const CHECKS: usize = 16;
-
-/// The checks of a viewer that came last, by the first four bytes of their transaction.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Checks {
-    seen: [u32; CHECKS],
-    next: usize,
-}
-
-impl Checks {
-    /// True if this transaction was not seen lately; from now on it was.
-    fn is_new(&mut self, transaction: [u8; 12]) -> bool {
-        let [a, b, c, d, ..] = transaction;
-        let word = u32::from_be_bytes([a, b, c, d]);
-        if self.seen.contains(&word) {
-            return false;
-        }
-        self.seen[self.next] = word;
-        self.next = (self.next + 1) % CHECKS;
-        true
-    }
-}
 
 /// What a valid check changed.
 enum Change {

@@ -8,10 +8,10 @@ use link::viewer::{LEASES, Lease, Viewer as Cell};
 use seal::{Cipher, KeyError, RtcpOpener, Sealer, Secret};
 use serde::{Deserialize, Serialize};
 use wire::datagram::RxMeta;
+use wire::stun::Lately;
 use wire::time::{Span, Time};
 use zeroize::Zeroizing;
 
-use crate::check::Checks;
 use crate::encodings::Parts;
 use crate::feedback::Quality;
 use crate::keyframe::Pleas;
@@ -146,7 +146,7 @@ pub struct Cold {
     /// We send the checks and nominate: the peer is a server that we have called.
     pub is_controlling: bool,
     /// The checks that came last: one that was overheard and is repeated must not move it.
-    pub checks: Checks,
+    pub checks: Lately,
     /// What repairs may cost now.
     pub repair: Bucket,
     /// What was sent again just now.
@@ -235,7 +235,7 @@ impl Viewer {
                 heard_at: now,
                 bye_at: Time::ZERO,
                 paths,
-                checks: Checks::default(),
+                checks: Lately::default(),
                 repair: Bucket::holding(REPAIR_BURST_BYTES, now),
                 resent: Resent::new(),
                 repairs_line: crate::asked::NONE,

@@ -1,6 +1,7 @@
 //! Owns STUN messages as ICE uses them (RFC 8489, RFC 8445 section 16): a view checked once.
 
 mod fingerprint;
+mod lately;
 mod write;
 
 use core::ops::ControlFlow;
@@ -11,6 +12,7 @@ use sha1::Sha1;
 use crate::field::{array_at, u8_at, u16_at, u32_at, u64_at};
 use crate::peer::{Ip, Peer};
 
+pub use lately::Lately;
 pub use write::{Fault, Request, write_error, write_success};
 
 /// Bytes of the header.

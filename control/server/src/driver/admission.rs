@@ -1,12 +1,14 @@
 //! Owns who may publish by SRT: the answer to each caller.
 
 use super::{Driver, newcomer};
+use crate::clock;
 use crate::config::{Caller, Denied};
 use crate::control::{PublisherKind, StreamName};
 use crate::drain::DRAINING;
 use crate::publisher::{MESSAGES_MAX, Source};
 use crate::srt::Order;
 use session::srt::{Answer, CallerId, Mode, Passphrase, Reason, StreamId};
+use std::fmt::Display;
 use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use wire::time::Span;
@@ -47,7 +49,7 @@ impl Driver {
         let config = self.config.borrow().clone();
         let name: StreamName = wish.name.parse().map_err(|_| Reason::BadRequest)?;
         if wish.mode != Mode::Publish {
-            tracing::info!(stream = %name, "SRT caller refused: streams are not read by SRT here");
+            self.say_refused(&name, &"streams are not read by SRT here");
             return Err(Reason::BadMode);
         }
         config
@@ -60,14 +62,14 @@ impl Driver {
                 },
             )
             .map_err(|denied| {
-                tracing::info!(stream = %name, %denied, "SRT publisher refused");
+                self.say_refused(&name, &denied);
                 match denied {
                     Denied::NotListed => Reason::NotFound,
                     Denied::Token => Reason::Unauthorized,
                 }
             })?;
         if let Err(problem) = self.room_to_publish(&name) {
-            tracing::info!(stream = %name, why = problem.detail(), "SRT publisher refused");
+            self.say_refused(&name, &problem.detail());
             return Err(match problem.name() {
                 DRAINING => Reason::Down,
                 _ => Reason::Overload,
@@ -101,12 +103,18 @@ impl Driver {
                 ))
             }
             Err(refusal) => {
-                tracing::info!(stream = %name, %refusal, "SRT publisher refused");
+                self.say_refused(&name, &refusal);
                 Err(match refusal {
                     Refusal::Taken => Reason::Conflict,
                     Refusal::Full | Refusal::NoMemory => Reason::Overload,
                 })
             }
+        }
+    }
+
+    fn say_refused(&mut self, name: &StreamName, why: &dyn Display) {
+        if let Some(left_out) = self.srt_hush.may_say(clock::now()) {
+            tracing::info!(stream = %name, %why, "SRT publisher refused{left_out}");
         }
     }
 }

@@ -8,7 +8,7 @@ use session::srt::Counters as Srt;
 /// Name, help, value.
 type Line<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const OF_SESSIONS: [Line<Sessions>; 22] = [
+const OF_SESSIONS: [Line<Sessions>; 23] = [
     ("session_created", "Sessions created", |c| c.session_created),
     (
         "session_adopted",
@@ -58,6 +58,11 @@ const OF_SESSIONS: [Line<Sessions>; 22] = [
         "check_rejected",
         "Valid checks answered with an error",
         |c| c.stun_rejected,
+    ),
+    (
+        "check_repeated",
+        "Valid checks that had come before: answered, and of no other effect",
+        |c| c.stun_repeated,
     ),
     ("check_heard", "Answers to checks of ours", |c| c.stun_heard),
     ("check_malformed", "Checks dropped: malformed", |c| {

@@ -4,7 +4,9 @@ mod slots;
 mod stall;
 
 use super::{Remote, Site};
+use crate::clock;
 use crate::config::Http;
+use crate::hush::Hush;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -38,6 +40,7 @@ pub async fn serve(listener: TcpListener, site: Site, stop: impl Future<Output =
     let router = site.router();
     let graceful = GracefulShutdown::new();
     let slots = Slots::default();
+    let mut hush = Hush::default();
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -47,7 +50,9 @@ pub async fn serve(listener: TcpListener, site: Site, stop: impl Future<Output =
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(left_out) = hush.may_say(clock::now()) {
+                    tracing::warn!(%error, "a connection could not be accepted{left_out}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

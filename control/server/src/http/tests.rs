@@ -4,6 +4,7 @@ mod api;
 mod config;
 mod drain;
 mod extensions;
+mod hostile;
 mod push;
 mod relays;
 mod sockets;

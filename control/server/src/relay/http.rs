@@ -2,8 +2,10 @@
 //! TLS.
 
 use super::failure::{Failure, Reason};
+use super::reach::{self, Reach};
 use super::roots;
 use super::status::Direction;
+use super::url::{host_and_port, is_secure};
 use crate::conform::url::resolve_any;
 use crate::media_type::{self, FRAGMENT, SDP};
 use axum::body::{self, Body};
@@ -14,7 +16,6 @@ use hyper_util::rt::TokioIo;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -52,6 +53,9 @@ pub struct Endpoint<'a> {
     pub direction: Direction,
     /// Where.
     pub url: &'a Uri,
+    /// What the operator has named: the server leads from there to `url`, and farther, but not
+    /// closer to this host.
+    pub named: &'a Uri,
     /// Who may.
     pub token: Option<&'a str>,
     /// The name of the stream here.
@@ -153,15 +157,16 @@ impl Client {
         body: &Content<'_>,
     ) -> Result<(Uri, Reply), Failure> {
         let mut url = endpoint.url.clone();
+        let closest = Reach::of_server(endpoint.named).await?;
         for _ in 0..=REDIRECTS_MAX {
             // A server that spreads its load sends us on together with the token (RFC 9725 section
             // 4.5), but not from a road that nobody reads to one that everybody does.
-            let is_trusted = url.scheme_str() == Some("https")
-                || url.authority() == endpoint.url.authority()
-                || endpoint.url.scheme_str() == Some("http");
+            let is_trusted = is_secure(&url)
+                || url.authority() == endpoint.named.authority()
+                || endpoint.named.scheme_str() == Some("http");
             let token = endpoint.token.filter(|_| is_trusted);
             let request = self.request(&method, &url, token, endpoint.stream, body)?;
-            let reply = self.exchange(&url, request).await?;
+            let reply = self.exchange(&url, request, closest).await?;
             let next = match reply.status {
                 // 301 and 302 turn POST into GET; RFC 9725 section 4.5 wants 307.
                 307 | 308 => reply.location(&url)?,
@@ -206,22 +211,19 @@ impl Client {
         request.map_err(|error| Failure::new(Reason::Local, format!("{url}: {error}")))
     }
 
-    async fn exchange(&self, url: &Uri, request: Request<Body>) -> Result<Reply, Failure> {
-        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-        let is_secure = url.scheme_str() == Some("https");
-        let port = url.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-        let unreachable = |error| {
-            let detail = format!("{host} port {port}: {error}");
-            Failure::new(Reason::Unreachable, detail)
-        };
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(unreachable)?;
+    async fn exchange(
+        &self,
+        url: &Uri,
+        request: Request<Body>,
+        closest: Reach,
+    ) -> Result<Reply, Failure> {
+        let stream = reach::connect(url, closest).await?;
         // A request is written at once: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
-        if !is_secure {
+        if !is_secure(url) {
             return talk(stream, request).await;
         }
+        let (host, _) = host_and_port(url);
         let tls_error = |error: String| Failure::new(Reason::Tls, format!("{host}: {error}"));
         let made = || roots::tls(&self.ca_file).map_err(|error| error.to_string());
         let config = self.tls.get_or_init(made).clone().map_err(tls_error)?;

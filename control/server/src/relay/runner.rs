@@ -298,6 +298,7 @@ impl Runner {
         Endpoint {
             direction: self.relay.direction,
             url,
+            named: &self.relay.url,
             token: self.relay.token.as_ref().map(|token| token.expose()),
             stream: self.relay.stream.as_str(),
         }

@@ -32,19 +32,26 @@ pub fn check(text: &str) -> Result<Uri, &'static str> {
     }
 }
 
+/// True if nobody on the road can read what is sent there.
+pub(super) fn is_secure(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
+}
+
+/// Where the server is; an IPv6 address without its brackets.
+pub(super) fn host_and_port(url: &Uri) -> (&str, u16) {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let default = if is_secure(url) { 443 } else { 80 };
+    (host, url.port_u16().unwrap_or(default))
+}
+
 /// True if the server at `url` is this very one and the stream there is the one here. By what can
 /// be told without asking: by names of other kinds the server itself finds out (508).
 pub fn leads_back(config: &Config, direction: Direction, url: &Uri, stream: &StreamName) -> bool {
     let own = config.http.listen.resolve();
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let (host, port) = host_and_port(url);
     let ip: Option<IpAddr> = match host.eq_ignore_ascii_case("localhost") {
         true => Some(own.ip()),
         false => host.parse().ok(),
-    };
-    let default = if url.scheme_str() == Some("https") {
-        443
-    } else {
-        80
     };
     let is_here = ip.is_some_and(|ip| {
         let ip = ip.to_canonical();
@@ -54,9 +61,7 @@ pub fn leads_back(config: &Config, direction: Direction, url: &Uri, stream: &Str
         Direction::Pull => "whep",
         Direction::Push => "whip",
     };
-    is_here
-        && url.port_u16().unwrap_or(default) == own.port()
-        && url.path() == format!("/{endpoint}/{stream}")
+    is_here && port == own.port() && url.path() == format!("/{endpoint}/{stream}")
 }
 
 #[cfg(test)]

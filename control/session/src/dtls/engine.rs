@@ -42,7 +42,7 @@ impl Engine {
         }
     }
 
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         match self {
             Self::Dimpl(engine) => engine.is_connected(),
             Self::OpenSsl(engine) => engine.is_connected(),

@@ -25,6 +25,11 @@ use zeroize::Zeroize;
 /// tunnel or two, and is what browsers use.
 pub const MTU_BYTES: usize = 1200;
 
+/// Most bytes that a peer may send to an engine before it is connected. Browsers send 3 kB; with a
+/// chain of RSA certificates, and every flight seven times more, it is half of this. What somebody
+/// sends to keep an engine busy or have it keep fragments ends here, long before either hurts.
+const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+
 /// What all associations share: the certificate of this process and the settings of the engines.
 pub struct Context {
     dimpl: dimpl::Shared,
@@ -81,6 +86,8 @@ pub enum Failure {
 pub struct Dtls {
     state: State,
     fingerprints: Vec<Fingerprint>,
+    /// Bytes that an engine was given before it was connected.
+    heard_bytes: usize,
 }
 
 enum State {
@@ -121,6 +128,7 @@ impl Dtls {
         Self {
             state: State::Hello(Assembly::default()),
             fingerprints,
+            heard_bytes: 0,
         }
     }
 
@@ -139,6 +147,7 @@ impl Dtls {
         Self {
             state,
             fingerprints,
+            heard_bytes: 0,
         }
     }
 
@@ -152,7 +161,15 @@ impl Dtls {
     ) -> Progress {
         let step = match &mut self.state {
             State::Over => return Progress::Going,
-            State::Running(engine) => engine.handle_filtered(now, datagram, out),
+            State::Running(engine) => {
+                if !engine.is_connected() {
+                    self.heard_bytes += datagram.len();
+                    if self.heard_bytes > HANDSHAKE_BYTES_MAX {
+                        return self.fail(Failure::Handshake);
+                    }
+                }
+                engine.handle_filtered(now, datagram, out)
+            }
             State::Hello(assembly) => match assembly.push(datagram) {
                 None => return Progress::Going,
                 Some((hello, datagrams)) => match self.start(context, now, &hello, &datagrams, out)

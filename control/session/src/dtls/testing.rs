@@ -4,11 +4,13 @@ use super::MTU_BYTES;
 use super::engine::{Engine, Step, keys};
 use super::openssl;
 use ::dimpl::{Config, DtlsCertificate, Output};
+use ::openssl::asn1::{Asn1Object, Asn1OctetString, Asn1Time};
 use ::openssl::ec::{EcGroup, EcKey};
+use ::openssl::hash::MessageDigest;
 use ::openssl::nid::Nid;
 use ::openssl::pkey::{PKey, Private};
 use ::openssl::rsa::Rsa;
-use ::openssl::x509::{X509, X509Name};
+use ::openssl::x509::{X509, X509Extension, X509Name};
 use link::keys::{Profile, SrtpKeys};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +22,11 @@ pub(crate) enum CertificateKind {
     P256,
     P224,
     Rsa2048,
+    Ed25519,
+    /// On P-256, and over for years.
+    Expired,
+    /// On P-256, with a comment of so many bytes.
+    Long(usize),
 }
 
 /// Which DTLS a test peer speaks.
@@ -206,7 +213,10 @@ pub(crate) fn self_signed(kind: CertificateKind) -> DtlsCertificate {
         PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
     };
     let key = match kind {
-        CertificateKind::P256 => ec(Nid::X9_62_PRIME256V1),
+        CertificateKind::P256 | CertificateKind::Expired | CertificateKind::Long(_) => {
+            ec(Nid::X9_62_PRIME256V1)
+        }
+        CertificateKind::Ed25519 => PKey::generate_ed25519().unwrap(),
         CertificateKind::P224 => ec(Nid::SECP224R1),
         CertificateKind::Rsa2048 => PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(),
     };
@@ -218,12 +228,25 @@ pub(crate) fn self_signed(kind: CertificateKind) -> DtlsCertificate {
     builder.set_subject_name(&name).unwrap();
     builder.set_issuer_name(&name).unwrap();
     builder.set_pubkey(&key).unwrap();
-    let days = |n| ::openssl::asn1::Asn1Time::days_from_now(n).unwrap();
-    builder.set_not_before(&days(0)).unwrap();
-    builder.set_not_after(&days(30)).unwrap();
-    builder
-        .sign(&key, ::openssl::hash::MessageDigest::sha256())
-        .unwrap();
+    let at = |unix_s| Asn1Time::from_unix(unix_s).unwrap();
+    let days = |n| Asn1Time::days_from_now(n).unwrap();
+    let (begin, end) = match kind {
+        CertificateKind::Expired => (at(1_000_000_000), at(1_000_086_400)),
+        _ => (days(0), days(30)),
+    };
+    builder.set_not_before(&begin).unwrap();
+    builder.set_not_after(&end).unwrap();
+    if let CertificateKind::Long(bytes) = kind {
+        let comment = Asn1OctetString::new_from_bytes(&vec![b'x'; bytes]).unwrap();
+        let comment_kind = Asn1Object::from_str("2.16.840.1.113730.1.13").unwrap();
+        let comment = X509Extension::new_from_der(&comment_kind, false, &comment).unwrap();
+        builder.append_extension(comment).unwrap();
+    }
+    let digest = match kind {
+        CertificateKind::Ed25519 => MessageDigest::null(),
+        _ => MessageDigest::sha256(),
+    };
+    builder.sign(&key, digest).unwrap();
     DtlsCertificate {
         certificate: builder.build().to_der().unwrap(),
         private_key: key.private_key_to_pkcs8().unwrap(),

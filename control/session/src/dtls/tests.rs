@@ -8,6 +8,8 @@ use link::keys::Profile;
 use link::keys::Profile::{AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_32, Aes128CmSha1_80};
 use wire::time::Span;
 
+mod hostile;
+
 const ALL: [Profile; 4] = [
     AeadAes128Gcm,
     AeadAes256Gcm,

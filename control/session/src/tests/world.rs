@@ -72,6 +72,8 @@ pub(super) struct Viewer {
     /// Checks go out at this time.
     pub(super) check_at: Option<Time>,
     checks: u8,
+    /// Of the last check: each has another one.
+    transaction: u32,
     pub(super) checks_answered: u32,
     started: bool,
     kind: PeerKind,
@@ -184,6 +186,7 @@ impl World {
             server_ice,
             check_at: Some(self.now),
             checks: 0,
+            transaction: 0,
             checks_answered: 0,
             started: false,
             kind,
@@ -430,11 +433,14 @@ impl Viewer {
         self.request(nominates, 1_853_817_087, Role::Controlling(77))
     }
 
-    pub(super) fn request(&self, use_candidate: bool, priority: u32, role: Role) -> Vec<u8> {
+    pub(super) fn request(&mut self, use_candidate: bool, priority: u32, role: Role) -> Vec<u8> {
+        self.transaction += 1;
+        let mut transaction = [0; 12];
+        transaction[..4].copy_from_slice(&self.transaction.to_be_bytes());
         let (ufrag, pwd) = &self.server_ice;
         let mut bytes = [0; 256];
         let written = Request {
-            transaction: [self.checks; 12],
+            transaction,
             remote_ufrag: ufrag.as_bytes(),
             local_ufrag: b"UhTH",
             key: pwd.as_bytes(),

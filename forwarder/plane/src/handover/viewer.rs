@@ -6,11 +6,12 @@ use seal::Replay;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use wire::datagram::RxMeta;
+use wire::stun::Lately;
 use wire::time::Time;
 
 use super::{command, kept};
 use crate::Plane;
-use crate::check::{Checks, learn};
+use crate::check::learn;
 use crate::feedback::Quality;
 use crate::keyframe::Pleas;
 use crate::layers::Adaptations;
@@ -44,7 +45,7 @@ pub struct ViewerState {
     selected_at: Time,
     heard_at: Time,
     bye_at: Time,
-    checks: Checks,
+    checks: Lately,
     pleas: Pleas,
     report_at: Time,
     echo: Option<Echo>,

@@ -44,6 +44,7 @@ async fn post(direction: Direction, url: &str, token: Option<&str>) -> Result<An
     let endpoint = Endpoint {
         direction,
         url: &url,
+        named: &url,
         token,
         stream: "live/a",
     };
@@ -140,6 +141,61 @@ async fn refusals_are_told_apart() {
     }
 }
 
+/// A server on this host, which the operator is made to have named as one far away.
+#[tokio::test]
+async fn a_server_cannot_send_us_closer_to_this_host() {
+    let far: Uri = "http://192.0.2.1/whep/live/a".parse().unwrap();
+    let made = reply("200 OK", "");
+    let (at, asked) = server(&[&made]).await;
+    let client = Client::new(String::new(), "node".into());
+    // It has answered with this Location; to end the session would ask this host.
+    let inner: Uri = format!("http://{at}/v1/drain").parse().unwrap();
+    let endpoint = |named| Endpoint {
+        direction: Direction::Pull,
+        url: &inner,
+        named,
+        token: Some("a-token-of-16-bytes"),
+        stream: "live/a",
+    };
+    for failure in [
+        client.delete(&endpoint(&far)).await.unwrap_err(),
+        client
+            .patch(&endpoint(&far), Change::Answer("v=0\r\n"))
+            .await
+            .unwrap_err(),
+        client.post(&endpoint(&far), "v=0\r\n").await.unwrap_err(),
+    ] {
+        assert_eq!(failure.reason, Reason::BadAnswer, "{failure}");
+        assert!(failure.detail.contains("closer to this host"), "{failure}");
+    }
+    assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
+    // Whoever names an address of this host may be led on here.
+    client.delete(&endpoint(&inner)).await.unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_for_a_secret_road_does_not_go_by_an_open_one() {
+    let secret: Uri = "https://127.0.0.1:1/whep/live/a".parse().unwrap();
+    for named_secret in [true, false] {
+        let (at, asked) = server(&[&reply("200 OK", "")]).await;
+        let open: Uri = format!("http://{at}/session/1").parse().unwrap();
+        let endpoint = Endpoint {
+            direction: Direction::Pull,
+            url: &open,
+            named: if named_secret { &secret } else { &open },
+            token: Some("a-token-of-16-bytes"),
+            stream: "live/a",
+        };
+        Client::new(String::new(), "node".into())
+            .delete(&endpoint)
+            .await
+            .unwrap();
+        let asked = asked.lock().unwrap()[0].to_ascii_lowercase();
+        assert_eq!(asked.contains("authorization"), !named_secret, "{asked}");
+    }
+}
+
 #[tokio::test]
 async fn a_circle_of_redirects_ends() {
     let round = reply("307 Temporary Redirect\r\nLocation: http://{me}/x", "");
@@ -183,6 +239,7 @@ async fn a_session_that_has_gone_is_deleted() {
         let endpoint = Endpoint {
             direction: Direction::Pull,
             url: &url,
+            named: &url,
             token: None,
             stream: "a",
         };
@@ -218,6 +275,7 @@ async fn a_counter_offer_is_one_with_a_session() {
         let endpoint = Endpoint {
             direction,
             url: &url,
+            named: &url,
             token: None,
             stream: "live/a",
         };
@@ -249,6 +307,7 @@ async fn sessions_are_changed_as_the_standards_say() {
     let endpoint = Endpoint {
         direction: Direction::Pull,
         url: &url,
+        named: &url,
         token: Some("a-token-of-16-bytes"),
         stream: "live/a",
     };

@@ -188,3 +188,212 @@ fn odd_sizes_in_the_handshake_are_taken_as_they_are() {
         assert_eq!(payloads(&mut ingest).concat(), b"payload");
     }
 }
+
+#[test]
+fn conclusions_whose_lengths_lie_are_dropped() {
+    let mut ingest = ingest(Config::default());
+    let mut caller = RawCaller::new(1, "cam").with_km(vec![0; 104]);
+    ingest.datagram(
+        NOW,
+        caller.peer,
+        &caller.handshake(HandshakeKind::Induction),
+    );
+    caller.cookie = handshake_in(&sent(&mut ingest)[0]).unwrap().cookie;
+    let good = caller.handshake(HandshakeKind::Conclusion);
+    // Each extension has its length in words behind its kind: that of SRT, of keys, of the id.
+    let first = HEADER + 48;
+    let second = first + 4 + 12;
+    let third = second + 4 + 104;
+    assert_eq!(
+        good[third..third + 4],
+        [0, 5, 0, 1],
+        "where the stream id begins"
+    );
+    for at in [first, second, third] {
+        for words in [100_u16, 365, 0x7fff, 0xffff] {
+            let mut lie = good.clone();
+            lie[at + 2..at + 4].copy_from_slice(&words.to_be_bytes());
+            let before = ingest.counters().malformed;
+            ingest.datagram(NOW, caller.peer, &lie);
+            assert_eq!(ingest.counters().malformed, before + 1, "{at} {words}");
+        }
+    }
+    assert!(events(&mut ingest).is_empty() && sent(&mut ingest).is_empty());
+    assert_eq!(ingest.connections(), 0);
+}
+
+#[test]
+fn who_does_not_come_as_a_caller_is_not_answered() {
+    let mut ingest = ingest(Config::default());
+    let caller = RawCaller::new(1, "cam");
+    // Rendezvous, and what only a listener says.
+    let kinds = [
+        HandshakeKind::Waveahand,
+        HandshakeKind::Agreement,
+        HandshakeKind::Done,
+        HandshakeKind::Rejection(1002),
+    ];
+    for kind in kinds {
+        ingest.datagram(NOW, caller.peer, &caller.handshake(kind));
+    }
+    assert!(sent(&mut ingest).is_empty() && events(&mut ingest).is_empty());
+    assert_eq!((ingest.counters().stray, ingest.connections()), (4, 0));
+}
+
+#[test]
+fn sockets_of_one_address_and_port_count_as_many() {
+    let mut ingest = ingest(Config {
+        connections_per_address_max: 3,
+        ..Config::default()
+    });
+    for socket in 1..=10 {
+        let mut caller = RawCaller::new(1, "cam");
+        caller.socket = socket;
+        let event = caller.call(&mut ingest, NOW);
+        let is_asked = matches!(event, Some(Event::Connect { .. }));
+        assert_eq!(is_asked, socket <= 3, "{event:?}");
+        sent(&mut ingest);
+    }
+    assert_eq!(
+        (ingest.connections(), ingest.counters().rate_limited),
+        (3, 7)
+    );
+}
+
+#[test]
+fn a_wish_for_latency_is_lowered_to_what_a_buffer_holds() {
+    let mut ingest = ingest(Config::default());
+    for (wish, latency) in [(0, Span::millis(120)), (u16::MAX, Span::secs(5))] {
+        let mut caller = RawCaller::new(1, "cam");
+        caller.bend = match wish {
+            0 => |_| {},
+            _ => |hs| {
+                let Some(Extension::HsReq(request)) = hs.extensions.first_mut() else {
+                    panic!("no request")
+                };
+                request.sender_delay = u16::MAX;
+            },
+        };
+        let Some(Event::Connect {
+            id, latency: given, ..
+        }) = caller.call(&mut ingest, NOW)
+        else {
+            panic!("not asked")
+        };
+        assert_eq!(given, latency);
+        ingest.close(NOW, id);
+        sent(&mut ingest);
+    }
+}
+
+#[test]
+fn reports_about_what_we_never_sent_get_nothing() {
+    let mut ingest = ingest(Config::default());
+    let mut caller = RawCaller::new(1, "cam");
+    let (id, _) = caller.connect(&mut ingest, None);
+    ingest.datagram(NOW, caller.peer, &caller.data(0, 0, b"one"));
+    ingest.handle_timeout(NOW + Span::millis(20));
+    sent(&mut ingest);
+    let seq = |n: u32| Seq::new(RawCaller::FIRST.wrapping_add(n));
+    let ack = |number, ack| {
+        Control::Ack(Ack {
+            number,
+            ack,
+            stats: None,
+        })
+    };
+    // All of a buffer asked for again, ranges turned round, acknowledgements of the future.
+    let reports = [
+        Control::Nak(vec![(seq(0), seq(0x3fff_ffff))]),
+        Control::Nak(vec![(seq(5), seq(1))]),
+        Control::Nak((0..180).map(|n| (seq(2 * n), seq(2 * n))).collect()),
+        ack(1, seq(0x3fff_ffff)),
+        ack(u32::MAX, seq(0)),
+        Control::AckAck { number: u32::MAX },
+        Control::CongestionWarning,
+    ];
+    for _ in 0..100 {
+        for report in &reports {
+            let report = control(caller.id, report.clone());
+            ingest.datagram(NOW + Span::millis(20), caller.peer, &report);
+        }
+    }
+    assert!(
+        sent(&mut ingest).is_empty(),
+        "there is nothing to send again"
+    );
+    assert_eq!(payloads(&mut ingest), [b"one"]);
+    // Nor do packets vanish that are still to come.
+    for (first, last) in [
+        (seq(9), seq(2)),
+        (seq(1), seq(0x3fff_ffff)),
+        (seq(1), seq(8)),
+    ] {
+        let drop = Control::DropRequest {
+            message: 0,
+            first,
+            last,
+        };
+        ingest.datagram(
+            NOW + Span::millis(20),
+            caller.peer,
+            &control(caller.id, drop),
+        );
+    }
+    ingest.datagram(
+        NOW + Span::millis(20),
+        caller.peer,
+        &caller.data(1, 0, b"two"),
+    );
+    assert_eq!(payloads(&mut ingest), [b"two"]);
+    assert_eq!(ingest.stats(id).unwrap().skipped, 0);
+}
+
+#[test]
+fn numbers_of_messages_mean_nothing() {
+    let mut ingest = ingest(Config::default());
+    let mut caller = RawCaller::new(1, "cam");
+    caller.connect(&mut ingest, None);
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    for (n, message) in (0..).zip([1_u32, 0x03ff_ffff, 0, 1, 1, 7]) {
+        let payload = vec![n; 3];
+        let mut packet = caller.data(u32::from(n), 0, &payload);
+        let flags = u32::from(packet[4] & 0xfc) << 24;
+        packet[4..8].copy_from_slice(&(flags | message).to_be_bytes());
+        ingest.datagram(NOW, caller.peer, &packet);
+        expected.push(payload);
+    }
+    assert_eq!(payloads(&mut ingest), expected);
+}
+
+/// AES-CTR hides payloads and does not prove them: what whoever can write into the path changes
+/// comes out changed, and nothing else does.
+#[test]
+fn a_flipped_bit_stays_where_it_is() {
+    let mut ingest = ingest(Config::default());
+    let km = km_message(SECRET, &[5; 16], 1, &[&[1; 16]]);
+    let mut caller = RawCaller::new(1, "cam").with_km(km);
+    let (id, _) = caller.connect(&mut ingest, Some(SECRET));
+    for n in 0..8 {
+        let mut packet = caller.data(n, 1, &[0x47; 188]);
+        ingest.datagram(NOW, caller.peer, &packet);
+        let whole = payloads(&mut ingest).concat();
+        let mut other = super::ingest(Config::default());
+        let mut caller = RawCaller::new(1, "cam").with_km(caller.km.clone().unwrap());
+        caller.connect(&mut other, Some(SECRET));
+        let bit = usize::try_from(n).unwrap();
+        packet[HEADER + 20 * bit] ^= 1 << bit;
+        packet[12..16].copy_from_slice(&caller.id.to_be_bytes());
+        for before in 0..n {
+            other.datagram(NOW, caller.peer, &caller.data(before, 1, &[]));
+        }
+        other.datagram(NOW, caller.peer, &packet);
+        let bent = payloads(&mut other).concat();
+        let mut expected = whole;
+        expected[20 * bit] ^= 1 << bit;
+        assert_eq!(bent, expected);
+    }
+    assert_eq!(ingest.stats(id).unwrap().undecryptable, 0);
+}
+
+const HEADER: usize = handshake::HEADER_BYTES;

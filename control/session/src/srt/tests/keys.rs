@@ -136,12 +136,22 @@ fn keys_change_without_a_break() {
     ingest.datagram(later, caller.peer, &sealed(&both, &caller, 2, 2, b"c"));
     ingest.datagram(later, caller.peer, &sealed(&first, &caller, 1, 1, b"b"));
     assert_eq!(payloads(&mut ingest), [b"a", b"b", b"c"]);
+    sent(&mut ingest);
     // Refused, not answered, and nothing lost by it.
-    let later = NOW + Span::millis(20);
-    ingest.datagram(later, caller.peer, &caller.km_control(3, &[0; 104]));
+    let mut later = NOW;
+    for bytes in [0, 4, 103, 104, 105, 1352, 1456] {
+        later = later.max(NOW + Span::millis(10)) + Span::millis(10);
+        let wrong = vec![0x12; usize::try_from(bytes).unwrap()];
+        ingest.datagram(later, caller.peer, &caller.km_control(3, &wrong));
+    }
+    assert!(sent(&mut ingest).is_empty());
     ingest.datagram(later, caller.peer, &sealed(&both, &caller, 3, 2, b"d"));
     assert_eq!(payloads(&mut ingest), [b"d"]);
-    assert_eq!(ingest.stats(id).unwrap().km_refused, 1);
+    let refused = (
+        ingest.stats(id).unwrap().km_refused,
+        ingest.counters().km_refused,
+    );
+    assert_eq!(refused, (7, 7));
 }
 
 #[test]
