@@ -166,6 +166,8 @@ counters! {
     Sum TimeCongested "time_congested_ns" "nanoseconds"
         "Time of that for which runs waited for a device that took no more.";
     Sum SendCopied "send_copied" "runs" "Runs that were copied though uring.zero_copy is on.";
+    Sum FeedbackRefused "feedback_refused" "messages"
+        "Feedback of viewers dropped: of a kind that was not negotiated.";
 }
 
 const _: () = assert!(
