@@ -291,7 +291,7 @@ impl Tables {
     }
 }
 
-/// The track of a viewer that feedback is on, and its kind. `None`: it is on no track of this one's,
+/// The track of a viewer that feedback is on, and its kind. `None`: it is on no track of this one,
 /// or of no known kind. What tells of the whole transport is negotiated with the video, and said to
 /// the leader.
 fn meant(viewer: &Viewer, feedback: &Feedback<'_>) -> Option<(usize, Hears)> {

@@ -18,7 +18,7 @@ use wire::rtp_ext::Block;
 use crate::av1::block;
 use crate::counting;
 use crate::layers::{NAMES, RID_ID, Simulcast};
-use crate::peer::{AUDIO_TYPE, Peer, RTX_TYPE, TRANSPORT_ID, VIDEO_TYPE};
+use crate::peer::{AUDIO_TYPE, Peer, RTX_TYPE, TRANSPORT_ID, VIDEO_TYPE, ntp};
 use crate::viewer::TestViewer;
 use crate::whip::publishing;
 use crate::world::{DELTA, Source, World};
@@ -282,6 +282,17 @@ fn authentic_packets_that_lie_are_counted_and_nothing_else() {
     peer.send(&mut world, &lies);
     world.turn(1);
     assert_eq!(counted(&world) - before, count);
+    // As long as a datagram can be, and too short for anything; of a source that is new, too.
+    let at = world.viewers[peer.viewer].at;
+    let mut longest = vec![0x41; 65_535];
+    longest[..4].copy_from_slice(&[0x80, VIDEO_TYPE, 0, 1]);
+    world.send(0, at, &longest);
+    assert_eq!(world.count(Counter::SrtpRefusedAuth), 1);
+    for bytes in 0..12 {
+        world.send(0, at, &longest[..bytes]);
+    }
+    let short = world.count(Counter::DatagramMalformed) + counted(&world) - before - count;
+    assert_eq!(short, 12);
     assert_eq!(world.viewers[watcher].got[VIDEO].len(), sent);
     assert!(world.events().is_empty());
     // What was sealed with a lie inside is lost as any other packet is.
@@ -597,6 +608,22 @@ fn who_only_listens_cannot_call_for_pictures() {
 fn reports_that_cannot_be_true_cost_nothing() {
     let (mut world, mut source) = watching(|_| {});
     let ssrc = world.viewers[0].video_ssrc();
+    // On a source of somebody else.
+    let other = ReportBlock {
+        ssrc: ssrc + 77,
+        fraction_lost: 200,
+        cumulative_lost: 99,
+        jitter: 9,
+        // A round trip of half a second.
+        last_sr: ntp(world.now).middle().wrapping_sub(0x8000),
+        ..ReportBlock::default()
+    };
+    world.feedback(0, |out| write_receiver_report(1, &[other], b"p", out));
+    world.run(1100, 10);
+    let cell = world.region.viewer(world.viewers[0].id()).unwrap();
+    let told = cell.counters();
+    assert_eq!((told.fraction_lost, told.lost, told.jitter), (0, 0, 0));
+    assert_eq!(told.rtt_us, 0);
     let sent = world.viewers[0].rtcp.len();
     for nth in 0..1000_u32 {
         let block = ReportBlock {
@@ -625,8 +652,8 @@ fn reports_that_cannot_be_true_cost_nothing() {
                 20
             });
         }
-        let ntp = Ntp(u64::from(nth) << 32 | 1);
-        world.feedback(0, |out| write_receiver_reference_time(1, ntp, out));
+        let clock = Ntp(u64::from(nth) << 32 | 1);
+        world.feedback(0, |out| write_receiver_reference_time(1, clock, out));
     }
     let now = world.now;
     source.video(now, false, &DELTA);
