@@ -55,6 +55,8 @@ pub struct Setup {
     /// Keys of `[drain]`, line by line. By default it ends at once: tests that fail leave viewers
     /// behind.
     pub drain: String,
+    /// How much it logs.
+    pub log: &'static str,
 }
 
 impl Default for Setup {
@@ -75,6 +77,7 @@ impl Default for Setup {
             max_load: 0.0,
             own_program: false,
             drain: "deadline_s = 0".to_owned(),
+            log: "info",
         }
     }
 }
@@ -127,7 +130,7 @@ impl Server {
              [limits]\nstreams_max = {streams_max}\nviewers_max = {viewers_max}\n\
              log_packets = {log_packets}\nmax_load = {max_load:?}\n\
              [drain]\n{drain}\n\
-             [log]\nlevel = \"info\"\nredact = false\n{rest}\n",
+             [log]\nlevel = \"{log}\"\nredact = false\n{rest}\n",
             run_dir = place.path().join("run"),
             cores = setup.cores,
             backend = setup.backend,
@@ -137,6 +140,7 @@ impl Server {
             log_packets = setup.log_packets,
             max_load = setup.max_load,
             drain = setup.drain,
+            log = setup.log,
             rest = setup.toml,
         );
         let config = place.file("freshet.toml", config.as_bytes());

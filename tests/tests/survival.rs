@@ -31,8 +31,8 @@ const SEED: u64 = 20_261_123;
 /// missed: what was counted by the browser is looked at as well.
 const FREEZE_MAX_MS: f64 = 200.0;
 
-/// Synthetic viewers beside the pages. Each opens every packet, and SRTP refuses an index that is not
-/// new: none of any key was used twice if nothing is refused.
+/// Synthetic viewers beside the pages. Each opens every packet, and SRTP refuses an index that is
+/// not new: none of any key was used twice if nothing is refused.
 fn crowd_size() -> usize {
     match () {
         () if quick() => 20,

@@ -9,6 +9,7 @@ mod control;
 mod doctor;
 mod drain;
 mod driver;
+mod dumps;
 mod http;
 mod hush;
 mod load;
@@ -120,6 +121,14 @@ fn read(settings: &Settings, text: Option<&str>) -> io::Result<Config> {
 fn settle(settings: &Settings) -> io::Result<Config> {
     let config = read(settings, None)?;
     log::begin(&config.log)?;
+    // Before there is a key.
+    if let Err(error) = dumps::leave_out_memory() {
+        tracing::warn!(
+            %error,
+            "core dumps of this process would hold keys: switch them off (`ulimit -c 0`, \
+             LimitCORE=0) if there are any"
+        );
+    }
     Ok(config)
 }
 

@@ -135,10 +135,12 @@ impl Sessions {
     ) -> [TrackOut; TRACKS_MAX] {
         let mut tracks = [TrackOut::default(); TRACKS_MAX];
         for (index, [ssrc, rtx_ssrc]) in ssrcs.into_iter().enumerate() {
+            let hears = plan.hears(index, layered);
             let Some(plan) = plan.tracks[index] else {
                 continue;
             };
             let mut track = TrackOut {
+                hears,
                 ssrc,
                 rtx_ssrc: if plan.rtx.is_some() { rtx_ssrc } else { 0 },
                 clock_hz: plan.codec.clock_hz,

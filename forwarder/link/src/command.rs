@@ -1,8 +1,10 @@
 //! Owns what control may ask of a worker: fixed size, numbered by the ring, idempotent.
 
 pub(crate) mod encoding;
+mod hears;
 
 pub use encoding::COMMAND_BYTES;
+pub use hears::Hears;
 
 use crate::elements::KINDS;
 use crate::ids::{CoreId, StreamId, ViewerId};
@@ -75,6 +77,8 @@ pub struct TrackOut {
     pub name_at: u8,
     /// Identifier that stands in its place on retransmissions, 1 to 14; 0: they have no name.
     pub repaired_rid_id: u8,
+    /// What feedback on it was negotiated.
+    pub hears: Hears,
     /// SRTP index (ROC << 16 | sequence number) of the first media packet. After a restart of the
     /// forwarder it is the lease of the viewer's cell, so that no index is used twice; as the
     /// command may be older than that, a worker begins behind the lease whatever this says.

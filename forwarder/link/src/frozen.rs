@@ -2,8 +2,8 @@
 //! meaning or place shows here first.
 
 use crate::command::{
-    AddPublisher, AddViewer, COMMAND_BYTES, Codec, Command, Encoding, IceCredentials, Origin,
-    PassPublisher, Pin, Rid, TrackIn, TrackOut, Wants,
+    AddPublisher, AddViewer, COMMAND_BYTES, Codec, Command, Encoding, Hears, IceCredentials,
+    Origin, PassPublisher, Pin, Rid, TrackIn, TrackOut, Wants,
 };
 use crate::event::{EVENT_BYTES, Event, Gone};
 use crate::ids::{CoreId, StreamId, ViewerId};
@@ -65,6 +65,7 @@ fn add_viewer() -> AddViewer {
         red_payload_type: 63,
         name_at: 5,
         repaired_rid_id: 11,
+        hears: Hears::NACK.with(Hears::REMB, true),
         first_index: 0x8000 + u64::from(n),
         rtx_first_index: 0x9000,
     };

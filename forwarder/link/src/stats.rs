@@ -172,6 +172,8 @@ counters! {
         "Packets not sent again because they were old and the worker was loaded.";
     Sum LayerGivenUp "layer_given_up" "changes"
         "Upper layers taken from a viewer with a narrow path because the worker was loaded.";
+    Sum FeedbackRefused "feedback_refused" "messages"
+        "Feedback of viewers dropped: of a kind that was not negotiated.";
 }
 
 const _: () = assert!(

@@ -1,6 +1,6 @@
 //! Owns what a viewer's RTCP says: losses, calls for keyframes, reports, goodbyes.
 
-use link::command::VIDEO;
+use link::command::{Hears, VIDEO};
 use link::event::Gone;
 use link::limits::PAYLOAD_MAX;
 use link::stats::Counter;
@@ -78,6 +78,7 @@ struct Heard {
     replayed: u64,
     transport_wide: u64,
     by_source: u64,
+    unnegotiated: u64,
     bye: bool,
     /// How long what was sent to it lately took to be told of; zero: not known.
     queued: Span,
@@ -124,6 +125,7 @@ impl Plane {
         stats.add(Counter::KeyframeReplayed, heard.replayed);
         stats.add(Counter::TransportFeedbackReceived, heard.transport_wide);
         stats.add(Counter::SourceFeedbackReceived, heard.by_source);
+        stats.add(Counter::FeedbackRefused, heard.unnegotiated);
         if items.malformed().is_some() {
             return Verdict::RtcpMalformed;
         }
@@ -191,24 +193,19 @@ impl Tables {
         if viewer.is_publisher {
             return;
         }
-        let video_ssrc = viewer.tracks[VIDEO].out.ssrc;
+        let Some((track, kind)) = meant(viewer, feedback) else {
+            return;
+        };
+        if !viewer.tracks[track].out.hears.has(kind) {
+            heard.unnegotiated += 1;
+            return;
+        }
         match &feedback.message {
-            Message::Nack(nack) => {
-                let track = viewer
-                    .tracks
-                    .iter()
-                    .position(|track| track.is_taken() && track.out.ssrc == feedback.media_ssrc);
-                if let Some(track) = track {
-                    self.on_nack(wall, slot, track, *nack, heard);
-                }
-            }
-            Message::Pli if feedback.media_ssrc == video_ssrc => self.on_plea(wall, slot, heard),
-            Message::Fir(fir) if fir.entries().any(|entry| entry.ssrc == video_ssrc) => {
-                self.on_plea(wall, slot, heard);
-            }
+            Message::Nack(nack) => self.on_nack(wall, slot, track, *nack, heard),
+            Message::Pli | Message::Fir(_) => self.on_plea(wall, slot, heard),
             Message::TransportCc(_) => heard.transport_wide += 1,
             Message::Arrivals(_) => heard.by_source += 1,
-            _ => {}
+            Message::Remb(_) | Message::Unknown { .. } => {}
         }
     }
 
@@ -291,6 +288,31 @@ impl Tables {
                 }
             }
         }
+    }
+}
+
+/// The track of a viewer that feedback is on, and its kind. `None`: it is on no track of this one,
+/// or of no known kind. What tells of the whole transport is negotiated with the video, and said to
+/// the leader.
+fn meant(viewer: &Viewer, feedback: &Feedback<'_>) -> Option<(usize, Hears)> {
+    let is_video = |ssrc| viewer.takes_video && ssrc == viewer.tracks[VIDEO].out.ssrc;
+    match &feedback.message {
+        Message::Nack(_) => {
+            let ssrc = feedback.media_ssrc;
+            let mut tracks = viewer.tracks.iter();
+            let track = tracks.position(|track| track.is_taken() && track.out.ssrc == ssrc)?;
+            Some((track, Hears::NACK))
+        }
+        Message::Pli => is_video(feedback.media_ssrc).then_some((VIDEO, Hears::PLI)),
+        Message::Fir(fir) => {
+            let is_meant = fir.entries().any(|entry| is_video(entry.ssrc));
+            is_meant.then_some((VIDEO, Hears::FIR))
+        }
+        _ if viewer.is_part => None,
+        Message::Remb(_) => Some((VIDEO, Hears::REMB)),
+        Message::TransportCc(_) => Some((VIDEO, Hears::TRANSPORT_CC)),
+        Message::Arrivals(_) => Some((VIDEO, Hears::BY_SOURCE)),
+        Message::Unknown { .. } => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! What there is to choose from is the stream's `ladder`: encodings, and what of their layers. Less
 //! of the same encoding is sent at once, without a keyframe; a larger picture begins at one.
 
-use link::command::VIDEO;
+use link::command::{Hears, VIDEO};
 use link::stats::Counter;
 use wire::rtcp::Item;
 use wire::rtcp_feedback::{Arrivals, Message, TransportCc};
@@ -171,17 +171,19 @@ impl Adaptations {
                 }
             }
             Item::Feedback(feedback) => match &feedback.message {
-                Message::TransportCc(told) => {
+                Message::TransportCc(told) if out.hears.has(Hears::TRANSPORT_CC) => {
                     if let Some(told) = TransportCc::parse(told) {
                         known.estimator.on_transport(now, &told);
                     }
                 }
-                Message::Arrivals(told) if out.rtx_ssrc != 0 => {
+                Message::Arrivals(told) if out.rtx_ssrc != 0 && out.hears.has(Hears::BY_SOURCE) => {
                     if let Some(told) = Arrivals::parse(told) {
                         known.estimator.on_arrivals(now, &told, ssrcs);
                     }
                 }
-                Message::Remb(remb) => known.estimator.on_remb(now, remb.bitrate_bps),
+                Message::Remb(remb) if out.hears.has(Hears::REMB) => {
+                    known.estimator.on_remb(now, remb.bitrate_bps);
+                }
                 _ => {}
             },
             _ => {}

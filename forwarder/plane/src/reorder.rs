@@ -19,7 +19,8 @@ pub use state::OrderState;
 pub const WINDOW: usize = 512;
 
 /// Packets that all publishers of a core may hold together: four that wait to the last, or every
-/// tenth of 100 publishers of 8 Mbit/s. 3 MB.
+/// tenth of 100 publishers of 8 Mbit/s. 3 MB. A lane may have as many waiting as are free (dynamic
+/// thresholds of Choudhury and Hahne): one that lets much wait leaves room for others.
 const POOL_MAX: usize = 2048;
 
 /// A missing packet is asked for so often, then it is left to the keyframe that follows.
@@ -85,7 +86,11 @@ impl Pool {
         self.free.push(frame);
     }
 
-    fn take(&mut self, packet: &Coming<'_>) -> Option<u32> {
+    /// A frame with this packet, for a lane that has so many waiting. `None`: no room.
+    fn take(&mut self, packet: &Coming<'_>, waiting: usize) -> Option<u32> {
+        if waiting >= self.free.len() {
+            return None;
+        }
         let payload = packet.payload;
         let sizes = Sizes::of(&packet.elements)?;
         if payload.len() + sizes.total() > DATAGRAM_MAX {
@@ -249,7 +254,7 @@ impl Order {
         packet: &Coming<'_>,
         ask_after: Option<Span>,
     ) -> bool {
-        let Some(frame) = pool.take(packet) else {
+        let Some(frame) = pool.take(packet, self.held.count()) else {
             return false;
         };
         let due = ask_after.map_or(Time::FAR, |after| now + after);

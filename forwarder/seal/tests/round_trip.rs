@@ -184,6 +184,12 @@ fn replays_are_refused() {
         assert_eq!(open(&mut opener, 976), Err(Refusal::Replay));
         assert_eq!(open(&mut opener, 1998), Ok(71_998));
         assert_eq!(open(&mut opener, 1999), Err(Refusal::Replay));
+        // A whole turn back: the number is one that came, or that of a packet which is awaited.
+        for (index, refusal) in [(71_998, Refusal::Replay), (71_000, Refusal::Auth)] {
+            let mut turn_back = sealed(&sealer, &mut rng, SSRC, index - (1 << 16));
+            assert_eq!(opener.rtp(&mut turn_back), Err(refusal));
+        }
+        assert_eq!(open(&mut opener, 1000), Ok(71_000));
 
         let reports: Vec<_> = (0..200)
             .map(|index| sealed_rtcp(&sealer, &mut rng, SSRC, index))

@@ -291,6 +291,25 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_two_elements_counts() {
+        let bytes = [0x10, 0xaa, 0x10, 0xbb, 0x20, 0xcc];
+        let profile = PROFILE_ONE_BYTE;
+        let twice = Extension {
+            profile,
+            bytes: &bytes,
+        };
+        assert_eq!(find(twice, 1), Some(&[0xaa][..]));
+        assert_eq!(find(twice, 2), Some(&[0xcc][..]));
+        // As many as a datagram holds, none of which is looked for.
+        let bytes = [0x10, 0xaa].repeat(32_000);
+        let many = Extension {
+            profile,
+            bytes: &bytes,
+        };
+        assert_eq!(find(many, 2), None);
+    }
+
+    #[test]
     fn a_block_is_padded_and_refuses_what_does_not_fit() {
         let mut block = Block::new();
         assert_eq!(block.as_bytes(), []);

@@ -68,6 +68,8 @@ pub struct Keys {
     pub opener: Opener,
     /// For what we send.
     pub sealer: Sealer,
+    /// Master keys and salts of both directions, one after another.
+    pub exported: Vec<u8>,
 }
 
 /// One handshake.
@@ -180,6 +182,7 @@ impl Handshake {
         Ok(Keys {
             opener: Opener::new(&theirs).map_err(|error| format!("{error:?}"))?,
             sealer: Sealer::new(&ours).map_err(|error| format!("{error:?}"))?,
+            exported: material,
         })
     }
 }

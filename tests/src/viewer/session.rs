@@ -113,6 +113,13 @@ impl Session {
         Ok(this)
     }
 
+    /// What nobody else may know: the exported keys, once there are any, and the server's password.
+    #[must_use]
+    pub fn secrets(&self) -> (&[u8], &str) {
+        let keys = self.keys.as_ref();
+        (keys.map_or(&[], |keys| &keys.exported), &self.answer.pwd)
+    }
+
     /// The first packets that had something beside their payload.
     #[must_use]
     pub fn beside(&self) -> &[Beside] {

@@ -7,8 +7,7 @@ use super::offer::OfferedMedia;
 use super::plan::{PLAYOUT_DELAY_URI, Plan};
 use super::publish::TRANSPORT_CC_URI;
 use super::text::{self, Local, line};
-use crate::description::VideoCodec;
-use link::command::TRACKS_MAX;
+use link::command::{Hears, TRACKS_MAX};
 
 /// Identification of the one media stream that both tracks belong to (RFC 8830).
 pub(super) const MSID: &str = "freshet";
@@ -74,28 +73,22 @@ impl Plan<'_> {
             .collect();
         text::accept(out, media, &formats, "sendonly", local);
         text::transport(out, media, &self.terms, local);
-        // A stream of one layer has nothing to adapt, and the feedback would be 17 packets a second
-        // and viewer in place of 1.2.
-        let adapts = sending.layered;
-        let by_source = self.by_source && adapts;
-        let transport_cc = plan.transport_cc.filter(|_| adapts);
-        let is_video = codec.clock_hz == VideoCodec::CLOCK_HZ;
+        let hears = self.hears(track, sending.layered);
+        let transport_cc = plan.transport_cc.filter(|_| hears.has(Hears::TRANSPORT_CC));
         let feedback = [
-            (codec.nack && is_video, "nack"),
-            (codec.pli && is_video, "nack pli"),
-            (codec.fir && is_video, "ccm fir"),
-            (transport_cc.is_some(), "transport-cc"),
-            (
-                adapts && is_video && codec.remb && transport_cc.is_none() && !by_source,
-                "goog-remb",
-            ),
+            (Hears::NACK, "nack"),
+            (Hears::PLI, "nack pli"),
+            (Hears::FIR, "ccm fir"),
+            (Hears::TRANSPORT_CC, "transport-cc"),
+            (Hears::REMB, "goog-remb"),
         ];
+        let feedback = feedback.map(|(kind, name)| (hears.has(kind), name));
         let fmtp = answered_fmtp(codec, plan.stereo);
         text::codec(out, codec, &fmtp, &feedback, plan.rtx);
         if let Some(red) = red {
             text::codec(out, red, red.fmtp.as_deref().unwrap_or_default(), &[], None);
         }
-        if by_source {
+        if hears.has(Hears::BY_SOURCE) {
             line(out, format_args!("a=rtcp-fb:* ack ccfb"));
         }
         if let Some(value) = &media.rcvr_rtt {

@@ -7,7 +7,7 @@ use super::publish::TRANSPORT_CC_URI;
 use super::terms::{Reader, Terms};
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
 use crate::refusal::SignalError;
-use link::command::{AUDIO, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, Hears, TRACKS_MAX, VIDEO};
 
 /// The playout-delay header extension.
 pub const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
@@ -23,6 +23,29 @@ pub struct Plan<'a> {
     /// The peer's side of the transport.
     pub terms: Terms,
     pub(super) offer: &'a Offer,
+}
+
+impl Plan<'_> {
+    /// The feedback on a track that is taken of the peer, where what it is sent adapts to its path
+    /// or where it does not: a stream of one layer has nothing to adapt, and the feedback would be
+    /// 17 packets a second and viewer in place of 1.2.
+    #[must_use]
+    pub fn hears(&self, track: usize, adapts: bool) -> Hears {
+        let Some(plan) = self.tracks.get(track).copied().flatten() else {
+            return Hears::NONE;
+        };
+        let codec = plan.codec;
+        let is_video = track == VIDEO;
+        let has_transport_cc = plan.transport_cc.is_some();
+        let has_other = has_transport_cc || self.by_source;
+        Hears::NONE
+            .with(Hears::NACK, codec.nack && is_video)
+            .with(Hears::PLI, codec.pli && is_video)
+            .with(Hears::FIR, codec.fir && is_video)
+            .with(Hears::TRANSPORT_CC, adapts && has_transport_cc)
+            .with(Hears::BY_SOURCE, adapts && self.by_source)
+            .with(Hears::REMB, adapts && is_video && codec.remb && !has_other)
+    }
 }
 
 /// How one track is sent.

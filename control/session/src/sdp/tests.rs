@@ -9,7 +9,7 @@ use super::plan::{PLAYOUT_DELAY_URI, plan};
 use super::text::Local;
 use super::*;
 use crate::description::{AudioCodec, StreamDescription, VideoCodec};
-use link::command::{AUDIO, TRACKS_MAX, VIDEO};
+use link::command::{AUDIO, Hears, TRACKS_MAX, VIDEO};
 use link::elements::KINDS;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -251,6 +251,55 @@ fn feedback_by_source_is_taken_where_all_of_the_transport_offers_it() {
     // Without retransmissions of their own there is no telling apart what came twice.
     let bare = both.replace("a=fmtp:109 apt=108\r\n", "");
     assert_eq!(feedback_on_layers(&bare, true), ["a=rtcp-fb:108 goog-remb"]);
+}
+
+/// The worker acts upon what the answer has said, and upon nothing else.
+#[test]
+fn what_is_heard_is_what_was_negotiated() {
+    let by_source = CHROMIUM.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-fb:* ack ccfb\r\n");
+    let without = |what: &str| {
+        let lines = CHROMIUM.lines().filter(|line| !line.ends_with(what));
+        lines.map(|line| format!("{line}\r\n")).collect::<String>()
+    };
+    let offers = [
+        CHROMIUM.to_owned(),
+        by_source,
+        without(" nack"),
+        without(" nack pli"),
+        without(" ccm fir"),
+        without(" transport-cc"),
+    ];
+    let kinds = [
+        (Hears::NACK, " nack\r\n"),
+        (Hears::PLI, " nack pli\r\n"),
+        (Hears::FIR, " ccm fir\r\n"),
+        (Hears::TRANSPORT_CC, " transport-cc\r\n"),
+        (Hears::REMB, " goog-remb\r\n"),
+        (Hears::BY_SOURCE, " ack ccfb\r\n"),
+    ];
+    let mut seen = [[0; 2]; 6];
+    for (offer, layered) in offers
+        .iter()
+        .flat_map(|offer| [(offer, true), (offer, false)])
+    {
+        let offer = Offer::parse(offer).unwrap();
+        let plan = plan(&offer, &H264_AND_OPUS).unwrap();
+        let sending = Sending { layered, ..SENDING };
+        let answer = plan.write(&local(&candidates()), &sending);
+        for (track, kind) in [(VIDEO, "video"), (AUDIO, "audio")] {
+            let hears = plan.hears(track, layered);
+            for ((kind, line), seen) in kinds.iter().zip(&mut seen) {
+                let is_said = section(&answer, ["video", "audio"][track]).contains(line);
+                assert_eq!(hears.has(*kind), is_said, "{line:?} of {kind:?}: {answer}");
+                seen[usize::from(is_said)] += 1;
+            }
+            assert!(answer.contains(kind));
+        }
+    }
+    assert!(
+        seen.as_flattened().iter().all(|times| *times > 0),
+        "{seen:?}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::calls::{CLIENT, CORE, INTO, SERVER, World};
 use crate::tests::world::STREAM;
 use crate::{Call, Cause, Holder, StreamDescription};
-use link::command::{AUDIO, AddViewer, Command, Rid, VIDEO};
+use link::command::{AUDIO, AddViewer, Command, Hears, Rid, VIDEO};
 use link::event::{Event, Gone};
 use link::ids::ViewerId;
 use link::lanes::LAYERS;
@@ -136,6 +136,8 @@ fn what_the_answer_leaves_out_is_not_sent() {
     assert!(names_of(&world, &call).is_empty());
     let track = added(&world)[0].tracks[VIDEO];
     assert!(track.transport_cc_at != 0, "and its way is found out");
+    let heard = [Hears::TRANSPORT_CC, Hears::BY_SOURCE].map(|kind| track.hears.has(kind));
+    assert_eq!(heard, [true, false], "the worker hears what was negotiated");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 mod tests;
 
 use super::{
-    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, Encoding, IceCredentials, Origin,
-    PassPublisher, Pin, Rid, TrackIn, TrackOut, Wants,
+    AddPublisher, AddViewer, Codec, Command, EXT_BYTES_MAX, Encoding, Hears, IceCredentials,
+    Origin, PassPublisher, Pin, Rid, TrackIn, TrackOut, Wants,
 };
 use crate::codec::{Put, Take};
 use crate::elements::KINDS;
@@ -119,10 +119,13 @@ fn put_viewer(put: &mut Put<'_>, add: &AddViewer) {
     // No generation is 0.
     put_id(put, add.encoding.map(|one| one.leader).unwrap_or_default());
     put.u8(add.encoding.map_or(0, |one| one.lane));
+    for track in &add.tracks {
+        put.u8(track.hears.encode());
+    }
 }
 
 fn take_viewer(take: &mut Take<'_>) -> Option<AddViewer> {
-    Some(AddViewer {
+    let mut add = AddViewer {
         viewer: take_id(take)?,
         stream: take_stream(take)?,
         peer: take_peer(take)?,
@@ -136,7 +139,11 @@ fn take_viewer(take: &mut Take<'_>) -> Option<AddViewer> {
             let lane = take.u8().filter(|lane| usize::from(*lane) < LANES_MAX)?;
             (leader != ViewerId::default()).then_some(Encoding { leader, lane })
         },
-    })
+    };
+    for track in &mut add.tracks {
+        track.hears = Hears::decode(take.u8()?)?;
+    }
+    Some(add)
 }
 
 fn put_publisher(put: &mut Put<'_>, add: &AddPublisher) {
@@ -270,6 +277,8 @@ fn take_track(take: &mut Take<'_>) -> Option<TrackOut> {
         red_payload_type: take.u8()?,
         name_at: take.u8()?,
         repaired_rid_id: take_ext_id(take)?,
+        // It is behind both tracks.
+        hears: Hears::ALL,
         first_index: take.u64()?,
         rtx_first_index: take.u64()?,
     };

@@ -1,16 +1,17 @@
 //! The ends of a region, both sides in one process.
 
 use super::*;
-use crate::command::{AUDIO, COMMAND_BYTES, Command, VIDEO};
+use crate::command::{AUDIO, AddPublisher, COMMAND_BYTES, Command, Origin, TrackIn, VIDEO};
 use crate::event::Event;
 use crate::ids::StreamId;
-use crate::lanes::Lanes;
+use crate::keys::SrtpKeys;
+use crate::lanes::{LANES_MAX, Lanes};
 use crate::limits::LOG_PACKETS_MIN;
 use crate::log::{Flags, Record};
 use crate::stats::Counter;
 use crate::stream::{Description, Format};
 use crate::viewer::{KEEPSAKE_BYTES, Lease, ViewerCounters};
-use wire::peer::Ip;
+use wire::peer::{Ip, Peer};
 use wire::time::Time;
 
 impl Region {
@@ -38,6 +39,56 @@ fn packet(track: usize, flags: Flags) -> Record {
         lane: u8::try_from(track).unwrap(),
         flags,
         ..Record::default()
+    }
+}
+
+/// Keys pass through this memory: no core dump has it, and nothing of them stays in it.
+#[test]
+fn keys_leave_nothing_behind() {
+    use std::os::unix::fs::FileExt;
+    let region = tiny();
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let ours = maps.split("memfd:freshet-link").skip(1);
+    let flags: Vec<_> = ours
+        .filter_map(|map| map.lines().find(|line| line.starts_with("VmFlags:")))
+        .collect();
+    assert!(!flags.is_empty());
+    assert!(flags.iter().all(|flags| flags.contains(" dd")), "{flags:?}");
+
+    let stream = region.open_stream(0, "s").unwrap();
+    let file = std::fs::File::from(region.0.map.file.try_clone().unwrap());
+    let holds_key = || {
+        let mut all = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut all, 0).unwrap();
+        all.windows(16).any(|piece| piece == [0xa5; 16])
+    };
+    let mut add = AddPublisher {
+        stream,
+        ..publisher()
+    };
+    add.keys.receive.key = [0xa5; 32];
+    let mut give = region.commands_producer(CoreId(0)).unwrap();
+    let mut take = region.commands_consumer(CoreId(0)).unwrap();
+    assert!(!holds_key());
+    give.push(&Command::AddPublisher(add)).unwrap();
+    assert!(holds_key(), "on its way");
+    drop(take.pop().unwrap());
+    assert!(!holds_key());
+}
+
+/// A publisher of nothing.
+fn publisher() -> AddPublisher {
+    AddPublisher {
+        stream: StreamId::default(),
+        viewer: None,
+        peer: Peer::default(),
+        keys: SrtpKeys::default(),
+        audio: Origin::default(),
+        lanes: [TrackIn::default(); LANES_MAX],
+        rid_id: 0,
+        repaired_rid_id: 0,
+        transport_cc_id: 0,
+        remb_bps: 0,
     }
 }
 

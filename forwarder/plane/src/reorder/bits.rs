@@ -24,6 +24,11 @@ impl Bits {
         }
     }
 
+    /// How many are set.
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     /// The first bit that is set from `from` to before `to`, a window later at most.
     pub(super) fn first(&self, from: u64, to: u64) -> Option<u64> {
         let mut index = from;

@@ -1,6 +1,7 @@
 //! Scenarios: planes with a log, viewers that open what they get, virtual time and a seed.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod abuse;
 mod av1;
 mod beside;
 mod capture;

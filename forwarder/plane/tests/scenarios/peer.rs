@@ -177,6 +177,19 @@ impl Peer {
         out
     }
 
+    /// Seals a packet whose header and body are what they are, but for number and source.
+    pub fn seal_raw(&mut self, source: usize, header: &[u8], body: &[u8]) -> Vec<u8> {
+        let index = self.indexes[source];
+        self.indexes[source] += 1;
+        let mut header = header.to_vec();
+        header[2..4].copy_from_slice(&u16::try_from(index & 0xffff).unwrap().to_be_bytes());
+        header[8..12].copy_from_slice(&self.ssrcs[source].to_be_bytes());
+        let mut out = vec![0; header.len() + body.len() + 32];
+        let sealed = self.sealer.rtp(index, &header, body, &mut out).unwrap();
+        out.truncate(sealed);
+        out
+    }
+
     /// The datagrams of a frame of `packets`, 33 ms after the last one.
     pub fn frame(&mut self, key: bool, packets: usize) -> Vec<Vec<u8>> {
         self.timestamps[VIDEO] = self.timestamps[VIDEO].wrapping_add(2970);

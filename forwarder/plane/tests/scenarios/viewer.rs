@@ -130,6 +130,19 @@ impl TestViewer {
         }
     }
 
+    /// Its indexes begin here: of video, of its repairs, and of reports.
+    pub fn beginning_at(mut self, video: u64, repairs: u64, report: u64) -> Self {
+        let track = &mut self.add.tracks[VIDEO];
+        (track.first_index, track.rtx_first_index) = (video, repairs);
+        self.add.rtcp_first_index = report;
+        // It knows how often the numbers have wrapped.
+        let known = [(track.ssrc, video), (track.rtx_ssrc, repairs)];
+        for (ssrc, index) in known {
+            self.opener.rtp_half().resume(ssrc, index - 1);
+        }
+        self
+    }
+
     /// Repair by sending the packet itself.
     pub fn without_rtx(mut self) -> Self {
         self.add.tracks[VIDEO].rtx_ssrc = 0;

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::nal::{h264_layer, h265_layer};
+use super::nal::{h264_layer, h265_layer, units};
 use super::vp8::{self, Vp8Descriptor};
 use super::vp9::{self, Vp9Descriptor};
 use super::*;
@@ -192,6 +192,26 @@ fn nal_units_tell_their_layer() {
     ] {
         assert_eq!(h265(silent), None);
     }
+}
+
+/// Aggregates of nothing, of more than there is, and pieces whose beginning never came.
+#[test]
+fn aggregates_and_pieces_that_lie_say_nothing() {
+    let empty = [&[24][..], &[0; 60_000]].concat();
+    assert_eq!(h264_layer(&empty, false), None);
+    assert_eq!(units(&empty[1..]).count(), 30_000);
+    let empty = [&[96, 1][..], &[0; 60_000]].concat();
+    assert_eq!(h265_layer(&empty, false), None);
+    // A slice of an IDR picture behind a size that reaches beyond the end.
+    assert_eq!(
+        h264_layer(&[24, 0, 1, 0x67, 0xff, 0xff, 0x65, 0x80], true),
+        None
+    );
+    let honest = h264_layer(&[24, 0, 1, 0x67, 0, 2, 0x65, 0x80], true);
+    assert!(honest.is_some_and(|layer| layer.begins));
+    // The middle of a slice begins nothing.
+    let piece = |fu| h264_layer(&[0x7c, fu, 0x88, 0x84], true).unwrap();
+    assert!(piece(0x85).begins && !piece(0x05).begins && !piece(0x45).begins);
 }
 
 #[test]

@@ -117,6 +117,17 @@ fn descriptions_of_several_sources_are_read() {
     }
 }
 
+/// A text that reaches beyond its packet, and a chunk that nothing ends.
+#[test]
+fn descriptions_with_lies_are_refused() {
+    let parse = |body: &[u8]| Sdes::parse(1, body).is_some();
+    assert!(parse(&[0, 0, 0, 5, 1, 1, b'a', 0]));
+    assert!(!parse(&[0, 0, 0, 5, 1, 3, b'a', 0]));
+    assert!(!parse(&[0, 0, 0, 5, 1, 2, b'a', b'b']));
+    assert!(!parse(&[0, 0, 0, 5, 1, 255, b'a', b'b', b'c', b'd', 0, 0]));
+    assert!(!parse(&[0, 0, 0]));
+}
+
 #[test]
 fn extended_reports_with_lies_are_refused() {
     #[rustfmt::skip]

@@ -1,6 +1,7 @@
 //! Commands and events through their bytes.
 
 use super::*;
+use crate::command::TRACKS_MAX;
 use crate::event::{EVENT_BYTES, Event, Gone};
 use proptest::prelude::*;
 use zeroize::Zeroize;
@@ -77,6 +78,7 @@ fn add_viewer() -> AddViewer {
         red_payload_type: 63,
         name_at: 23,
         repaired_rid_id: 14,
+        hears: Hears::NACK.with(Hears::BY_SOURCE, n == 0),
         first_index: INDEX_MAX,
         rtx_first_index: 0x1234_5678_9abc,
     };
@@ -146,6 +148,28 @@ fn a_viewer_arrives_field_by_field() {
         panic!("another kind");
     };
     assert_eq!(got.encoding, None);
+}
+
+/// Who does not know that feedback is negotiated leaves zeros.
+#[test]
+fn without_a_word_on_feedback_all_of_it_is_heard() {
+    let mut bytes = [0; COMMAND_BYTES];
+    let mut sent = add_viewer();
+    for track in &mut sent.tracks {
+        track.hears = Hears::NONE;
+    }
+    Command::AddViewer(sent).encode(&mut bytes);
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last - 1..=last].fill(0);
+    let Some(Command::AddViewer(got)) = Command::decode(&bytes) else {
+        panic!("not understood");
+    };
+    assert_eq!(
+        got.tracks.map(|track| track.hears),
+        [Hears::ALL; TRACKS_MAX]
+    );
+    bytes[last] = 64;
+    assert!(Command::decode(&bytes).is_none(), "of no known kind");
 }
 
 #[test]

@@ -70,6 +70,12 @@ fn one_that_lies_is_refused() {
         write_arrivals(1, &[(2, 3, &many)], 4, &mut vec![0; 40_000]),
         0
     );
+    // As many as no message may have, all of them there.
+    for (count, is_legal) in [(ARRIVALS_MAX, true), (ARRIVALS_MAX + 1, false)] {
+        let metrics = vec![0; (2 * usize::from(count)).next_multiple_of(4)];
+        let fci = [&[0; 6][..], &count.to_be_bytes(), &metrics, &[0; 4]].concat();
+        assert_eq!(Arrivals::parse(&fci).is_some(), is_legal);
+    }
     // Nothing but a time.
     let used = write_arrivals(1, &[], 4, &mut out);
     assert_eq!(told(&out[..used]), Some((4, Vec::new())));

@@ -164,6 +164,9 @@ fn every_kind_of_chunk_is_read() {
     many[2] = 0xff;
     assert!(TransportCc::parse(&many).is_none());
     assert!(TransportCc::parse(&fci[..7]).is_none());
+    // 65,535 of which nothing is said but that 20 did not come.
+    assert!(TransportCc::parse(&[0, 0, 0xff, 0xff, 0, 0, 1, 9, 0, 20]).is_none());
+    assert!(TransportCc::parse(&[0, 0, 0, 20, 0, 0, 1, 9, 0, 20]).is_some());
 }
 
 proptest! {
