@@ -45,8 +45,10 @@ impl Soak {
         let usage = Usage::look(&self.server);
         for now in &usage {
             let known = self.rests.iter().filter(|then| then.name == now.name);
-            let grown = known.flat_map(|then| now.too_much(then));
-            self.wrong.extend(grown);
+            for (nth, then) in known.enumerate() {
+                let is_warm = nth == 0 && self.plan.waits;
+                self.wrong.extend(now.too_much(then, is_warm));
+            }
             if !self.rests.iter().any(|then| then.pid == now.pid) {
                 self.rests.push(now.clone());
             }

@@ -10,8 +10,8 @@ use crate::server::Server;
 /// allocator keeps pages, and what is freed last is not what was taken last.
 const OWN_SLACK_KIB: u64 = 3 << 10;
 
-/// The same of the memory that the planes share. All of it is reserved at the start, and pages
-/// are touched as the logs and tables are first used.
+/// The same of the memory that the planes share. All of it is reserved at the start; pages count
+/// when a process first touches them, and after a minute it has been all through the logs.
 const SHARED_SLACK_KIB: u64 = 4 << 10;
 
 /// Descriptors that may be open at one look and not at the other: a connection of HTTP that is
@@ -68,9 +68,15 @@ impl Usage {
         }
     }
 
-    /// What it has too much more than it, or its like, had at rest before.
+    /// What it has too much more than it, or its like, had at rest before; `is_warm`: all of the
+    /// shared memory that is in use had been touched then.
     #[must_use]
-    pub fn too_much(&self, before: &Self) -> Vec<String> {
+    pub fn too_much(&self, before: &Self, is_warm: bool) -> Vec<String> {
+        let shared_before = if is_warm {
+            before.shared_kib
+        } else {
+            u64::MAX >> 1
+        };
         let pairs = [
             (
                 "KiB of memory of its own",
@@ -81,7 +87,7 @@ impl Usage {
             (
                 "KiB of shared memory",
                 self.shared_kib,
-                before.shared_kib,
+                shared_before,
                 SHARED_SLACK_KIB,
             ),
             (

@@ -29,3 +29,4 @@ mod upstream;
 mod viewer;
 mod whip;
 mod world;
+mod wraps;
