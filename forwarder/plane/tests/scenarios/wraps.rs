@@ -42,8 +42,8 @@ fn low(index: u64) -> u16 {
     u16::try_from(index & 0xffff).unwrap()
 }
 
-/// A frame, the first of them a keyframe; of each other one packet comes as a repair only, and sound; every third time the viewer asks
-/// for a packet of two frames ago. Gives what it asked for.
+/// A frame, the first of them a keyframe; of each other one packet comes as a repair only; and
+/// sound. Every third time the viewer asks for a packet of two frames ago. Gives what it asked for.
 fn frame(world: &mut World, peer: &mut Peer, viewer: usize, nth: usize) -> Option<u64> {
     let mut packets = peer.frame(nth == 0, PACKETS);
     if nth > 0 {
