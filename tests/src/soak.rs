@@ -72,8 +72,9 @@ pub struct Plan {
 /// A round's row of the table.
 struct Row {
     at: Duration,
+    guests: u64,
     faults: u64,
-    text: String,
+    usage: String,
 }
 
 struct Soak {
@@ -241,9 +242,10 @@ impl Soak {
 
     /// Everybody leaves: nothing is left.
     fn end(mut self) {
-        println!("\n   at  faults  after each round");
+        println!("\n     at  guests  faults  memory of its own and shared, descriptors, threads");
         for row in &self.rows {
-            println!("{:4} s {:6}  {}", row.at.as_secs(), row.faults, row.text);
+            let (at, guests, faults) = (row.at.as_secs(), row.guests, row.faults);
+            println!("{at:5} s {guests:7} {faults:7}  {}", row.usage);
         }
         std::mem::take(&mut self.stayers)
             .into_iter()

@@ -7,9 +7,6 @@ use super::usage::PLANES;
 use crate::http;
 use crate::server::Server;
 
-/// Counters of a publisher begin anew with each.
-const OF_A_PUBLISHER: &str = "freshet_stream_publisher_";
-
 /// One look at `/metrics`.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -56,10 +53,9 @@ impl Counters {
             return Vec::new();
         }
         let grows = |name: &str| {
-            !name.starts_with(OF_A_PUBLISHER)
-                && ["_total", "_count", "_bucket", "_sum"]
-                    .iter()
-                    .any(|end| name.split('{').next().is_some_and(|it| it.ends_with(end)))
+            ["_total", "_count", "_bucket", "_sum"]
+                .iter()
+                .any(|end| name.split('{').next().is_some_and(|it| it.ends_with(end)))
         };
         let all = self.values.iter().filter(|(name, _)| grows(name));
         all.filter_map(|(name, now)| {

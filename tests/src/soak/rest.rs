@@ -57,21 +57,22 @@ impl Soak {
         let deeds = &self.deeds;
         let count = |one: &AtomicU64| one.load(Relaxed);
         let usage: Vec<String> = usage.iter().map(ToString::to_string).collect();
-        let text = format!(
-            "{} joined, {} left, {} vanished, {} published, {} excused; {seen}; {}; {lines} lines",
+        let usage = usage.join(", ");
+        println!(
+            "{:4} s: {happened:?} {} joined, {} left, {} vanished, {} published, {} excused; {seen}; {usage}; {lines} lines",
+            span.as_secs(),
             count(&deeds.joined),
             count(&deeds.left),
             count(&deeds.vanished),
             count(&deeds.published),
             count(&deeds.excused),
-            usage.join(", "),
         );
-        println!("{:4} s: {happened:?} {text}", span.as_secs());
         self.wrong.extend(self.deeds.wrong());
         self.rows.push(Row {
             at: span,
+            guests: count(&deeds.joined) + count(&deeds.published),
             faults: count(&deeds.faults),
-            text,
+            usage,
         });
     }
 
