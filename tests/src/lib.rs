@@ -14,6 +14,7 @@ pub mod publish;
 pub mod random;
 pub mod server;
 pub mod sim;
+pub mod soak;
 pub mod swarm;
 pub mod tap;
 pub mod viewer;

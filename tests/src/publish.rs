@@ -1,5 +1,7 @@
 //! Owns publishers: the programs with which people send live video, and what they send.
 
+mod whip;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use std::time::Duration;
 use crate::netns::Namespace;
 use crate::process::{Process, command};
 use crate::wait::{skip, wait_for};
+
+pub use whip::{Begin, Whip};
 
 /// What ffmpeg makes and sends.
 #[derive(Clone, Copy, Debug)]

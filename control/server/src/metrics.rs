@@ -2,7 +2,7 @@
 
 mod load;
 
-use crate::control::{MetricsSnapshot, PublisherView, Sample, StreamState, StreamView};
+use crate::control::{MetricsSnapshot, Sample, StreamState, StreamView};
 use link::transit::{Distribution, ENTRIES, UNIT_NS};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -62,18 +62,18 @@ const STREAM_COUNTERS: [(&str, &str, OfStream); 8] = [
     }),
     (
         "publisher_packet_received",
-        "Packets received from the publisher",
-        |s| of_publisher(s, |p| p.packets),
+        "Packets received from publishers",
+        |s| Some(float(s.counters.publisher_packet_received)),
     ),
     (
         "publisher_packet_lost",
-        "Packets of the publisher that never came",
-        |s| of_publisher(s, |p| p.loss),
+        "Packets of publishers that never came",
+        |s| Some(float(s.counters.publisher_packet_lost)),
     ),
     (
         "publisher_packet_repeated",
-        "Packets that the publisher sent again",
-        |s| of_publisher(s, |p| p.retransmissions),
+        "Packets that publishers sent again",
+        |s| Some(float(s.counters.publisher_packet_repeated)),
     ),
 ];
 
@@ -279,13 +279,6 @@ fn number(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], sample: &Samp
         .encode_counter::<NoLabelSet, _, u64>(&sample.value, None)
 }
 
-fn of_publisher(stream: &StreamView, pick: fn(&PublisherView) -> u64) -> Option<f64> {
-    stream
-        .publisher
-        .as_ref()
-        .map(|publisher| float(pick(publisher)))
-}
-
 /// Exact up to 2^53, 9 petabytes; beyond, only the last bits are lost.
 fn float(n: u64) -> f64 {
     n as f64
@@ -295,7 +288,8 @@ fn float(n: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::control::{
-        CoreCounters, LoadBrief, LoadView, NoticeView, PublisherKind, RefusedView, Severity,
+        CoreCounters, LoadBrief, LoadView, NoticeView, PublisherKind, PublisherView, RefusedView,
+        Severity, StreamCounters,
     };
 
     fn sample(name: &'static str, value: u64, counter: bool) -> Sample {
@@ -354,6 +348,10 @@ mod tests {
                 message: String::new(),
                 remedy: String::new(),
             }],
+            counters: StreamCounters {
+                publisher_packet_lost: 1,
+                ..StreamCounters::default()
+            },
             ..StreamView::default()
         };
         MetricsSnapshot {

@@ -62,3 +62,35 @@ pub(crate) fn decode(slot: &mut [u8; PUNT_BYTES]) -> Option<Punt<'_>> {
         bytes: body.get_mut(..usize::from(bytes))?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever stands in a slot: what is read is written back as it was.
+        #[test]
+        fn any_slot_is_a_punt_or_none(
+            head in any::<[u8; PUNT_HEAD_BYTES]>(),
+            fits in any::<bool>(),
+        ) {
+            let mut slot = [7; PUNT_BYTES];
+            slot[..PUNT_HEAD_BYTES].copy_from_slice(&head);
+            if fits {
+                slot[3] %= 4;
+            }
+            let mut written = [7; PUNT_BYTES];
+            if let Some(read) = decode(&mut slot) {
+                prop_assert!(read.bytes.len() <= PUNT_BYTES - PUNT_HEAD_BYTES);
+                let bytes = read.bytes.to_vec();
+                encode(&mut written, read.core, read.peer, read.local, &bytes);
+                let again = decode(&mut written).expect("what we write can be read");
+                prop_assert_eq!(
+                    (again.core, again.peer, again.local, again.bytes.to_vec()),
+                    (read.core, read.peer, read.local, bytes)
+                );
+            }
+        }
+    }
+}

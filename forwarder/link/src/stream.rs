@@ -104,3 +104,30 @@ impl Description {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What another release has written: what is read is written back as it was.
+        #[test]
+        fn any_bytes_are_a_description_or_none(
+            format in 0..8_u32,
+            channels in 0..512_u32,
+            head in any::<[u8; 12]>(),
+            fmtp in "[ -~]{0,40}",
+            cut in 0..80_usize,
+        ) {
+            let mut bytes = [&format.to_le_bytes()[..], &head, &channels.to_le_bytes()].concat();
+            bytes.extend(fmtp.as_bytes());
+            let read = Description::decode(&bytes);
+            prop_assert_eq!(read.is_some(), (1..=6).contains(&format) && channels < 256);
+            if let Some(read) = read {
+                prop_assert_eq!(read.encode(), Some(bytes.clone()));
+            }
+            let _ = Description::decode(&bytes[..cut.min(bytes.len())]);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! The fuzzer runs them on what it makes up, and a test on the corpus.
 
+mod kept;
 mod media;
 mod payload;
 mod plane;
@@ -21,7 +22,7 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 19] = [
     of("stun", wire::stun),
     of("rtp", wire::rtp),
     of("rtcp", wire::rtcp),
@@ -40,6 +41,9 @@ pub const TARGETS: [Target; 16] = [
     of("dtls", session::dtls),
     of("ts", media::ts),
     of("plane", plane::plane),
+    of("handover", kept::handover),
+    of("keepsake", kept::keepsake),
+    of("link", kept::link),
     of("seal", seal::seal),
 ];
 

@@ -1,19 +1,23 @@
-//! Owns the way of plaintext through a data plane: a publisher, a viewer, and a stranger.
+//! Owns the way of plaintext through a data plane: publishers, a viewer, a stranger, and planes
+//! that take over.
 
 use ::link::Region;
 use ::link::channel::{EventConsumer, PuntConsumer};
-use ::link::command::{AUDIO, AddPublisher, AddViewer, Codec, Command, IceCredentials, Origin};
-use ::link::command::{TRACKS_MAX, TrackIn, TrackOut, VIDEO, Wants};
+use ::link::command::{
+    AUDIO, AddPublisher, AddViewer, COMMAND_BYTES, Codec, Command, IceCredentials, Origin,
+};
+use ::link::command::{Pin, Rid, TRACKS_MAX, TrackIn, TrackOut, VIDEO, Wants};
 use ::link::ids::{CoreId, StreamId, ViewerId, ufrag};
 use ::link::keys::SrtpKeys;
-use ::link::lanes::LANES_MAX;
+use ::link::lanes::{LANES_MAX, LAYERS, Lanes};
 use ::link::limits::Limits;
-use ::plane::{Outlets, Plane};
+use ::plane::{HandoverError, Outlets, Plane};
 use ::wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink, Slot};
 use ::wire::demux::{Class, classify};
 use ::wire::peer::{Ip, Peer};
 use ::wire::rtcp::compound;
 use ::wire::rtp::{Header, Packet};
+use ::wire::rtp_ext::Block;
 use ::wire::srtp::Profile;
 use ::wire::stun::{Request, Role};
 use ::wire::time::{Span, Time};
@@ -36,6 +40,12 @@ const RTX_TYPE: u8 = 103;
 const RED_TYPE: u8 = 63;
 const AUDIO_TYPE: u8 = 111;
 const TRANSPORT_ID: u8 = 4;
+const RID_ID: u8 = 10;
+const REPAIRED_RID_ID: u8 = 11;
+
+/// Encodings of a simulcast, by layer.
+const RIDS: [&[u8]; 3] = [b"q", b"h", b"f"];
+
 const VIDEO_SSRC: u32 = 0x5000_0000;
 const UNIX_OFFSET: u64 = 1_700_000_000_000_000_000;
 
@@ -48,55 +58,61 @@ const CODECS: [Codec; 6] = [
     Codec::Unknown,
 ];
 
-/// The first byte chooses the codec. Then pieces, each with what is done first: see
-/// [`World::step`]. Nothing is sealed: what arrives is what a peer with good keys could send.
+/// The first byte chooses the codec, and whether there are several encodings. Then pieces, each
+/// with what is done first: see [`World::step`]. Nothing is sealed: what arrives is what a peer
+/// with good keys could send.
 pub fn plane(data: &[u8]) {
     let Some((first, data)) = data.split_first() else {
         return;
     };
-    let mut world = World::new(CODECS[usize::from(*first) % CODECS.len()]);
+    let mut world = World::new(*first);
     for piece in pieces(data) {
         if let Some((what, rest)) = piece.split_first() {
             world.step(*what, rest);
         }
     }
-    for _ in 0..40 {
-        world.turn(Span::millis(50));
-    }
+    world.end();
 }
 
-struct World {
-    plane: Plane,
+/// A data plane with everybody who is there.
+pub(super) struct World {
+    /// Missing between two that take over.
+    plane: Option<Plane>,
     sink: Sink,
     now: Time,
     ticked_at: Time,
     viewer: ViewerId,
-    /// Where the publisher, the viewer and nobody are.
-    at: [RxMeta; 3],
-    /// Of the publisher's next packet.
-    sequence: u16,
+    /// Where the publisher, the viewer, nobody and the other publisher are.
+    at: [RxMeta; 4],
+    /// The one that is there at first, and the other one.
+    publishers: [AddPublisher; 2],
+    /// Of the publisher's next packet, of each encoding.
+    sequences: [u16; 3],
     timestamp: u32,
     events: EventConsumer,
     punts: PuntConsumer,
-    _region: Region,
+    region: Region,
 }
 
 impl World {
-    fn new(codec: Codec) -> Self {
+    pub(super) fn new(first: u8) -> Self {
+        let codec = CODECS[usize::from(first) % CODECS.len()];
+        let is_simulcast = usize::from(first) / CODECS.len() % 2 == 1;
         let region = Region::create(&LIMITS).expect("memory for a small world");
         let outlets = Outlets::take(&region, CoreId(0)).expect("nobody else has them");
         let stream = region
             .open_stream(0, "live/fuzz")
             .expect("the first stream");
-        let ids = [0, 1].map(|index| region.open_viewer(index).expect("a free place").id());
+        let ids = [0, 1, 2].map(|index| region.open_viewer(index).expect("a free place").id());
         let mut world = Self {
-            plane: Plane::new(CoreId(0), &LIMITS, outlets, 42),
+            plane: Some(Plane::new(CoreId(0), &LIMITS, outlets, 42)),
             sink: Sink::default(),
             now: Time(1_000_000_000_000),
             ticked_at: Time::ZERO,
             viewer: ids[1],
-            at: [10, 11, 12].map(address),
-            sequence: 65_000,
+            at: [10, 11, 12, 13].map(address),
+            publishers: [0, 2].map(|at| publisher_of(ids[at], stream, codec, is_simulcast)),
+            sequences: [65_000, 65_500, 7],
             timestamp: 77,
             events: region
                 .events_consumer(CoreId(0))
@@ -104,17 +120,19 @@ impl World {
             punts: region
                 .punts_in_consumer(CoreId(0))
                 .expect("nobody else has it"),
-            _region: region,
+            region,
         };
         let publisher = world.viewer_of(0, ids[0], stream, false);
         let viewer = world.viewer_of(1, ids[1], stream, true);
+        let other = world.viewer_of(3, ids[2], stream, false);
         let commands = [
             Command::AddViewer(publisher),
             Command::AddViewer(viewer),
-            Command::AddPublisher(publisher_of(&publisher, codec)),
+            Command::AddViewer(other),
+            Command::AddPublisher(world.publishers[0]),
         ];
         for command in commands {
-            world.plane.apply(world.now, &command);
+            world.apply(&command);
         }
         world.turn(Span::millis(10));
         world
@@ -161,39 +179,131 @@ impl World {
     }
 
     /// 0 to 2: a datagram of the publisher, the viewer, a stranger. 3: time passes. 4: the next
-    /// packet of the publisher's video. 5: a check of the viewer from somewhere else.
-    fn step(&mut self, what: u8, rest: &[u8]) {
-        match what % 6 {
+    /// packet of the publisher's video. 5: a check of the viewer from somewhere else. 6: another
+    /// plane takes over. 7: a datagram of the other publisher. 8: one publisher makes room for the
+    /// other. 9: the next packet of an encoding. 10: what control may ask for.
+    pub(super) fn step(&mut self, what: u8, rest: &[u8]) {
+        match what % 11 {
             from @ 0..=2 => self.send(self.at[usize::from(from)], rest),
             3 => {
                 let ms = rest.first().copied().unwrap_or(1);
                 self.turn(Span::millis(u64::from(ms)));
             }
-            4 => self.video(rest),
-            _ => self.check(rest.first().copied().unwrap_or(0)),
+            4 => self.video(None, rest),
+            5 => self.check(rest.first().copied().unwrap_or(0)),
+            6 => self.take_over(),
+            7 => self.send(self.at[3], rest),
+            8 => {
+                let which = usize::from(rest.first().copied().unwrap_or(0) & 1);
+                self.apply(&Command::AddPublisher(self.publishers[which]));
+            }
+            9 => {
+                if let Some((layer, rest)) = rest.split_first() {
+                    self.video(Some(usize::from(*layer) % RIDS.len()), rest);
+                }
+            }
+            _ => self.ask(rest),
         }
         self.turn(Span::micros(100));
     }
 
+    /// Time for everything to come to an end.
+    pub(super) fn end(&mut self) {
+        for _ in 0..40 {
+            self.turn(Span::millis(50));
+        }
+    }
+
+    fn apply(&mut self, command: &Command) {
+        let now = self.now;
+        self.plane().apply(now, command);
+    }
+
+    fn plane(&mut self) -> &mut Plane {
+        self.plane.as_mut().expect("there is one")
+    }
+
+    /// What one plane leaves is what the next one would leave at once.
+    fn take_over(&mut self) {
+        self.plane().settle();
+        self.turn(Span::ZERO);
+        let left = self.leave();
+        self.goes_on(&left);
+    }
+
+    /// What a plane leaves is taken up whole by the next one, and left again by that.
+    pub(super) fn goes_on(&mut self, left: &[u8]) {
+        self.go_on(left).expect("what a plane leaves can be read");
+        let again = self.leave();
+        assert!(
+            without_commands(left) == without_commands(&again),
+            "something was forgotten"
+        );
+        self.go_on(&again).expect("and read again");
+        let third = self.leave();
+        assert!(again == third, "something was forgotten");
+        self.go_on(&third).expect("and once more");
+    }
+
+    /// The plane is gone, and leaves this.
+    pub(super) fn leave(&mut self) -> Vec<u8> {
+        let mut left = Vec::new();
+        let mut plane = self.plane.take().expect("there is one");
+        plane.hand_over(&mut left).expect("there is memory for it");
+        left
+    }
+
+    /// Another plane goes on with what is left, whether it can read all of it or not.
+    pub(super) fn go_on(&mut self, left: &[u8]) -> Result<(), HandoverError> {
+        self.plane = None;
+        let outlets = Outlets::take(&self.region, CoreId(0)).expect("nobody else has them");
+        let plane = Plane::new(CoreId(0), &LIMITS, outlets, 42);
+        self.plane.insert(plane).go_on(self.now, left)
+    }
+
+    /// A pin of the viewer, a keyframe, an end of the publisher.
+    fn ask(&mut self, rest: &[u8]) {
+        let &[what, a, b, c] = rest.first_chunk().unwrap_or(&[0; 4]);
+        let stream = self.publishers[0].stream;
+        let pin = Pin {
+            lane: (a < 4).then_some(a),
+            spatial_max: b % 8,
+            temporal_max: c % 8,
+        };
+        self.apply(&match what % 4 {
+            0 | 1 => Command::ChooseLayer(self.viewer, pin),
+            2 => Command::AskKeyframe(stream, Lanes(a).and(Lanes::VIDEO)),
+            _ => Command::RemovePublisher(stream),
+        });
+    }
+
     /// The payload comes after a byte with the marker, how many numbers are left out, and whether
-    /// a frame begins.
-    fn video(&mut self, rest: &[u8]) {
+    /// a frame begins. An encoding of several has its name in the packet.
+    fn video(&mut self, layer: Option<usize>, rest: &[u8]) {
         let Some((first, payload)) = rest.split_first() else {
             return;
         };
-        self.sequence = self.sequence.wrapping_add(1 + u16::from(first & 0x0f));
+        let at = layer.unwrap_or(0);
+        let sequence = self.sequences[at].wrapping_add(1 + u16::from(first & 0x0f));
+        self.sequences[at] = sequence;
         if first & 0x40 != 0 {
             self.timestamp = self.timestamp.wrapping_add(3000);
         }
+        let ssrc = VIDEO_SSRC + u32::try_from(at).expect("0 to 2");
         let header = Header {
             marker: first & 0x80 != 0,
             payload_type: VIDEO_TYPE,
-            sequence: self.sequence,
+            sequence,
             timestamp: self.timestamp,
-            ssrc: VIDEO_SSRC,
+            ssrc,
         };
-        let mut out = vec![0; 12 + payload.len()];
-        let used = header.write(&[], &mut out);
+        let mut block = Block::new();
+        if let Some(layer) = layer {
+            block.push(RID_ID, RIDS[layer]);
+        }
+        let mut out = vec![0; 32 + payload.len()];
+        let used = header.write(block.as_bytes(), &mut out);
+        out.truncate(used + payload.len());
         out[used..].copy_from_slice(payload);
         self.send(self.at[0], &out);
     }
@@ -217,26 +327,32 @@ impl World {
     fn send(&mut self, from: RxMeta, bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         bytes.truncate(DATAGRAM_MAX);
-        self.plane.begin(self.now);
-        self.plane.datagram(from, &mut bytes);
+        let now = self.now;
+        self.plane().begin(now);
+        self.plane().datagram(from, &mut bytes);
     }
 
     fn turn(&mut self, span: Span) {
         self.now = self.now + span;
-        self.plane.begin(self.now);
-        self.plane.fan_out(self.now, &mut self.sink);
+        let plane = self.plane.as_mut().expect("there is one");
+        plane.begin(self.now);
+        plane.fan_out(self.now, &mut self.sink);
         if self.now.since(self.ticked_at) >= Span::millis(10) {
             self.ticked_at = self.now;
-            self.plane.tick(self.now, self.now.0 + UNIX_OFFSET);
+            plane.tick(self.now, self.now.0 + UNIX_OFFSET);
         }
         while self.events.pop().is_some() {}
         while self.punts.pop(|punt| punt.bytes.len()).is_some() {}
     }
 }
 
-fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
-    let mut lanes = [TrackIn::default(); LANES_MAX];
-    lanes[VIDEO] = TrackIn {
+fn publisher_of(
+    viewer: ViewerId,
+    stream: StreamId,
+    codec: Codec,
+    is_simulcast: bool,
+) -> AddPublisher {
+    let video = TrackIn {
         clock_hz: 90_000,
         payload_type: VIDEO_TYPE,
         rtx_payload_type: RTX_TYPE,
@@ -245,6 +361,8 @@ fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
         elements: [13, 0, 8],
         ..TrackIn::default()
     };
+    let mut lanes = [TrackIn::default(); LANES_MAX];
+    lanes[VIDEO] = video;
     lanes[AUDIO] = TrackIn {
         clock_hz: 48_000,
         payload_type: AUDIO_TYPE,
@@ -252,18 +370,40 @@ fn publisher_of(viewer: &AddViewer, codec: Codec) -> AddPublisher {
         red_payload_type: RED_TYPE,
         ..TrackIn::default()
     };
+    if is_simulcast {
+        for (lane, rid) in LAYERS.into_iter().zip(RIDS) {
+            let rid = Rid::new(rid).expect("a short name");
+            lanes[lane] = TrackIn { rid, ..video };
+        }
+    }
     AddPublisher {
-        stream: viewer.stream,
-        viewer: Some(viewer.viewer),
-        peer: viewer.peer,
+        stream,
+        viewer: Some(viewer),
+        // The viewers' places are those of the addresses, but for the one who watches.
+        peer: address(if viewer.index == 0 { 10 } else { 13 }).peer,
         keys: plain(),
         audio: Origin::default(),
         lanes,
-        rid_id: 0,
-        repaired_rid_id: 0,
+        rid_id: if is_simulcast { RID_ID } else { 0 },
+        repaired_rid_id: if is_simulcast { REPAIRED_RID_ID } else { 0 },
         transport_cc_id: TRANSPORT_ID,
         remb_bps: 1_000_000,
     }
+}
+
+/// What a plane leaves, but for the commands by which it would be told of its viewers: the first
+/// numbers in them are raised to what was leased, while those that are used stand elsewhere.
+fn without_commands(left: &[u8]) -> Vec<u8> {
+    /// `add` and the length of a command, in CBOR.
+    const FIELD: [u8; 7] = [0x63, b'a', b'd', b'd', 0x59, 0x01, 0x80];
+    let mut out = left.to_vec();
+    let mut at = 0;
+    while let Some(found) = out[at..].windows(FIELD.len()).position(|it| it == FIELD) {
+        at += found + FIELD.len();
+        let end = (at + COMMAND_BYTES).min(out.len());
+        out[at..end].fill(0);
+    }
+    out
 }
 
 fn plain() -> SrtpKeys {

@@ -64,7 +64,6 @@ impl Track {
         let this = Self::new([self.ssrc, self.rtx_ssrc]);
         *self = Self {
             report: self.report,
-            last_at: self.last_at,
             ..this
         };
     }

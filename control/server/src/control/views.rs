@@ -174,6 +174,12 @@ pub struct StreamCounters {
     pub byte_sent: u64,
     /// WHEP sessions opened.
     pub session_opened: u64,
+    /// Packets received from its publishers, one after another.
+    pub publisher_packet_received: u64,
+    /// Packets of its publishers that never came.
+    pub publisher_packet_lost: u64,
+    /// Packets that its publishers sent again.
+    pub publisher_packet_repeated: u64,
 }
 
 /// The node as a whole.

@@ -99,6 +99,8 @@ pub struct Stream {
     pub notices: Vec<NoticeView>,
     /// Packets and bytes of the publishers before this one.
     pub before: [u64; 2],
+    /// Packets that came, were lost and were sent again by SRT, of the publishers before this one.
+    pub before_by_srt: [u64; 3],
     /// Sessions opened.
     pub session_opened: u64,
     /// The writing end of the log while nobody publishes; `None`: somebody else has it, the task of
@@ -112,6 +114,14 @@ pub struct Stream {
     pub(super) met_at: Time,
 }
 
+impl Active {
+    /// Packets that came, were lost and were sent again by SRT.
+    pub fn by_srt(&self) -> [u64; 3] {
+        let srt = self.srt.unwrap_or_default();
+        [srt.packets, srt.skipped, srt.retransmitted]
+    }
+}
+
 impl Stream {
     /// A stream whose log has just been opened, or adopted.
     pub(super) fn new(now: Time, id: StreamId, remains: Option<Remains>) -> Self {
@@ -122,6 +132,7 @@ impl Stream {
             negotiated: StreamDescription::default(),
             notices: Vec::new(),
             before: [0; 2],
+            before_by_srt: [0; 3],
             session_opened: 0,
             remains,
             next: None,
@@ -153,6 +164,9 @@ impl Stream {
         if let Some(active) = self.active.take() {
             self.before[0] += active.progress.packets.iter().sum::<u64>();
             self.before[1] += active.progress.bytes.iter().sum::<u64>();
+            for (sum, count) in self.before_by_srt.iter_mut().zip(active.by_srt()) {
+                *sum += count;
+            }
         }
     }
 

@@ -104,10 +104,15 @@ impl Driver {
             .as_ref()
             .map(|active| active.progress)
             .unwrap_or_default();
+        let now = stream.active.as_ref().map_or([0; 3], Active::by_srt);
+        let [received, lost, repeated] = [0, 1, 2].map(|at| stream.before_by_srt[at] + now[at]);
         let mut counters = StreamCounters {
             packet_received: sum(stream.before[0], &progress.packets, &intake.packets),
             byte_received: sum(stream.before[1], &progress.bytes, &intake.bytes),
             session_opened: stream.session_opened,
+            publisher_packet_received: sum(received, &[], &intake.packets),
+            publisher_packet_lost: lost + intake.lost,
+            publisher_packet_repeated: repeated + intake.recovered,
             ..StreamCounters::default()
         };
         for core in self.lines.cores() {

@@ -13,6 +13,7 @@ mod hostile;
 mod keys;
 mod path;
 mod replay;
+mod wraps;
 
 const NOW: Time = Time(1_000_000_000_000);
 const SECRET: &[u8] = b"freshetfreshet";

@@ -7,6 +7,7 @@ use crate::limits::{LOG_PACKETS_MIN, Limits};
 use crate::log::{Flags, Record};
 use crate::region::Presence;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use proptest::prelude::*;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -395,4 +396,32 @@ fn one_that_waited_and_has_gone_changes_nothing() {
     assert!(!asked_to_leave(&place.region).unwrap());
     let presence = keeper.region().presence(Role::Forwarder);
     assert_eq!((presence.joins, presence.alive), (1, true));
+}
+
+proptest! {
+    /// Greetings and answers of anybody who can open the socket.
+    #[test]
+    fn any_greeting_and_any_answer_can_be_read(
+        bytes in prop::collection::vec(any::<u8>(), 0..2 * HELLO_BYTES),
+        fields in any::<[u32; 4]>(),
+        whole in any::<bool>(),
+    ) {
+        let _ = (parse_hello(&bytes), read_answer(&bytes));
+        let said = answer(Err(&String::from_utf8_lossy(&bytes)));
+        prop_assert_eq!(said.len(), ANSWER_BYTES);
+        let refused = read_answer(&said).unwrap_err();
+        prop_assert!(!refused.contains(char::is_control), "{}", refused);
+        prop_assert_eq!(read_answer(&answer(Ok(()))), Ok(()));
+        // A right beginning, with any numbers and any build.
+        let mut greeting = hello(Role::Control, STANDBY);
+        if whole {
+            greeting[8..20].copy_from_slice(&fields.map(u32::to_le_bytes).concat()[..12]);
+        }
+        let build = bytes.len().min(greeting.len() - 20);
+        greeting[20..20 + build].copy_from_slice(&bytes[..build]);
+        match parse_hello(&greeting).expect("a greeting") {
+            Ok(read) => prop_assert!(!read.build.contains(char::is_control)),
+            Err(why) => prop_assert!(!why.contains(char::is_control), "{}", why),
+        }
+    }
 }

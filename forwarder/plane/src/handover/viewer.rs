@@ -169,6 +169,11 @@ impl Plane {
             for path in &before.paths {
                 learn(self.now, &mut self.flows, slot, viewer, *path);
             }
+            // The oldest stays the oldest: it is the first to make room.
+            let age =
+                |path: &Option<RxMeta>| before.paths.iter().position(|one| Some(*one) == *path);
+            let paths = &mut viewer.cold.paths;
+            paths.sort_by_key(|path| age(path).unwrap_or(usize::MAX));
         }
     }
 

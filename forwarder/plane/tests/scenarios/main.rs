@@ -31,3 +31,4 @@ mod upstream;
 mod viewer;
 mod whip;
 mod world;
+mod wraps;
