@@ -195,6 +195,14 @@ fn answers_to_strangers_are_not_longer_than_questions() {
     let _turn = alone();
     let mut scene = Scene::new(3);
     let to = scene.server.media;
+    // Somebody's handshake is awaited, which a stranger might begin.
+    let offered = post(
+        &scene.server,
+        "/whep/demo",
+        "application/sdp",
+        OFFER.as_bytes(),
+    );
+    assert_eq!(offered.status, 201, "{}", offered.text());
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
         .set_read_timeout(Some(Duration::from_millis(30)))
@@ -204,11 +212,11 @@ fn answers_to_strangers_are_not_longer_than_questions() {
         stun(random, b""),
         stun(random, &attribute(0x0006, 25, b"AAAAabcdefghijkl:them0001")),
         stun(random, &attribute(0x7fff, 4, b"what")),
-        client_hello(random),
-        // Of one that would be answered by a whole flight with a certificate in it.
+        // Hellos that would be answered by a whole flight with a certificate in it.
         include_bytes!("../corpus/dtls/ffmpeg81_gnutls_client_hello.bin").to_vec(),
         include_bytes!("../corpus/dtls/chromium156_client_hello_1.bin").to_vec(),
         include_bytes!("../corpus/dtls/chromium156_client_hello_2.bin").to_vec(),
+        client_hello(random),
     ]
     .map(|question| (to, question))
     .to_vec();
