@@ -99,4 +99,22 @@ mod tests {
             assert!(parse(bad)[0].is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        /// What servers under test answer.
+        #[test]
+        fn any_field_can_be_read(
+            text in "[<>,;=\" a-z/:]{0,60}|\\PC{0,40}",
+            target in "[a-z/:,;]{1,20}",
+        ) {
+            let read = parse(&text);
+            proptest::prop_assert!(read.len() <= 1 + text.matches(',').count());
+            let field = format!("<{target}>; rel=\"a,b; c\", <x>;rel=d");
+            let read = parse(&field);
+            let links: Vec<&Link> = read.iter().flatten().collect();
+            proptest::prop_assert_eq!(links.len(), 2, "{:?}", field);
+            proptest::prop_assert_eq!(&links[0].target, &target);
+            proptest::prop_assert_eq!(links[0].parameter("rel"), Some("a,b; c"));
+        }
+    }
 }

@@ -119,4 +119,16 @@ mod tests {
             assert_eq!(bad.parse::<StreamName>(), Err(why), "{bad:?}");
         }
     }
+
+    proptest::proptest! {
+        /// From a path, a streamid, a file or another server: what is a name is written as it was.
+        #[test]
+        fn any_text_is_a_name_or_none(text in "[a-zA-Z0-9._/%-]{0,80}|\\PC{0,40}") {
+            if let Ok(name) = text.parse::<StreamName>() {
+                proptest::prop_assert_eq!(name.to_string(), &text[..]);
+                let is_path = |part: &str| matches!(part, "" | "." | "..");
+                proptest::prop_assert!(!text.split('/').any(is_path));
+            }
+        }
+    }
 }

@@ -97,4 +97,16 @@ mod tests {
         assert!(!back(Direction::Pull, "http://127.0.0.1:8081/whep/live/a"));
         assert!(!back(Direction::Pull, "http://192.0.2.1:8080/whep/live/a"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_url_or_none(text in "https?://[a-z\\[\\]:@/?#.%0-9]{0,40}|\\PC{0,40}") {
+            if let Ok(url) = check(&text) {
+                proptest::prop_assert!(!text.contains('#') && url.host().is_some());
+                proptest::prop_assert!(matches!(url.scheme_str(), Some("http" | "https")));
+                let name: StreamName = "live/a".parse().unwrap();
+                let _ = leads_back(&Config::default(), Direction::Pull, &url, &name);
+            }
+        }
+    }
 }

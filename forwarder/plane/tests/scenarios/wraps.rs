@@ -2,9 +2,11 @@
 //! sound and repairs, those of the publisher and those of the viewer, each at a moment of its own.
 //! Packets are lost and asked for on either side of each, and planes and publishers change there.
 
-use link::command::{AUDIO, Command, VIDEO};
+use link::command::{AUDIO, AddViewer, Command, VIDEO};
+use link::event::{Event, Gone};
 use link::ids::StreamId;
 use link::stats::Counter;
+use wire::demux::{Class, classify};
 use wire::rtcp_feedback::write_nack;
 
 use crate::peer::Peer;
@@ -229,5 +231,48 @@ fn a_publisher_that_takes_over_at_a_wrap_is_gone_on_with() {
         // By the clock, which the first one's frames keep to within milliseconds.
         assert!((20..50).contains(&(step / 90)), "{leaves_after}: {step}");
         nothing_lost(&world);
+    }
+}
+
+/// What a viewer of two seconds of media is told by, and how many of its datagrams came of which
+/// this is true; the world does not open them, as no receiver could begin at such numbers.
+fn of_a_worn_key(change: impl FnOnce(&mut AddViewer), is: fn(&[u8]) -> bool) -> (Event, usize) {
+    let mut world = World::new();
+    let mut source = world.source(0);
+    let mut viewer = world.viewer(source.id);
+    change(&mut viewer.add);
+    let id = viewer.id();
+    viewer.at = crate::viewer::address(250, 1);
+    world.add(viewer);
+    for _ in 0..6 {
+        source.second(&mut world);
+    }
+    let gone = world.events().into_iter().rfind(|event| match event {
+        Event::ViewerGone(viewer, _) => *viewer == id,
+        _ => false,
+    });
+    let strays = world.strays.iter();
+    let datagrams = strays.flat_map(|(run, bytes)| bytes.chunks(usize::from(run.segment_bytes)));
+    let count = datagrams.filter(|datagram| is(datagram)).count();
+    (gone.expect("it is let go"), count)
+}
+
+/// The numbers of a key do not wrap (RFC 3711 section 9.2): who has used them up is let go, and
+/// comes again with another key.
+#[test]
+fn a_key_whose_numbers_are_used_up_seals_nothing_more() {
+    let is_rtcp = |datagram: &[u8]| classify(datagram) == Class::Rtcp;
+    let is_video = |datagram: &[u8]| datagram[1] & 0x7f == 102;
+    let rtcp = of_a_worn_key(|add| add.rtcp_first_index = (1 << 31) - 3, is_rtcp);
+    let video = of_a_worn_key(
+        |add| add.tracks[VIDEO].first_index = (1 << 48) - 100,
+        is_video,
+    );
+    for ((event, sealed), left) in [(rtcp, 3), (video, 100)] {
+        assert!(
+            matches!(event, Event::ViewerGone(_, Gone::KeyWornOut)),
+            "{event:?}"
+        );
+        assert!((1..=left).contains(&sealed), "{sealed} of {left}");
     }
 }
