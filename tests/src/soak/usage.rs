@@ -7,8 +7,9 @@ use std::fs;
 use crate::server::Server;
 
 /// What a process may have more at rest than it had at rest before, in memory of its own: an
-/// allocator keeps pages, and what is freed last is not what was taken last.
-const OWN_SLACK_KIB: u64 = 3 << 10;
+/// allocator keeps pages, what is freed last is not what was taken last, and a forwarder touches
+/// its tables as far as there have been viewers at once: 4 MiB more were seen.
+const OWN_SLACK_KIB: u64 = 8 << 10;
 
 /// The same of the memory that the planes share. All of it is reserved at the start; pages count
 /// when a process first touches them, and after a minute it has been all through the logs.
