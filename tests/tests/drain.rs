@@ -13,13 +13,20 @@ use std::time::{Duration, Instant};
 use freshet_tests::events::EventStream;
 use freshet_tests::http::{self, Answer};
 use freshet_tests::process::kill_now;
-use freshet_tests::publish::Ffmpeg;
+use freshet_tests::publish::{Begin, Ffmpeg, Whip};
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::viewer::Crowd;
 use freshet_tests::wait::{alone, have, wait_for, wait_until};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Numbers to begin with.
+const BEGIN: Begin = Begin {
+    sequence: 1,
+    timestamp: 1,
+    ssrc: 1,
+};
 
 /// Where everybody is led.
 const PEER: &str = "peer = \"http://192.0.2.1:8080/{protocol}/{stream}\"";
@@ -249,18 +256,23 @@ fn a_publisher_stays_until_the_deadline_and_no_other_is_let_in() {
     });
     let mut encoder = Ffmpeg::default().to(&server.srt_url("cam", ""), server.folder());
     server.wait_live("cam");
+    let page = Whip::start(server.http, "page", BEGIN).unwrap();
+    server.wait_live("page");
     let crowd = Crowd::joined(server.http, "cam", 1, PATIENCE);
     let watch = crowd.watch();
     server.terminate();
     let begun = wait_draining(&server);
-    assert_eq!(begun["left"]["publishers"], 1, "{begun}");
+    assert_eq!(begun["left"]["publishers"], 2, "{begun}");
+    let another = Whip::start(server.http, "another", BEGIN);
+    let refused = another.map(|_| ()).unwrap_err();
+    assert!(refused.contains("503"), "{refused}");
     let late = server.folder().join("late");
     std::fs::create_dir(&late).unwrap();
     let mut late = Ffmpeg::default().to(&server.srt_url("late", ""), &late);
     assert!(!late.wait(PATIENCE).success(), "{}", late.output());
     assert_eq!(server.stream("cam")["state"], "live");
     assert!(encoder.ended().is_none(), "{}", encoder.output());
-    assert_eq!(server.metric("freshet_drain_newcomer_refused_total"), 1.0);
+    assert_eq!(server.metric("freshet_drain_newcomer_refused_total"), 2.0);
 
     // An SRT connection dies with the sidecar; the encoder comes again, and is let in.
     kill_now(server.plane("control"));
@@ -269,6 +281,11 @@ fn a_publisher_stays_until_the_deadline_and_no_other_is_let_in() {
     std::fs::create_dir(&again).unwrap();
     wait_draining(&server);
     let mut encoder = Ffmpeg::default().to(&server.srt_url("cam", ""), &again);
+    // A page does not notice it.
+    let sent = page.sent();
+    wait_until("the page's stream", PATIENCE, || {
+        server.stream("page")["state"] == "live" && page.sent() > sent
+    });
     let mut crowd = watch.stop();
     crowd.forget();
     wait_until("media again", PATIENCE, || {

@@ -63,7 +63,7 @@ pub(crate) fn decode(slot: &mut [u8; PUNT_BYTES]) -> Option<Punt<'_>> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

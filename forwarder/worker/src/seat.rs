@@ -170,6 +170,7 @@ impl<P: Port> Seat<P> {
 
     /// The first half of leaving: receives nothing more, and sends what there is to be sent.
     pub fn leave(&mut self, now: Time) {
+        self.tally.turn(now);
         self.plane.begin(now);
         let mut sink = Weighed {
             plane: &mut self.plane,
