@@ -138,6 +138,44 @@ fn a_lower_limit_of_the_load_is_kept_by_workers_too() {
     assert_eq!((report.served, report.lost), (20, 0));
 }
 
+/// Relays come and go with their rules, and those that stay are not touched.
+#[test]
+fn relays_follow_their_rules() {
+    let _turn = alone();
+    let origin = served();
+    let url = origin.url("/whep/demo");
+    let edge = Server::start(Setup {
+        toml: format!("[[pull]]\nstream = \"stays\"\nurl = \"{url}\"\n"),
+        ..Setup::default()
+    });
+    edge.wait_live("stays");
+    let relays = || edge.get("/v1/relays").json().as_array().unwrap().clone();
+    let stays = relays()[0].clone();
+    let file = edge.folder().join("freshet.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let change = |more: &str| {
+        std::fs::write(&file, format!("{before}{more}")).unwrap();
+        hang_up(edge.pid());
+    };
+
+    let push = origin.url("/whip/{stream}");
+    let pull = format!("[[pull]]\nstream = \"comes\"\nurl = \"{url}\"\n");
+    change(&format!(
+        "{pull}[[push]]\nstream = \"st*\"\nurl = \"{push}\"\n"
+    ));
+    edge.wait_live("comes");
+    wait_until("what a pattern matches", PATIENCE, || relays().len() == 3);
+    change("");
+    wait_until("one relay alone", PATIENCE, || relays().len() == 1);
+    let viewers = || origin.stream("demo")["viewers"].as_u64().unwrap();
+    wait_until("the origin to hear of it", PATIENCE, || viewers() == 1);
+    let after = relays()[0].clone();
+    for field in ["id", "attempts", "since_unix_ms", "state"] {
+        assert_eq!(after[field], stays[field], "{field}");
+    }
+    assert!(!edge.log().contains("panicked"), "{}", edge.log());
+}
+
 /// A sidecar that comes later has the configuration that was read last.
 #[test]
 fn the_next_sidecar_knows_what_was_changed() {

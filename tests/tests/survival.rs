@@ -34,10 +34,12 @@ const FREEZE_MAX_MS: f64 = 200.0;
 /// Synthetic viewers beside the pages. Each opens every packet, and SRTP refuses an index that is
 /// not new: none of any key was used twice if nothing is refused.
 fn crowd_size() -> usize {
-    match () {
-        () if quick() => 20,
-        () if full() => 500,
-        () => 100,
+    if quick() {
+        20
+    } else if full() {
+        500
+    } else {
+        100
     }
 }
 

@@ -6,6 +6,7 @@ mod http;
 mod one;
 mod reach;
 mod roots;
+mod rules;
 mod runner;
 mod status;
 mod table;

@@ -7,7 +7,7 @@ use std::io;
 
 /// What changes at once: whole sections, or single keys. Everything else is built into sockets,
 /// workers and memory when they are made.
-const LIVE: [&str; 15] = [
+const LIVE: [&str; 17] = [
     "auth",
     "drain",
     "http.allowed_origins",
@@ -20,6 +20,8 @@ const LIVE: [&str; 15] = [
     "limits.handshakes_max",
     "limits.max_load",
     "log.level",
+    "pull",
+    "push",
     "srt.passphrase",
     "stream",
     "streams",
@@ -142,7 +144,8 @@ mod tests {
         for live in LIVE {
             let is_section = |key: &str| key.split('.').next() == Some(live);
             let is_known = known.iter().any(|(key, _)| key == live || is_section(key));
-            assert!(is_known || live == "stream", "{live}");
+            let is_list = ["stream", "pull", "push"].contains(&live);
+            assert!(is_known || is_list, "{live}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Owns all relays of the node: those of the configuration, and those that an operator has made.
+//! Owns the table of all relays of the node, whether the configuration wants them or an operator.
 
 use super::failure::REASONS;
 use super::http::Client;
@@ -6,22 +6,16 @@ use super::one::{Counters, NewRelay, Relay};
 use super::runner::{Runner, Turns};
 use super::status::{Direction, RelayState, RelayView};
 use super::url::leads_back;
-use crate::config::{Config, RelayRule, is_match};
-use crate::control::{Control, Sample, StreamName, StreamState};
-use hyper::Uri;
+use crate::config::Config;
+use crate::control::{Control, Sample, StreamName};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
 /// Most relays at once: each is a session, and a task that asks once a second.
 const RELAYS_MAX: usize = 256;
-
-/// How often streams are looked for that a pattern of `[[push]]` matches.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Why there is no such relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,24 +34,24 @@ pub enum Refusal {
 
 /// All relays; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Relays(Arc<Inner>);
+pub struct Relays(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     node: String,
-    control: Control,
+    pub(super) control: Control,
     client: Arc<Client>,
-    config: watch::Receiver<Arc<Config>>,
+    pub(super) config: watch::Receiver<Arc<Config>>,
     table: Mutex<BTreeMap<String, Entry>>,
     counters: Arc<Counters>,
     turns: Arc<Turns>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    relay: Arc<Relay>,
+pub(super) struct Entry {
+    pub(super) relay: Arc<Relay>,
     /// Of a stream that a pattern has matched: it goes when the stream does.
-    by_pattern: bool,
+    pub(super) by_pattern: bool,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -77,23 +71,6 @@ impl Relays {
             counters: Arc::default(),
             turns: Arc::default(),
         }))
-    }
-
-    /// Begins with those of the configuration.
-    pub fn start(&self) {
-        let config = self.0.config.borrow().clone();
-        let pulls = config.pull.iter().map(|rule| (Direction::Pull, rule));
-        let pushes = config.push.iter().map(|rule| (Direction::Push, rule));
-        let (patterns, names): (Vec<_>, Vec<_>) =
-            pulls.chain(pushes).partition(|(_, rule)| rule.is_pattern());
-        for (direction, rule) in names {
-            if let Ok(stream) = rule.stream.parse() {
-                self.add_rule(direction, rule, stream, false);
-            }
-        }
-        if !patterns.is_empty() {
-            tokio::spawn(self.clone().follow_patterns());
-        }
     }
 
     /// Adds a relay, which begins at once. Its view has its name.
@@ -222,28 +199,11 @@ impl Relays {
         all
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+    pub(super) fn table(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add_rule(&self, direction: Direction, rule: &RelayRule, stream: StreamName, pattern: bool) {
-        let Ok(url) = rule.url_for(&stream).parse::<Uri>() else {
-            return;
-        };
-        let new = NewRelay {
-            direction,
-            stream,
-            url,
-            token: rule.token.clone(),
-            configured: true,
-        };
-        let (stream, url) = (new.stream.clone(), new.url.clone());
-        if let Err(refusal) = self.enter(new, pattern) {
-            tracing::error!(%stream, %url, ?direction, ?refusal, "no relay");
-        }
-    }
-
-    fn enter(&self, new: NewRelay, by_pattern: bool) -> Result<RelayView, Refusal> {
+    pub(super) fn enter(&self, new: NewRelay, by_pattern: bool) -> Result<RelayView, Refusal> {
         let config = self.0.config.borrow().clone();
         if leads_back(&config, new.direction, &new.url, &new.stream) {
             return Err(Refusal::Loop);
@@ -279,54 +239,10 @@ impl Relays {
         table.insert(view.id.clone(), entry);
         Ok(view)
     }
-
-    /// Pushes the streams that patterns match, as they come and go.
-    async fn follow_patterns(self) {
-        loop {
-            if let Ok(streams) = self.0.control.streams().await {
-                let known = |name: &str| streams.iter().any(|stream| stream.name == name);
-                let gone: Vec<Entry> = {
-                    let mut table = self.table();
-                    let is_over = |e: &Entry| e.by_pattern && !known(e.relay.stream.as_str());
-                    table
-                        .extract_if(.., |_, e| is_over(e))
-                        .map(|(_, e)| e)
-                        .collect()
-                };
-                for entry in gone {
-                    end(entry).await;
-                }
-                let live = streams.iter().filter(|s| s.state == StreamState::Live);
-                for stream in live {
-                    self.push_by_patterns(&stream.name);
-                }
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    fn push_by_patterns(&self, name: &str) {
-        let config = self.0.config.borrow().clone();
-        let Ok(stream) = name.parse::<StreamName>() else {
-            return;
-        };
-        let rules = config.push.iter().filter(|rule| rule.is_pattern());
-        for rule in rules.filter(|rule| is_match(&rule.stream, name)) {
-            let url = rule.url_for(&stream);
-            let is_there = self.table().values().any(|entry| {
-                let relay = &entry.relay;
-                relay.direction == Direction::Push
-                    && relay.stream == stream
-                    && relay.url.to_string() == url
-            });
-            if !is_there {
-                self.add_rule(Direction::Push, rule, stream.clone(), true);
-            }
-        }
-    }
 }
 
-async fn end(entry: Entry) {
+/// Ends one that was taken out of the table, and waits until its server has been told.
+pub(super) async fn end(entry: Entry) {
     let _ = entry.stop.send(true);
     // It has not panicked, and if it has there is nothing left to end.
     let _ = entry.task.await;
