@@ -1,5 +1,6 @@
 //! Owns publishers: the programs with which people send live video, and what they send.
 
+mod entry;
 mod whip;
 
 use std::fs;
@@ -11,6 +12,7 @@ use crate::netns::Namespace;
 use crate::process::{Process, command};
 use crate::wait::{skip, wait_for};
 
+pub use entry::{CNAME, Entry, PAYLOAD_TYPE};
 pub use whip::{Begin, Whip};
 
 /// What ffmpeg makes and sends.

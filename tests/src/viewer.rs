@@ -19,7 +19,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use crate::http;
 
-pub use answer::{Answer, LEVEL_ID, OFFER_KINDS, TIME_ID, UFRAG, offer};
+pub use answer::{Answer, LEVEL_ID, OFFER_KINDS, TIME_ID, UFRAG, offer, unix_ns};
 pub use dtls::{Handshake, Identity, Keys};
 pub use session::{Beside, Session};
 pub use track::{Report, Track};

@@ -146,12 +146,8 @@ impl Session {
         for text in [&self.id.0, self.ice.etag(), ufrag, pwd, mid, kind] {
             put(&mut bytes, text.as_bytes());
         }
-        let mut encoded = Zeroizing::new([0; COMMAND_BYTES]);
-        for (_, mut command) in self.commands() {
-            command.encode(&mut encoded);
-            command.zeroize();
-            let used = encoded.iter().rposition(|byte| *byte != 0);
-            put(&mut bytes, &encoded[..used.map_or(0, |last| last + 1)]);
+        for (_, command) in self.commands() {
+            put_command(&mut bytes, command);
         }
         Some(bytes)
     }
@@ -180,9 +176,7 @@ impl Keepsake {
         }
         let (mut add, mut restarted, mut publisher, mut pin) = (None, None, None, Pin::NONE);
         while let Some(encoded) = field(&mut take) {
-            let mut command = Zeroizing::new([0; COMMAND_BYTES]);
-            command.get_mut(..encoded.len())?.copy_from_slice(encoded);
-            match Command::decode(&command)? {
+            match command(encoded)? {
                 Command::AddViewer(viewer) => add = Some(viewer),
                 Command::RestartIce { ice, .. } => restarted = Some(ice),
                 Command::AddPublisher(mut of) => {
@@ -261,6 +255,22 @@ pub(crate) fn put(bytes: &mut Vec<u8>, field: &[u8]) {
     let length = u16::try_from(field.len()).unwrap_or(0);
     bytes.extend(length.to_le_bytes());
     bytes.extend(&field[..length.into()]);
+}
+
+/// Appends a command, without the zeros at its end, and wipes it.
+pub(crate) fn put_command(bytes: &mut Vec<u8>, mut command: Command) {
+    let mut encoded = Zeroizing::new([0; COMMAND_BYTES]);
+    command.encode(&mut encoded);
+    command.zeroize();
+    let used = encoded.iter().rposition(|byte| *byte != 0);
+    put(bytes, &encoded[..used.map_or(0, |last| last + 1)]);
+}
+
+/// The command that [`put_command`] has appended as this field.
+pub(crate) fn command(field: &[u8]) -> Option<Command> {
+    let mut bytes = Zeroizing::new([0; COMMAND_BYTES]);
+    bytes.get_mut(..field.len())?.copy_from_slice(field);
+    Command::decode(&bytes)
 }
 
 /// What [`put`] has appended; `None` at the end.

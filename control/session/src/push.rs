@@ -137,20 +137,9 @@ impl Sessions {
             description: plan.description,
             sources,
         };
-        let push = Push {
-            id: pushed.id.clone(),
-            place,
-            add: add_publisher(stream, &plan),
-            core: self.pushes.emptiest(self.config.cores),
-            created: now,
-            timeout: request.timeout,
-            heard_at: now,
-            is_heard: false,
-            awaited: true,
-            refused_since: None,
-            resend_at: now + RESEND_FIRST,
-            resend_wait: RESEND_FIRST,
-        };
+        let (id, add) = (pushed.id.clone(), add_publisher(stream, &plan));
+        let core = self.pushes.emptiest(self.config.cores);
+        let push = Push::new(now, id, place, add, core, request.timeout);
         self.pushes.0.insert(stream.index, push);
         self.counters.publisher_created += 1;
         self.counters.publisher_established += 1;

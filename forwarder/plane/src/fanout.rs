@@ -50,8 +50,8 @@ pub struct Turn<'a, E> {
     /// Viewers of some stream have not been served with its burst yet: little but that is to be
     /// done.
     pub is_midway: bool,
-    /// How old a packet may be, besides a round trip, to be sent again.
-    pub repair_age_max: Span,
+    /// How old a packet may be, besides a round trip, to be sent again; none: as old as it is.
+    pub repair_age_max: Option<Span>,
     /// What has been sent.
     pub done: Done,
 }

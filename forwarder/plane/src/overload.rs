@@ -183,11 +183,11 @@ impl Overload {
         self.census = [0; CLASSES];
     }
 
-    /// How old a packet may be, besides a round trip, to be sent again.
-    pub const fn repair_age_max(&self) -> Span {
+    /// How old a packet may be, besides a round trip, to be sent again; none: as old as it is.
+    pub const fn repair_age_max(&self) -> Option<Span> {
         match self.stage {
-            Stage::Calm => Span(u64::MAX),
-            Stage::Repairs | Stage::Layers => OLD,
+            Stage::Calm => None,
+            Stage::Repairs | Stage::Layers => Some(OLD),
         }
     }
 

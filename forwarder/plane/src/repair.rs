@@ -103,12 +103,15 @@ fn send_again<E: Egress>(
     refill(turn.now, viewer, stream);
     let log = stream.reader.pin();
     let packets_max = GROUP_MAX.min(usize::from(turn.segments_max));
-    let age_max = turn.repair_age_max + viewer.cold.quality.rtt;
+    let age_max = turn.repair_age_max.map(|age| age + viewer.cold.quality.rtt);
+    let is_old = |position, max| {
+        let record = log.record(position);
+        record.is_some_and(|record| turn.now.since(record.arrival) > max)
+    };
     let find = |index| {
         let (lane, seq) = viewer.tracks[track].sent(index).ok_or(Missing::TooOld)?;
         let position = log.locate(lane, seq).ok_or(Missing::TooOld)?;
-        let record = log.record(position);
-        if record.is_some_and(|record| turn.now.since(record.arrival) > age_max) {
+        if age_max.is_some_and(|max| is_old(position, max)) {
             return Err(Missing::GivenUp);
         }
         Piece::read(&log, position).ok_or(Missing::TooOld)

@@ -1,14 +1,13 @@
-//! Owns synthetic publishers by WHIP: offer, checks, handshake, then frames that look like H.264
-//! and that nobody could see anything in. They begin where they are told to, as shortly before a
+//! Owns synthetic publishers by WHIP: once let in, they send frames that look like H.264 and that
+//! nobody could see anything in. They begin where they are told to, as shortly before a
 //! wrap, and send again what they are asked for.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{JoinHandle, sleep};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use wire::demux::{Class, classify};
 use wire::ntp::Ntp;
@@ -16,16 +15,12 @@ use wire::rtcp::{Item, compound};
 use wire::rtcp_feedback::Message as Feedback;
 use wire::rtcp_report::{SenderInfo, write_sender_report};
 use wire::rtp::Header;
-use wire::stun::{Class as StunClass, Message, Request, Role};
 
-use crate::http;
-use crate::viewer::{Answer, Handshake, Identity, Keys, UFRAG};
+use super::entry::{CNAME, Entry, PAYLOAD_TYPE, receive};
+use crate::viewer::unix_ns;
 
 /// How long a publisher may take to be let in.
 const START: Duration = Duration::from_secs(15);
-
-/// Between two checks or flights that were not answered.
-const REPEAT: Duration = Duration::from_millis(250);
 
 /// Between two checks once connected, as browsers have it.
 const CONSENT: Duration = Duration::from_millis(2500);
@@ -44,7 +39,6 @@ const FRAMES_PER_KEY: u64 = 120;
 const PACKETS_PER_FRAME: usize = 6;
 const PAYLOAD_BYTES: usize = 400;
 const VIDEO_HZ: u32 = 90_000;
-const PAYLOAD_TYPE: u8 = 106;
 
 /// STAP-A of SPS and PPS (RFC 6184 section 5.7.1).
 const PARAMETERS: [u8; 19] = [
@@ -81,13 +75,10 @@ pub struct Whip {
 }
 
 struct Sender {
-    socket: UdpSocket,
-    answer: Answer,
-    keys: Keys,
+    entry: Entry,
     begin: Begin,
     index: u64,
     frame: u64,
-    checks: u64,
     rtcp_index: u32,
     octets: u32,
     history: VecDeque<(u16, Vec<u8>)>,
@@ -101,26 +92,13 @@ impl Whip {
     /// # Errors
     /// What has gone wrong.
     pub fn start(server: SocketAddr, stream: &str, begin: Begin) -> Result<Self, String> {
-        let identity = Identity::new().map_err(|error| error.to_string())?;
-        let path = format!("/whip/{stream}");
-        let headers = [("content-type", "application/sdp")];
-        let offer = offer(&identity, begin.ssrc);
-        let posted = http::request(server, "POST", &path, &headers, offer.as_bytes())?;
-        if posted.status != 201 {
-            return Err(format!("{stream}: {}: {}", posted.status, posted.text()));
-        }
-        let location = posted.header("location").unwrap_or_default().to_owned();
-        let answer = Answer::parse(&posted.text()).ok_or("an answer without what is needed")?;
-        let socket = open(answer.candidate).map_err(|error| error.to_string())?;
-        let keys = shake(&identity, &socket, &answer)?;
+        let entry = Entry::get(server, stream, begin.ssrc, open, START)?;
+        let location = entry.location.clone();
         let sender = Sender {
-            socket,
-            answer,
-            keys,
+            entry,
             begin,
             index: begin.sequence.into(),
             frame: 0,
-            checks: 0,
             rtcp_index: 0,
             octets: 0,
             history: VecDeque::new(),
@@ -160,8 +138,7 @@ impl Whip {
 
     /// Ends as a page does that is closed. One that is dropped vanishes without a word.
     pub fn leave(self) {
-        // A session that the server has ended already is as good as left.
-        let _ = http::request(self.server, "DELETE", &self.location, &[], b"");
+        Entry::delete(self.server, &self.location);
     }
 }
 
@@ -190,8 +167,7 @@ impl Sender {
             }
             if now - checked >= CONSENT {
                 checked = now;
-                self.checks += 1;
-                check(&self.socket, &self.answer, self.checks);
+                self.entry.check();
             }
             if now - reported >= REPORT {
                 reported = now;
@@ -241,9 +217,14 @@ impl Sender {
         };
         let (mut head, mut out) = ([0; 12], [0; PAYLOAD_BYTES + 64]);
         let _ = header.write(&[], &mut head);
-        if let Some(bytes) = self.keys.sealer.rtp(self.index, &head, payload, &mut out) {
+        if let Some(bytes) = self
+            .entry
+            .keys
+            .sealer
+            .rtp(self.index, &head, payload, &mut out)
+        {
             // What does not leave is asked for again.
-            let _ = self.socket.send(&out[..bytes]);
+            let _ = self.entry.socket.send(&out[..bytes]);
             self.history.push_back((sequence, out[..bytes].to_vec()));
         }
         if self.history.len() > HISTORY {
@@ -264,26 +245,27 @@ impl Sender {
             octets: self.octets,
         };
         let (mut packet, mut out) = ([0; 128], [0; 192]);
-        let bytes = write_sender_report(&info, b"whip", &mut packet);
+        let bytes = write_sender_report(&info, CNAME.as_bytes(), &mut packet);
         let sealed = self
+            .entry
             .keys
             .sealer
             .rtcp(self.rtcp_index, &packet[..bytes], &mut out);
         if let Some(bytes) = sealed {
             self.rtcp_index += 1;
-            let _ = self.socket.send(&out[..bytes]);
+            let _ = self.entry.socket.send(&out[..bytes]);
         }
     }
 
     /// Does what the server asks for: keyframes, and packets that it misses.
     fn hear(&mut self) {
         let mut buffer = [0; 2048];
-        while let Some(bytes) = receive(&self.socket, &mut buffer) {
+        while let Some(bytes) = receive(&self.entry.socket, &mut buffer) {
             let datagram = &mut buffer[..bytes];
             if classify(datagram) != Class::Rtcp {
                 continue;
             }
-            let Ok(packet) = self.keys.opener.rtcp(datagram) else {
+            let Ok(packet) = self.entry.keys.opener.rtcp(datagram) else {
                 continue;
             };
             for item in compound(packet) {
@@ -296,7 +278,7 @@ impl Sender {
                         let lost: Vec<u16> = nack.lost().collect();
                         let all = self.history.iter();
                         for (_, sealed) in all.filter(|(number, _)| lost.contains(number)) {
-                            let _ = self.socket.send(sealed);
+                            let _ = self.entry.socket.send(sealed);
                         }
                     }
                     _ => {}
@@ -306,121 +288,9 @@ impl Sender {
     }
 }
 
-/// Checks and handshake on one socket, waiting.
-fn shake(identity: &Identity, socket: &UdpSocket, answer: &Answer) -> Result<Keys, String> {
-    let start = Instant::now();
-    let mut handshake: Option<Handshake> = None;
-    let mut repeat_at = start;
-    let mut checks = 0;
-    let mut buffer = [0; 2048];
-    while start.elapsed() < START {
-        let now = Instant::now();
-        if now >= repeat_at {
-            repeat_at = now + REPEAT;
-            checks += 1;
-            match &mut handshake {
-                None => check(socket, answer, checks),
-                Some(handshake) => {
-                    handshake.renew();
-                    send_all(socket, handshake.flight());
-                }
-            }
-        }
-        let Some(bytes) = receive(socket, &mut buffer) else {
-            sleep(Duration::from_millis(1));
-            continue;
-        };
-        let datagram = &buffer[..bytes];
-        match (classify(datagram), &mut handshake) {
-            (Class::Stun, None) if is_answer(datagram, answer) => {
-                let hello = Handshake::start(identity, &answer.fingerprint);
-                let hello = hello.map_err(|error| error.to_string())?;
-                send_all(socket, hello.flight());
-                handshake = Some(hello);
-            }
-            (Class::Dtls, Some(handshake)) => {
-                if let Some(keys) = handshake.receive(datagram)? {
-                    return Ok(keys);
-                }
-                if handshake.has_news() {
-                    send_all(socket, handshake.flight());
-                }
-            }
-            _ => {}
-        }
-    }
-    Err("no keys: the server does not answer".to_owned())
-}
-
-fn is_answer(bytes: &[u8], answer: &Answer) -> bool {
-    Message::parse(bytes).is_ok_and(|message| {
-        message.class() == StunClass::Success && message.verify_integrity(answer.pwd.as_bytes())
-    })
-}
-
-fn send_all(socket: &UdpSocket, datagrams: &[Vec<u8>]) {
-    for datagram in datagrams {
-        // Repeated if it does not leave.
-        let _ = socket.send(datagram);
-    }
-}
-
-fn check(socket: &UdpSocket, answer: &Answer, number: u64) {
-    let mut transaction = [0; 12];
-    // The server looks for repetitions among the first four bytes.
-    transaction[..8].copy_from_slice(&(unix_ns() ^ number).to_le_bytes());
-    let request = Request {
-        transaction,
-        remote_ufrag: answer.ufrag.as_bytes(),
-        local_ufrag: UFRAG.as_bytes(),
-        key: answer.pwd.as_bytes(),
-        priority: 0x6e7f_1eff,
-        role: Role::Controlling(0x1234_5678_9abc_def0),
-        use_candidate: true,
-    };
-    let mut out = [0; 256];
-    let bytes = request.write(&mut out);
-    let _ = socket.send(&out[..bytes]);
-}
-
 fn open(server: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
-}
-
-/// The next datagram, if there is one. An error told of an earlier one is passed over.
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<usize> {
-    loop {
-        match socket.recv(buffer) {
-            Ok(bytes) => return Some(bytes),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-            Err(_) => return None,
-        }
-    }
-}
-
-fn unix_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(0)
-}
-
-/// As encoders offer: one track of H.264.
-fn offer(identity: &Identity, ssrc: u32) -> String {
-    format!(
-        "v=0\r\no=- 4489045141692799359 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-         a=group:BUNDLE 0\r\na=msid-semantic: WMS\r\n\
-         m=video 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}\r\nc=IN IP4 0.0.0.0\r\n\
-         a=ice-ufrag:{UFRAG}\r\na=ice-pwd:crowdcrowdcrowdcrowd0001\r\n\
-         a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=mid:0\r\na=sendonly\r\n\
-         a=msid:whip video\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
-         a=rtpmap:{PAYLOAD_TYPE} H264/90000\r\n\
-         a=fmtp:{PAYLOAD_TYPE} level-asymmetry-allowed=1;packetization-mode=1;\
-         profile-level-id=42e01f\r\n\
-         a=rtcp-fb:{PAYLOAD_TYPE} nack\r\na=rtcp-fb:{PAYLOAD_TYPE} nack pli\r\n\
-         a=rtcp-fb:{PAYLOAD_TYPE} ccm fir\r\na=ssrc:{ssrc} cname:whip\r\n\
-         a=ssrc:{ssrc} msid:whip video\r\n",
-        fingerprint = identity.fingerprint()
-    )
 }

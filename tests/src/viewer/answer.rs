@@ -1,6 +1,9 @@
 //! Owns the offer of a synthetic viewer and what it reads in the answer.
 
 use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wire::stun::{Class, Message, Request, Role};
 
 /// Video and audio, in the order of the offer.
 pub const OFFER_KINDS: [&str; 2] = ["video", "audio"];
@@ -64,6 +67,47 @@ impl Answer {
             tracks,
         })
     }
+}
+
+impl Answer {
+    /// Writes our check of this number, which nominates or not; gives its bytes. Its transaction
+    /// differs from those before in every part: servers that look for repetitions may look at a few
+    /// bytes only.
+    #[must_use]
+    pub fn check(&self, number: u64, nominates: bool, out: &mut [u8; 256]) -> usize {
+        let now = unix_ns();
+        let mut transaction = [0; 12];
+        let (head, tail) = transaction.split_at_mut(4);
+        let [.., a, b, c, d] = (now ^ number.rotate_left(20)).to_be_bytes();
+        head.copy_from_slice(&[a, b, c, d]);
+        tail.copy_from_slice(&(now ^ number).to_be_bytes());
+        let request = Request {
+            transaction,
+            remote_ufrag: self.ufrag.as_bytes(),
+            local_ufrag: UFRAG.as_bytes(),
+            key: self.pwd.as_bytes(),
+            priority: 0x6e7f_1eff,
+            role: Role::Controlling(0x1234_5678_9abc_def0),
+            use_candidate: nominates,
+        };
+        request.write(out)
+    }
+
+    /// True if this is what the server says to a check that it takes.
+    #[must_use]
+    pub fn is_answered_by(&self, bytes: &[u8]) -> bool {
+        Message::parse(bytes).is_ok_and(|message| {
+            message.class() == Class::Success && message.verify_integrity(self.pwd.as_bytes())
+        })
+    }
+}
+
+/// Nanoseconds since 1970.
+#[must_use]
+#[inline]
+pub fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(0)
 }
 
 /// What browsers offer, without what we do not use; `fingerprint` is SHA-256 of the certificate.

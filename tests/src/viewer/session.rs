@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
@@ -16,9 +16,8 @@ use wire::rtcp_feedback::{write_nack, write_pli};
 use wire::rtcp_report::{ReportBlock, write_receiver_report};
 use wire::rtp::Packet;
 use wire::rtp_ext::Elements;
-use wire::stun::{Class as StunClass, Message, Request, Role};
 
-use super::answer::{Answer, UFRAG};
+use super::answer::{Answer, unix_ns};
 use super::dtls::{Handshake, Identity, Keys};
 use super::track::Track;
 
@@ -270,12 +269,7 @@ impl Session {
     }
 
     fn stun_in(&mut self, now: Instant, bytes: &[u8]) {
-        let Ok(message) = Message::parse(bytes) else {
-            return;
-        };
-        if message.class() != StunClass::Success
-            || !message.verify_integrity(self.answer.pwd.as_bytes())
-        {
+        if !self.answer.is_answered_by(bytes) {
             return;
         }
         self.answers += 1;
@@ -367,21 +361,8 @@ impl Session {
     fn check(&mut self, now: Instant) {
         self.checks += 1;
         self.last_check = Some(now);
-        let mut transaction = [0; 12];
-        // The server looks for repetitions among the first four bytes.
-        let now = unix_ns() ^ self.checks;
-        transaction[..8].copy_from_slice(&now.to_le_bytes());
-        let request = Request {
-            transaction,
-            remote_ufrag: self.answer.ufrag.as_bytes(),
-            local_ufrag: UFRAG.as_bytes(),
-            key: self.answer.pwd.as_bytes(),
-            priority: 0x6e7f_1eff,
-            role: Role::Controlling(0x1234_5678_9abc_def0),
-            use_candidate: self.is_nominated,
-        };
         let mut out = [0; 256];
-        let bytes = request.write(&mut out);
+        let bytes = self.answer.check(self.checks, self.is_nominated, &mut out);
         self.send(&out[..bytes]);
     }
 
@@ -448,11 +429,4 @@ fn open(server: SocketAddr) -> std::io::Result<UdpSocket> {
     let _ = setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES);
     let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
     Ok(socket)
-}
-
-fn unix_ns() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(0)
 }

@@ -1,31 +1,25 @@
 //! Owns publishers by WHIP: one thread sends what all of them have, frame by frame, with the time
 //! of sending in every packet. It looks like H.264; nobody could see anything in it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use seal::{Opener, Sealer};
-use tools::http;
-use tools::viewer::{Answer, Handshake, Identity, UFRAG};
+use tools::publish::{CNAME, Entry, PAYLOAD_TYPE};
 use wire::demux::{Class, classify};
 use wire::ntp::Ntp;
 use wire::rtcp::{Item, compound};
 use wire::rtcp_feedback::Message as Feedback;
 use wire::rtcp_report::{SenderInfo, write_sender_report};
 use wire::rtp::Header;
-use wire::stun::{Class as StunClass, Message, Request, Role};
 
 use crate::options::Options;
 use crate::stamp;
-use crate::viewer::{Inbox, open};
+use crate::viewer::{Inbox, bind, tune};
 
 /// How long a publisher may take to be let in.
 const START_MAX: Duration = Duration::from_secs(30);
-
-/// Between two checks or flights that were not answered.
-const REPEAT: Duration = Duration::from_millis(250);
 
 /// RFC 7675 section 5.1.
 const CONSENT: Duration = Duration::from_secs(5);
@@ -56,17 +50,12 @@ const PARAMETERS: [u8; 22] = [
     0x80, 0, 17, 0x0c,
 ];
 
-const PAYLOAD_TYPE: u8 = 106;
 const VIDEO_HZ: u64 = 90_000;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// A publisher that is let in.
 pub struct Publisher {
-    socket: UdpSocket,
-    answer: Answer,
-    location: String,
-    sealer: Sealer,
-    opener: Opener,
+    entry: Entry,
     ssrc: u32,
     index: u64,
     rtcp_index: u32,
@@ -104,26 +93,12 @@ impl Publisher {
     /// # Errors
     /// What has gone wrong.
     pub fn start(server: SocketAddr, stream: &str, number: u32) -> Result<Self, String> {
-        let identity = Identity::new().map_err(|error| error.to_string())?;
         let ssrc = 0x5700_0001 + number;
-        let path = format!("/whip/{stream}");
-        let headers = [("content-type", "application/sdp")];
-        let offer = offer(&identity, ssrc);
-        let posted = http::request(server, "POST", &path, &headers, offer.as_bytes())?;
-        if posted.status != 201 {
-            return Err(format!("{stream}: {}: {}", posted.status, posted.text()));
-        }
-        let location = posted.header("location").unwrap_or_default().to_owned();
-        let answer = Answer::parse(&posted.text()).ok_or("an answer without what is needed")?;
-        let socket = open(answer.candidate, number).map_err(|error| error.to_string())?;
-        let keys = shake(&identity, &socket, &answer)?;
+        let entry = Entry::get(server, stream, ssrc, |to| bind(to, number), START_MAX)?;
+        tune(&entry.socket);
         let now = Instant::now();
         Ok(Self {
-            socket,
-            answer,
-            location,
-            sealer: keys.sealer,
-            opener: keys.opener,
+            entry,
             ssrc,
             index: 1000,
             rtcp_index: 0,
@@ -169,7 +144,7 @@ impl Publisher {
         self.frame += 1;
         if now - self.checked >= CONSENT {
             self.checked = now;
-            check(&self.socket, &self.answer, self.frame);
+            self.entry.check();
         }
         if self.reported.is_none_or(|at| now - at >= REPORT) {
             self.reported = Some(now);
@@ -193,9 +168,14 @@ impl Publisher {
         let (mut head, mut out) = ([0; 12], [0; PAYLOAD_BYTES + 64]);
         let _ = header.write(&[], &mut head);
         stamp::write(payload, stamp::now());
-        if let Some(bytes) = self.sealer.rtp(self.index, &head, payload, &mut out) {
+        if let Some(bytes) = self
+            .entry
+            .keys
+            .sealer
+            .rtp(self.index, &head, payload, &mut out)
+        {
             // What does not leave is lost, and asked for again by nobody: viewers see it.
-            let _ = self.socket.send(&out[..bytes]);
+            let _ = self.entry.socket.send(&out[..bytes]);
         }
         self.index += 1;
         self.packets = self.packets.wrapping_add(1);
@@ -212,24 +192,26 @@ impl Publisher {
             octets: self.octets,
         };
         let (mut packet, mut out) = ([0; 128], [0; 192]);
-        let bytes = write_sender_report(&info, b"swarm", &mut packet);
-        if let Some(bytes) = self
-            .sealer
-            .rtcp(self.rtcp_index, &packet[..bytes], &mut out)
+        let bytes = write_sender_report(&info, CNAME.as_bytes(), &mut packet);
+        if let Some(bytes) =
+            self.entry
+                .keys
+                .sealer
+                .rtcp(self.rtcp_index, &packet[..bytes], &mut out)
         {
             self.rtcp_index += 1;
-            let _ = self.socket.send(&out[..bytes]);
+            let _ = self.entry.socket.send(&out[..bytes]);
         }
     }
 
     /// Reads what the server says: whether a keyframe is wanted.
     fn hear(&mut self, inbox: &mut Inbox) {
-        while let Some((datagrams, _)) = inbox.receive(&self.socket) {
+        while let Some((datagrams, _)) = inbox.receive(&self.entry.socket) {
             for datagram in datagrams {
                 if classify(datagram) != Class::Rtcp {
                     continue;
                 }
-                let Ok(packet) = self.opener.rtcp(datagram) else {
+                let Ok(packet) = self.entry.keys.opener.rtcp(datagram) else {
                     continue;
                 };
                 self.keyframe_wanted |= compound(packet).any(|item| match item {
@@ -261,106 +243,6 @@ pub fn run(mut all: Vec<Publisher>, server: SocketAddr, shape: Shape, stop: &Arc
         turn += 1;
     }
     for publisher in &all {
-        // A session that the server has ended already is as good as left.
-        let _ = http::request(server, "DELETE", &publisher.location, &[], b"");
+        Entry::delete(server, &publisher.entry.location);
     }
-}
-
-/// Checks and handshake on one socket, waiting.
-fn shake(
-    identity: &Identity,
-    socket: &UdpSocket,
-    answer: &Answer,
-) -> Result<tools::viewer::Keys, String> {
-    let start = Instant::now();
-    let mut handshake: Option<Handshake> = None;
-    let mut repeat_at = start;
-    let mut inbox = Inbox::default();
-    let mut checks = 0;
-    while start.elapsed() < START_MAX {
-        let now = Instant::now();
-        if now >= repeat_at {
-            repeat_at = now + REPEAT;
-            checks += 1;
-            match &mut handshake {
-                None => check(socket, answer, checks),
-                Some(handshake) => {
-                    handshake.renew();
-                    send_all(socket, handshake.flight());
-                }
-            }
-        }
-        let Some((datagrams, _)) = inbox.receive(socket) else {
-            std::thread::sleep(Duration::from_millis(1));
-            continue;
-        };
-        for datagram in datagrams {
-            match (classify(datagram), &mut handshake) {
-                (Class::Stun, None) if is_answer(datagram, answer) => {
-                    let hello = Handshake::start(identity, &answer.fingerprint);
-                    let hello = hello.map_err(|error| error.to_string())?;
-                    send_all(socket, hello.flight());
-                    handshake = Some(hello);
-                    check(socket, answer, checks + 1);
-                }
-                (Class::Dtls, Some(handshake)) => {
-                    if let Some(keys) = handshake.receive(datagram)? {
-                        return Ok(keys);
-                    }
-                    if handshake.has_news() {
-                        send_all(socket, handshake.flight());
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-    Err("no keys: the server does not answer".to_owned())
-}
-
-fn is_answer(bytes: &[u8], answer: &Answer) -> bool {
-    Message::parse(bytes).is_ok_and(|message| {
-        message.class() == StunClass::Success && message.verify_integrity(answer.pwd.as_bytes())
-    })
-}
-
-fn send_all(socket: &UdpSocket, datagrams: &[Vec<u8>]) {
-    for datagram in datagrams {
-        // Repeated if it does not leave.
-        let _ = socket.send(datagram);
-    }
-}
-
-fn check(socket: &UdpSocket, answer: &Answer, number: u64) {
-    let request = Request {
-        transaction: stamp::transaction(number),
-        remote_ufrag: answer.ufrag.as_bytes(),
-        local_ufrag: UFRAG.as_bytes(),
-        key: answer.pwd.as_bytes(),
-        priority: 0x6e7f_1eff,
-        role: Role::Controlling(0x1234_5678_9abc_def0),
-        use_candidate: true,
-    };
-    let mut out = [0; 256];
-    let bytes = request.write(&mut out);
-    let _ = socket.send(&out[..bytes]);
-}
-
-/// As encoders offer: one track of H.264.
-fn offer(identity: &Identity, ssrc: u32) -> String {
-    format!(
-        "v=0\r\no=- 4489045141692799359 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-         a=group:BUNDLE 0\r\na=msid-semantic: WMS\r\n\
-         m=video 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}\r\nc=IN IP4 0.0.0.0\r\n\
-         a=ice-ufrag:{UFRAG}\r\na=ice-pwd:crowdcrowdcrowdcrowd0001\r\n\
-         a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=mid:0\r\na=sendonly\r\n\
-         a=msid:swarm video\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
-         a=rtpmap:{PAYLOAD_TYPE} H264/90000\r\n\
-         a=fmtp:{PAYLOAD_TYPE} level-asymmetry-allowed=1;packetization-mode=1;\
-         profile-level-id=42e01f\r\n\
-         a=rtcp-fb:{PAYLOAD_TYPE} nack\r\na=rtcp-fb:{PAYLOAD_TYPE} nack pli\r\n\
-         a=rtcp-fb:{PAYLOAD_TYPE} ccm fir\r\na=ssrc:{ssrc} cname:swarm\r\n\
-         a=ssrc:{ssrc} msid:swarm video\r\n",
-        fingerprint = identity.fingerprint()
-    )
 }

@@ -14,12 +14,11 @@ use tools::viewer::{Answer, Handshake, Identity};
 use wire::demux::{Class, classify};
 use wire::rtcp::{Item, compound};
 use wire::rtp::Packet;
-use wire::stun::{Class as StunClass, Message};
 
 use crate::options::Check;
 use crate::stamp;
 use crate::tally::{Media, Tally};
-pub use socket::{Inbox, open};
+pub use socket::{Inbox, bind, tune};
 use track::{Track, note};
 
 /// First wait for the answer to a check or a flight; doubled each time, up to [`REPEAT_MAX`].
@@ -104,7 +103,8 @@ impl Viewer {
         number: u32,
         now: Instant,
     ) -> io::Result<Self> {
-        let socket = open(answer.candidate, number)?;
+        let socket = bind(answer.candidate, number)?;
+        tune(&socket);
         let mut tracks = [Track::default(), Track::default()];
         for (track, ssrcs) in tracks.iter_mut().zip(&answer.tracks) {
             *track = Track::new(*ssrcs);
@@ -244,11 +244,7 @@ impl Viewer {
         if self.step != Step::Checking {
             return News::None;
         }
-        let is_answer = Message::parse(bytes).is_ok_and(|message| {
-            message.class() == StunClass::Success
-                && message.verify_integrity(self.answer.pwd.as_bytes())
-        });
-        if !is_answer {
+        if !self.answer.is_answered_by(bytes) {
             return News::None;
         }
         self.check(true);

@@ -9,7 +9,7 @@ use link::ids::ViewerId;
 use link::region::LinkError;
 use link::viewer::Viewer;
 use session::adopt::Strays;
-use session::{Kind, SessionView, Sessions};
+use session::{Kind, SessionView, Sessions, StreamDescription};
 
 /// Says what became of the sessions of an earlier life.
 pub(super) fn tell(strays: &Strays, sessions: &Sessions) {
@@ -59,48 +59,40 @@ impl Streams {
             ..
         } in publishers
         {
-            let epoch = self.next_epoch();
-            let found = stream_name.parse::<StreamName>().ok();
-            let Some(known) = found.and_then(|name| self.table.get_mut(&name)) else {
-                continue;
-            };
-            // Its worker writes the log, or is about to.
-            known.remains = None;
             let named = sessions.encodings(stream).into_iter();
-            known.start(Active {
-                epoch,
+            let active = Active {
+                epoch: self.next_epoch(),
                 encodings: named
                     .map(|(lane, name)| Encoding::new(lane, name))
                     .collect(),
                 session: Some(id),
                 since: created,
                 ..newcomer(PublisherKind::Whip)
-            });
-            known.negotiated = description;
-            known.described = true;
-        }
-        self.adopt_pushes(sessions);
-    }
-
-    /// The same for those who push.
-    fn adopt_pushes(&mut self, sessions: &Sessions) {
-        for push in sessions.push_views() {
-            let epoch = self.next_epoch();
-            let found = push.stream_name.parse::<StreamName>().ok();
-            let Some(known) = found.and_then(|name| self.table.get_mut(&name)) else {
-                continue;
             };
-            known.remains = None;
-            known.start(Active {
-                epoch,
+            self.adopt_publisher(&stream_name, active, description);
+        }
+        for push in sessions.push_views() {
+            let active = Active {
+                epoch: self.next_epoch(),
                 session: Some(push.id),
                 remote: push.sources.first().copied(),
                 sources: push.sources,
                 since: push.created,
                 ..newcomer(PublisherKind::Push)
-            });
-            known.negotiated = push.description;
-            known.described = true;
+            };
+            self.adopt_publisher(&push.stream_name, active, push.description);
         }
+    }
+
+    fn adopt_publisher(&mut self, name: &str, active: Active, description: StreamDescription) {
+        let found = name.parse::<StreamName>().ok();
+        let Some(known) = found.and_then(|name| self.table.get_mut(&name)) else {
+            return;
+        };
+        // Its worker writes the log, or is about to.
+        known.remains = None;
+        known.start(active);
+        known.negotiated = description;
+        known.described = true;
     }
 }

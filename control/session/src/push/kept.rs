@@ -1,16 +1,15 @@
 //! Owns what is kept of a push, so that the next life of control goes on with it.
 
 use super::Push;
-use super::pushes::RESEND_FIRST;
-use crate::keepsake::{NotAdopted, field, put};
+use crate::keepsake::{NotAdopted, command, field, put, put_command};
 use crate::output::Output;
 use crate::session::SessionId;
 use crate::sessions::Sessions;
 use link::codec::Take;
-use link::command::{COMMAND_BYTES, Command};
+use link::command::Command;
 use link::ids::{CoreId, ViewerId};
 use wire::time::{Span, Time};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Of this form: no session's keepsake begins like it. Another one is not read, and its push goes
 /// on as nobody's until it falls silent.
@@ -61,11 +60,7 @@ impl Push {
         bytes.extend(self.created.0.to_le_bytes());
         bytes.extend(self.timeout.0.to_le_bytes());
         put(&mut bytes, self.id.as_str().as_bytes());
-        let mut encoded = Zeroizing::new([0; COMMAND_BYTES]);
-        let mut command = Command::AddPublisher(self.add);
-        command.encode(&mut encoded);
-        command.zeroize();
-        put(&mut bytes, &encoded[..]);
+        put_command(&mut bytes, Command::AddPublisher(self.add));
         bytes
     }
 
@@ -77,25 +72,11 @@ impl Push {
         let created = Time(take.u64()?);
         let timeout = Span(take.u64()?);
         let id = std::str::from_utf8(field(&mut take)?).ok()?.to_owned();
-        let mut command = Zeroizing::new([0; COMMAND_BYTES]);
-        let encoded = field(&mut take)?;
-        command.get_mut(..encoded.len())?.copy_from_slice(encoded);
-        let Command::AddPublisher(add) = Command::decode(&command)? else {
+        let Command::AddPublisher(add) = command(field(&mut take)?)? else {
             return None;
         };
-        Some(Self {
-            id: SessionId(id),
-            place,
-            add,
-            core,
-            created,
-            timeout,
-            heard_at: now,
-            is_heard: false,
-            awaited: true,
-            refused_since: None,
-            resend_at: now + RESEND_FIRST,
-            resend_wait: RESEND_FIRST,
-        })
+        let mut push = Self::new(now, SessionId(id), place, add, core, timeout);
+        push.created = created;
+        Some(push)
     }
 }

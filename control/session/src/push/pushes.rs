@@ -82,6 +82,31 @@ impl Pushes {
 }
 
 impl Push {
+    /// One that begins now, of which its worker is about to be told.
+    pub(super) fn new(
+        now: Time,
+        id: SessionId,
+        place: ViewerId,
+        add: AddPublisher,
+        core: CoreId,
+        timeout: Span,
+    ) -> Self {
+        Self {
+            id,
+            place,
+            add,
+            core,
+            created: now,
+            timeout,
+            heard_at: now,
+            is_heard: false,
+            awaited: true,
+            refused_since: None,
+            resend_at: now + RESEND_FIRST,
+            resend_wait: RESEND_FIRST,
+        }
+    }
+
     pub(super) fn peers(&self) -> impl Iterator<Item = Peer> {
         let second = Some(self.add.audio.peer).filter(|peer| peer.port != 0);
         std::iter::once(self.add.peer).chain(second)

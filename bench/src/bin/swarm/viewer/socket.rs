@@ -62,7 +62,7 @@ impl Inbox {
 }
 
 /// A socket to this server; `number` spreads them over loopback addresses.
-pub fn open(server: SocketAddr, number: u32) -> io::Result<UdpSocket> {
+pub fn bind(server: SocketAddr, number: u32) -> io::Result<UdpSocket> {
     let local = match server.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => {
             let block = Ipv4Addr::LOCALHOST.to_bits() + number / SOCKETS_OF_ADDRESS;
@@ -74,10 +74,14 @@ pub fn open(server: SocketAddr, number: u32) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((local, 0))?;
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
-    // Without privilege, or before Linux 5.0, it works with less.
-    let _ = setsockopt(&socket, sockopt::RcvBuf, &SOCKET_BYTES);
-    let _ = setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BYTES);
-    let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
-    let _ = setsockopt(&socket, sockopt::ReceiveTimestampns, &true);
     Ok(socket)
+}
+
+/// Lets it hold more, and an [`Inbox`] take whole runs of it with their time.
+pub fn tune(socket: &UdpSocket) {
+    // Without privilege, or before Linux 5.0, it works with less.
+    let _ = setsockopt(socket, sockopt::RcvBuf, &SOCKET_BYTES);
+    let _ = setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BYTES);
+    let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
+    let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
 }

@@ -1,26 +1,14 @@
 //! Owns what a viewer says: checks, flights of its handshake, reports.
 
-use tools::viewer::UFRAG;
 use wire::rtcp_report::{ReportBlock, write_receiver_report};
-use wire::stun::{Request, Role};
 
 use super::Viewer;
-use crate::stamp;
 
 impl Viewer {
     pub(super) fn check(&mut self, nominates: bool) {
         self.checks += 1;
-        let request = Request {
-            transaction: stamp::transaction(self.checks),
-            remote_ufrag: self.answer.ufrag.as_bytes(),
-            local_ufrag: UFRAG.as_bytes(),
-            key: self.answer.pwd.as_bytes(),
-            priority: 0x6e7f_1eff,
-            role: Role::Controlling(0x1234_5678_9abc_def0),
-            use_candidate: nominates,
-        };
         let mut out = [0; 256];
-        let bytes = request.write(&mut out);
+        let bytes = self.answer.check(self.checks, nominates, &mut out);
         self.send(&out[..bytes]);
     }
 
