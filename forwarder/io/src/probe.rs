@@ -10,6 +10,7 @@ use crate::wake::Wake;
 use core::fmt;
 use core::str::FromStr;
 use nix::sys::socket::{setsockopt, sockopt};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use wire::datagram::{NOBODY, RunMeta, RxMeta, RxSink};
@@ -284,7 +285,7 @@ fn try_gso() -> Answer {
     }
     let mut bytes = [0; 64];
     for expected in [40, 40, 7] {
-        let heard = peer.recv(&mut bytes).map_err(|e| e.to_string())?;
+        let heard = hear(&peer, &mut bytes).map_err(|e| e.to_string())?;
         if heard != expected {
             return Err(format!("a segment of {expected} bytes came as {heard}"));
         }
@@ -366,6 +367,17 @@ fn listener() -> Result<(UdpSocket, SocketAddr), String> {
         Ok((socket, addr))
     };
     made().map_err(|e: std::io::Error| e.to_string())
+}
+
+/// The next datagram. The end of a ring interrupts the thread that made it, some time later, and a
+/// receive with a time limit is not begun again by the kernel.
+fn hear(socket: &UdpSocket, bytes: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.recv(bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            heard => return heard,
+        }
+    }
 }
 
 fn text<T>(result: Result<T, Error>) -> Result<T, String> {

@@ -6,6 +6,7 @@ use freshet_io::wake::Wake;
 use freshet_io::{Error, FlushReport, Mmsg, Port, PortConfig, Socket, SocketConfig, Uring, clock};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -156,10 +157,19 @@ fn peer(addr: &str) -> UdpSocket {
     socket
 }
 
+/// The next datagram. The end of a ring interrupts the thread that made it, some time later, and a
+/// receive with a time limit is not begun again by the kernel.
 fn read(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut bytes = [0; 2048];
-    let (n, from) = socket.recv_from(&mut bytes).unwrap();
-    (bytes[..n].to_vec(), from)
+    loop {
+        match socket.recv_from(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            heard => {
+                let (n, from) = heard.unwrap();
+                return (bytes[..n].to_vec(), from);
+            }
+        }
+    }
 }
 
 fn pattern(n: usize) -> Vec<u8> {
