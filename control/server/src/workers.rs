@@ -3,7 +3,7 @@
 use crate::config::{Backend, Cipher, Config, Idle, Transmit};
 use crate::{clock, log, ports};
 use link::ids::CoreId;
-use link::keeper::Place;
+use link::keeper::{Place, Standby, Wish};
 use link::region::{Region, Role};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -27,6 +27,11 @@ const JOIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long the forwarder before may take to leave its place. It takes milliseconds.
 const TAKE_OVER_MAX: Duration = Duration::from_secs(5);
+
+/// How long it may take to tell of its viewers ahead, and how long to make ready for them: with
+/// 20,000 on a core some 100 ms, and a second.
+const TELL_MAX: Duration = Duration::from_secs(2);
+const LEARN_MAX: Duration = Duration::from_secs(5);
 
 /// How packets come and go, and how media leaves.
 pub struct Choice {
@@ -214,8 +219,10 @@ pub async fn run(
                     // It cannot be asked to end, and is not to be waited for.
                     process::exit(1);
                 }
-                if link::keeper::asked_to_leave(&region)? {
-                    return hand_over(&region, workers);
+                match link::keeper::wish(&region)? {
+                    Wish::None => {}
+                    Wish::Tell => tell_ahead(&region, &workers)?,
+                    Wish::Leave { knows } => return hand_over(&region, workers, knows),
                 }
             }
         }
@@ -232,7 +239,8 @@ fn take_over(link: &Path, config: &Config, means: Means) -> io::Result<(Region, 
     let viewers = standby.place().region.viewers().len();
     let prepared = prepare(standby.place(), config, means, viewers)?;
     let reader = left::Reader::new(left::bytes_for(viewers));
-    let (place, left) = standby.take_over(TAKE_OVER_MAX)?;
+    let knows = learn(&standby, &prepared, viewers)?;
+    let (place, left) = standby.take_over(knows, TAKE_OVER_MAX)?;
     let stopped = last_turn(&place.region);
     let left = left.map(|left| reader.read(left)).transpose()?;
     let is_handed_over = left.is_some();
@@ -247,6 +255,17 @@ fn take_over(link: &Path, config: &Config, means: Means) -> io::Result<(Region, 
     Ok((place.region, workers))
 }
 
+/// Makes everything ready for the viewers that the forwarder that runs tells of, while that still
+/// serves them. False: it does not tell.
+fn learn(standby: &Standby, prepared: &Prepared, viewers: usize) -> io::Result<bool> {
+    let Some(told) = standby.ask(TELL_MAX)? else {
+        return Ok(false);
+    };
+    let told = left::Reader::new(left::bytes_for(viewers)).read(told)?;
+    prepared.learn(&told, LEARN_MAX).map_err(io::Error::other)?;
+    Ok(true)
+}
+
 /// When the first of the workers turned for the last time.
 fn last_turn(region: &Region) -> Time {
     let cores = (0..region.limits().cores).map(CoreId);
@@ -254,12 +273,24 @@ fn last_turn(region: &Region) -> Time {
     beats.min().unwrap_or(Time::ZERO)
 }
 
+/// Tells the process that waits for our place what it can know already.
+fn tell_ahead(region: &Region, workers: &Workers) -> io::Result<()> {
+    let bytes = left::bytes_for(region.viewers().len());
+    let told = workers.tell_ahead(bytes, TELL_MAX);
+    let told = told.map_err(io::Error::other);
+    let told = told.and_then(|told| left::write(left::file(bytes)?, &told));
+    if let Err(error) = &told {
+        tracing::warn!(%error, "nothing is told ahead: an upgrade will take longer");
+    }
+    link::keeper::tell(region, told.as_ref().ok())
+}
+
 /// Leaves the place to the process that waits for it. It has it when all of ours is let go.
-fn hand_over(region: &Region, workers: Workers) -> io::Result<ExitCode> {
+fn hand_over(region: &Region, workers: Workers, knows: bool) -> io::Result<ExitCode> {
     let bytes = left::bytes_for(region.viewers().len());
     let file = left::file(bytes)?;
     let began = Instant::now();
-    let left = match workers.hand_over(bytes) {
+    let left = match workers.hand_over(knows, bytes) {
         Ok(left) => left,
         Err(error) => {
             tracing::error!(%error, "cannot hand over: the next forwarder begins afresh");

@@ -2,6 +2,7 @@
 //! kind. Time is given to it, so that a second of stream takes no second.
 
 use core::fmt::Display;
+use core::time::Duration;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
@@ -20,6 +21,8 @@ use wire::time::{Span, Time};
 use worker::{Exchange, Seat, SeatConfig, Turn};
 
 use crate::{PAYLOAD_BYTES, STREAM_BIT_S};
+
+mod replace;
 
 /// Turns after which what has not been sent never will be.
 const TURNS_MAX: u32 = 100_000;
@@ -80,7 +83,9 @@ pub struct Audience {
 
 /// A core, its stream and those who watch it.
 pub struct Rig<P> {
-    seat: Seat<P>,
+    /// `None` only while another one takes its place.
+    seat: Option<Seat<P>>,
+    cipher: Cipher,
     writer: LogWriter,
     stats: Stats,
     region: Region,
@@ -134,7 +139,8 @@ impl<P: Port> Rig<P> {
         };
         let seat = Seat::new(&config, port(bell).map_err(words)?).map_err(words)?;
         let mut rig = Self {
-            seat,
+            seat: Some(seat),
+            cipher: audience.cipher,
             writer: region.log_writer(stream).map_err(words)?,
             stats: region.stats(core).map_err(words)?,
             region,
@@ -194,7 +200,8 @@ impl<P: Port> Rig<P> {
         if self.pace == Pace::Stream {
             self.now = self.now + TURN;
         }
-        self.seat.turn(self.now, clock::unix_ns)
+        let seat = self.seat.as_mut();
+        seat.map_or_else(Turn::default, |seat| seat.turn(self.now, clock::unix_ns))
     }
 
     /// What went wrong since the start, by name. Empty: every run was sent as it should.
@@ -224,7 +231,7 @@ impl<P: Port> Rig<P> {
                 return Ok(());
             }
             // Answers are listened to turn by turn, some dozens each.
-            std::thread::sleep(core::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
             for _ in 0..self.viewers.div_ceil(ANSWERS_TURN) {
                 self.turn();
             }

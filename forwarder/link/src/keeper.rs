@@ -4,13 +4,14 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
-pub use succession::{Place, Standby, asked_to_leave, join, leave, stand_by};
+pub use succession::{Place, Standby, Wish, join, leave, stand_by, tell, wish};
 
 use crate::codec::{Put, Take};
 use crate::region::{LAYOUT_OLDEST, LAYOUT_VERSION, Region, Role, build, pass};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,6 +41,8 @@ pub struct Keeper {
     /// Those that are to take the place of a holder.
     standbys: Vec<Holder>,
     lent: Vec<(Role, OwnedFd)>,
+    /// How many have come.
+    came: u64,
 }
 
 struct Holder {
@@ -49,6 +52,10 @@ struct Holder {
     line: OwnedFd,
     /// Of a standby: it can take the place at once.
     is_ready: bool,
+    /// The how manieth that came.
+    nth: u64,
+    /// Those for whom it was asked to tell ahead, and has not yet.
+    asked_for: VecDeque<u64>,
     /// What it leaves to the standby.
     left: Option<OwnedFd>,
 }
@@ -130,6 +137,7 @@ impl Keeper {
             holders: Vec::new(),
             standbys: Vec::new(),
             lent: Vec::new(),
+            came: 0,
         })
     }
 
@@ -203,12 +211,15 @@ impl Keeper {
             let why = format!("the memory could not be passed: {e}");
             return Ok(Notice::Refused { pid, why });
         }
+        self.came += 1;
         let holder = Holder {
             role,
             pid,
             build: build.clone(),
             line,
             is_ready: false,
+            nth: self.came,
+            asked_for: VecDeque::new(),
             left: None,
         };
         if hello.is_standby {

@@ -10,11 +10,11 @@ use wire::time::Time;
 
 use crate::Plane;
 use crate::flow::Target;
-use crate::handover::{PublisherState, ViewerState};
-use crate::keyframe::{begin, restart, resume};
+use crate::handover::PublisherState;
+use crate::keyframe::restart;
 use crate::publishers::Home;
 use crate::rewrite::Cap;
-use crate::viewer::{Phase, Viewer, is_sane};
+use crate::viewer::Phase;
 
 impl Plane {
     /// Does what control asks.
@@ -54,76 +54,6 @@ impl Plane {
             self.outlets.stats.add(Counter::ViewerRefused, 1);
             self.tell(&Event::ViewerRefused(add.viewer));
         }
-    }
-
-    /// Takes a viewer, as another worker left it if that is known. `None`: something about it
-    /// cannot be.
-    pub(crate) fn take_viewer(
-        &mut self,
-        add: &AddViewer,
-        before: Option<&ViewerState>,
-    ) -> Option<()> {
-        if !is_sane(add) || !self.open_stream(add.stream) {
-            return None;
-        }
-        let leader = self.leader_of(add).ok()?;
-        let cell = self.outlets.region.viewer(add.viewer).ok()?;
-        // Another process has served it, and whoever published died with that one.
-        let is_resumed = cell.leases().iter().any(|lease| *lease > 0)
-            && !self.outlets.region.is_written_by_control(add.stream);
-        let mut viewer = Viewer::new(self.now, add, cell, self.cipher, &mut self.random).ok()?;
-        let tables = &mut self.tables;
-        let stream = tables.streams.at_mut(add.stream.index)?;
-        if let Some(before) = before {
-            viewer.go_on(before);
-            self.adaptations.go_on(self.now, &mut viewer, before);
-        } else {
-            viewer.begin_leases();
-            if stream.viewers == 0 && !viewer.is_publisher {
-                stream.start_here();
-            }
-        }
-        let slot = tables.viewers.insert(stream, viewer)?;
-        let viewer = tables.viewers.at_mut(slot)?;
-        if !viewer.is_publisher {
-            if before.is_none() {
-                let start = if is_resumed { resume } else { begin };
-                let wanted = start(self.now, viewer, stream);
-                stream.wants_key = stream.wants_key.or(wanted);
-            }
-            if viewer.phase == Phase::CatchUp {
-                tables.lists.join(slot, viewer);
-            }
-            if viewer.cursor < stream.seen {
-                tables.lists.block(slot, viewer);
-            }
-            stream.stats.set_viewers(stream.watching());
-        }
-        viewer.cell.set_owner(Some(self.core));
-        let to = viewer.to;
-        if let Some(leader) = leader {
-            if !self.join_leader(slot, leader) {
-                self.let_go(slot, None);
-                return None;
-            }
-            self.ask_keyframes();
-            return Some(());
-        }
-        // The one before goes on beside it: nodes have one port for all that they relay.
-        if let Some(Target::Viewer(before)) = self.flows.target(&to)
-            && before != slot
-        {
-            self.shared.add(to, before);
-        }
-        if !self.flows.insert(self.now, to, Target::Viewer(slot)) {
-            self.let_go(slot, None);
-            return None;
-        }
-        if let Some(before) = before {
-            self.learn_paths(slot, before);
-        }
-        self.ask_keyframes();
-        Some(())
     }
 
     fn add_publisher(&mut self, add: &AddPublisher) {

@@ -1,5 +1,7 @@
 //! Owns what a viewer's RTCP says: losses, calls for keyframes, reports, goodbyes.
 
+use core::hash::{Hash, Hasher};
+
 use link::command::{Hears, VIDEO};
 use link::event::Gone;
 use link::limits::PAYLOAD_MAX;
@@ -14,6 +16,7 @@ use crate::Plane;
 use crate::asked::Repair;
 use crate::encodings::is_of_sources;
 use crate::fanout::Tables;
+use crate::handover::Fields;
 use crate::keyframe::{Replay, replay};
 use crate::nack::{LOST_MAX, resend_after};
 use crate::repair::refill;
@@ -46,6 +49,22 @@ pub struct Quality {
 }
 
 impl Quality {
+    /// What is told to another worker at last.
+    pub fn running(&mut self, fields: &mut impl Fields) {
+        fields.field("bytes_received", &mut self.bytes_received);
+        fields.field("nacks", &mut self.nacks);
+        fields.field("plis", &mut self.plis);
+        fields.field("fraction_lost", &mut self.fraction_lost);
+        fields.field("lost", &mut self.lost);
+        fields.field("jitter", &mut self.jitter);
+        fields.field("rtt", &mut self.rtt);
+    }
+
+    /// What changes rarely.
+    pub fn standing(&self, hasher: &mut impl Hasher) {
+        self.reporters.hash(hasher);
+    }
+
     fn reports(&mut self, ssrc: u32) {
         if !self.reporters.contains(&Some(ssrc))
             && let Some(free) = self.reporters.iter_mut().find(|place| place.is_none())

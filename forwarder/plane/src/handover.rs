@@ -5,11 +5,15 @@
 //! of its fields, so that two releases understand each other: what one does not know it passes
 //! over, and what is new has a default. A field that is there keeps its name and its meaning. One
 //! part after the other is made and written, or read and taken up: little memory is touched that
-//! was not before.
+//! was not before. Of viewers most can be told ahead, while this worker still serves: see `ahead`.
 
+mod ahead;
+mod fields;
 mod publisher;
 mod viewer;
 
+pub use ahead::{Rest, Staged, Told};
+pub use fields::Fields;
 pub use publisher::PublisherState;
 pub use viewer::ViewerState;
 
@@ -25,6 +29,7 @@ use wire::time::Time;
 use crate::Plane;
 use crate::hearing::Hearing;
 use crate::stream::Stream;
+use fields::Rows;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StreamState {
@@ -72,16 +77,27 @@ const STREAM: Kind = 1;
 const VIEWER: Kind = 2;
 const PUBLISHER: Kind = 3;
 const PASSED: Kind = 4;
+/// Of viewers who were told of ahead: see [`fields::Rows`].
+const ROWS: Kind = 6;
 
 /// Bytes before each part: its kind and its length.
 const HEAD_BYTES: usize = 8;
 
 /// Writes a part.
 fn put(out: &mut Vec<u8>, kind: Kind, part: &impl Serialize) -> Result<(), HandoverError> {
+    put_with(out, kind, |out| Ok(ciborium::into_writer(part, out)?))
+}
+
+/// The same with what `write` writes.
+fn put_with(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), HandoverError>,
+) -> Result<(), HandoverError> {
     let head = out.len();
     out.extend(kind.to_le_bytes());
     out.extend(0_u32.to_le_bytes());
-    ciborium::into_writer(part, &mut *out)?;
+    write(out)?;
     let length = out.len() - head - HEAD_BYTES;
     let length = u32::try_from(length).map_err(|_| HandoverError::Damaged)?;
     if let Some(place) = out.get_mut(head + 4..head + HEAD_BYTES) {
@@ -123,18 +139,20 @@ impl Plane {
     }
 
     /// Writes what the plane that takes the place of this one goes on with; there are keys in it.
+    /// `knows`: that one knows what was told ahead since [`Plane::begin_ahead`], and gets the rest.
     /// This one is done: whatever it did from here on would be done twice.
     ///
     /// # Errors
     /// It cannot be written: `out` holds a part of it.
-    pub fn hand_over(&mut self, out: &mut Vec<u8>) -> Result<(), HandoverError> {
+    pub fn hand_over(&mut self, knows: bool, out: &mut Vec<u8>) -> Result<(), HandoverError> {
         let streams = self.tables.streams.active().iter();
         for stream in streams.filter_map(|&index| self.tables.streams.at(index)) {
             put(out, STREAM, &StreamState::of(stream))?;
         }
-        for viewer in self.viewer_states() {
-            put(out, VIEWER, &viewer)?;
+        if !knows {
+            self.begin_ahead();
         }
+        self.put_viewers(out)?;
         let (publishers, pool) = self.publishers.all_mut();
         for publisher in publishers {
             put(out, PUBLISHER, &publisher.state(pool))?;
@@ -157,6 +175,7 @@ impl Plane {
             match kind {
                 STREAM => self.go_on_with_stream(&ciborium::from_reader(part)?),
                 VIEWER => self.go_on_with_viewer(&ciborium::from_reader(part)?),
+                ROWS => self.go_on_with_rows(&Rows::read(part)?),
                 PUBLISHER => self.go_on_with_publisher(&ciborium::from_reader(part)?),
                 PASSED => {
                     if let Some(pass) = command(&ciborium::from_reader(part)?) {
@@ -167,6 +186,8 @@ impl Plane {
                 _ => {}
             }
         }
+        // Those who have gone since they were told of.
+        self.staged = Vec::new();
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! is found by its segment and comes out with the very header it had, which is what makes it
 //! legal to send it again under the same SRTP index.
 
+use core::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
 use wire::seq::diff32;
 
@@ -14,7 +15,7 @@ use wire::seq::diff32;
 const OLDER: usize = 24;
 
 /// A stretch of a track as one viewer gets it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Segment {
     /// SRTP index of its first packet.
     pub first_index: u64,
@@ -137,6 +138,17 @@ impl History {
     /// Forgets all that was sent before `index`, because headers look different from there on.
     pub fn forget(&mut self, index: u64) {
         *self = Self::starting(index);
+    }
+
+    /// What changes whenever a segment is begun or what was sent is forgotten.
+    pub fn standing(&self, hasher: &mut impl Hasher) {
+        let Self {
+            current,
+            used,
+            oldest_index,
+            ..
+        } = self;
+        (current, used, oldest_index).hash(hasher);
     }
 
     /// What left before `index` cannot be had again.

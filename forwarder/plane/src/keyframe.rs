@@ -9,6 +9,7 @@ use wire::time::{Span, Time};
 
 use crate::burst::Burst;
 use crate::fanout::{Outcome, Tables, Turn};
+use crate::handover::Fields;
 use crate::hearing::LAYER_SILENT;
 use crate::layers::{NONE as NO_ADAPTATION, START_BPS};
 use crate::pace::{CATCH_UP_BURST_BYTES, CATCH_UP_BYTES_PER_S, CATCH_UP_SPEED};
@@ -64,6 +65,12 @@ pub struct Pleas {
 }
 
 impl Pleas {
+    /// What is told to another worker at last.
+    pub fn running(&mut self, fields: &mut impl Fields) {
+        fields.field("plea_answered_at", &mut self.answered_at);
+        fields.field("plea_interval", &mut self.interval);
+    }
+
     /// True if a call that comes now is to be answered; it counts as answered then.
     pub fn may(&mut self, now: Time, keyframe_at: Time, rtt: Span) -> bool {
         let crossing = if rtt == Span::ZERO {

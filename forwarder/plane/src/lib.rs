@@ -48,6 +48,7 @@ mod reorder;
 mod repair;
 mod report;
 mod rewrite;
+mod seating;
 mod send;
 mod shared;
 mod stream;
@@ -75,6 +76,7 @@ use asked::Repairs;
 use fanout::{Done, Tables, Turn};
 use flow::Flows;
 use handoff::Handoffs;
+use handover::{Staged, Told};
 use layers::Adaptations;
 use outbox::Outbox;
 use overload::Overload;
@@ -148,6 +150,10 @@ pub struct Plane {
     random: Random,
     outlets: Outlets,
     cipher: Cipher,
+    /// What was told ahead to the plane that is to take the place of this one.
+    told: Told,
+    /// What was told ahead to this one, by number.
+    staged: Vec<Option<Box<Staged>>>,
 }
 
 /// All that a plane allocates, without its ends of the link: made ahead, for when another plane
@@ -164,6 +170,7 @@ pub struct Blank {
     outbox: Outbox,
     handoffs: Handoffs,
     random: Random,
+    staged: Vec<Option<Box<Staged>>>,
 }
 
 impl Blank {
@@ -183,6 +190,7 @@ impl Blank {
             outbox: Outbox::new(),
             handoffs: Handoffs::new(core, limits.cores),
             random,
+            staged: Vec::new(),
         }
     }
 
@@ -216,6 +224,8 @@ impl Blank {
             random: self.random,
             outlets,
             cipher: Cipher::best(),
+            told: Told::default(),
+            staged: self.staged,
         }
     }
 }

@@ -16,6 +16,7 @@ use names::Names;
 
 mod names;
 mod stamp;
+mod told;
 
 pub use stamp::{OSN_BYTES, Stamp, write, write_wide};
 

@@ -79,6 +79,12 @@ impl RtcpOpener {
         self.sources.replays()
     }
 
+    /// The words of the replay windows of the first sources, to be read or put down by one that
+    /// knows the same sources: of so many, whether there are as many or not.
+    pub fn each_word(&mut self, sources: usize, word: impl FnMut(&mut u64)) {
+        self.sources.each_word(sources, word);
+    }
+
     /// Goes on where another opener of the same key was, to the last packet.
     pub fn go_on(&mut self, replays: &[Replay]) {
         self.sources.go_on(replays);

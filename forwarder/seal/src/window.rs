@@ -40,6 +40,12 @@ impl<const WORDS: usize> Window<WORDS> {
         &self.words
     }
 
+    /// Where it stands and its bits.
+    pub fn each_word(&mut self, mut word: impl FnMut(&mut u64)) {
+        word(&mut self.highest);
+        self.words.iter_mut().for_each(word);
+    }
+
     /// The window that had these bits. Of another size, it takes only what is above `highest`.
     pub fn restored(highest: u64, words: &[u64]) -> Self {
         match words.try_into() {

@@ -17,7 +17,7 @@ pub const SEGMENTS_MAX: u8 = 64;
 pub const RUN_BYTES_MAX: usize = 65_507;
 
 /// What is known of a datagram that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RxMeta {
     /// The sender.
     pub peer: Peer,

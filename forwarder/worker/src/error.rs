@@ -54,6 +54,12 @@ pub enum Error {
         /// What cannot be read or written.
         cause: plane::HandoverError,
     },
+    /// A worker has not told of its viewers ahead.
+    #[error("worker {core} does not answer")]
+    Silent {
+        /// The worker.
+        core: u16,
+    },
     /// A worker has panicked; its message is on standard error.
     #[error("worker {core} has died")]
     Died {

@@ -1,6 +1,6 @@
-//! Owns what all workers of a process leave, in a nameless file that goes to the next process, and
-//! the memory for it: touched before anybody waits for it, since the system takes longer to find a
-//! page than to fill it.
+//! Owns what all workers of a process leave or tell ahead, in a nameless file that goes to the next
+//! process, and the memory for it: touched before anybody waits for it, since the system takes
+//! longer to find a page than to fill it.
 
 use core::ops::Range;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -99,6 +99,11 @@ impl Reader {
 }
 
 impl Left {
+    /// How many workers there were.
+    pub(crate) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
     /// What the worker of this core has left.
     pub(crate) fn part(&self, core: usize) -> Option<(Arc<Vec<u8>>, Range<usize>)> {
         let part = self.parts.get(core)?.clone();

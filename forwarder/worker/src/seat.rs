@@ -182,9 +182,24 @@ impl<P: Port> Seat<P> {
         self.tally.posted(self.exchange.post(&mut self.plane));
     }
 
+    /// Begins to tell of viewers ahead: see [`Plane::begin_ahead`].
+    pub fn begin_ahead(&mut self) {
+        self.plane.begin_ahead();
+    }
+
+    /// Tells of so many viewers more; true: of all.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn tell_ahead(&mut self, most: usize, out: &mut Vec<u8>) -> Result<bool, Error> {
+        let core = self.core.0;
+        let told = self.plane.tell_ahead(most, out);
+        told.map_err(|cause| Error::Handover { core, cause })
+    }
+
     /// The second half, when no core hands anything to another any more: writes what the worker
-    /// that takes the place of this one goes on with. What the device does not take until `until`
-    /// is lost.
+    /// that takes the place of this one goes on with, and does not know yet if it `knows` what was
+    /// told ahead. What the device does not take until `until` is lost.
     ///
     /// # Errors
     /// There is no memory for it.
@@ -192,6 +207,7 @@ impl<P: Port> Seat<P> {
         &mut self,
         until: Time,
         clock: impl Fn() -> Time,
+        knows: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let core = self.core.0;
@@ -210,7 +226,7 @@ impl<P: Port> Seat<P> {
         if self.plane.has_told() {
             self.control.wake();
         }
-        let left = self.plane.hand_over(out);
+        let left = self.plane.hand_over(knows, out);
         left.map_err(|cause| Error::Handover { core, cause })
     }
 

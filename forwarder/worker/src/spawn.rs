@@ -1,12 +1,13 @@
 //! Owns the threads of the workers: started together, stopped together.
 
+use crate::ahead::Ask;
 use crate::cpu::{self, Pin};
 use crate::error::Error;
 use crate::handoff::Exchange;
 use crate::idle::Idle;
 use crate::left;
 use crate::load_limit::LoadLimit;
-use crate::thread::{Bench, Left, Part, Said, Word};
+use crate::thread::{Bench, Left, Said, Start, Word};
 use core::sync::atomic::Ordering;
 use io::probe::Backend;
 use io::route::{End, Router};
@@ -19,6 +20,7 @@ use std::iter;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// What workers are made of.
 pub struct Config {
@@ -59,8 +61,8 @@ struct Thread {
 /// Workers that have everything but their ends of the link, which others may still hold.
 pub struct Prepared {
     workers: Workers,
-    /// To each of them: what the one before has left.
-    starts: Vec<Sender<Option<Part>>>,
+    /// To each of them: what the one before has told or left.
+    starts: Vec<Sender<Start>>,
     readiness: Receiver<Said>,
 }
 
@@ -148,12 +150,33 @@ impl Prepared {
         for (core, start) in starts.into_iter().enumerate() {
             let part = before.as_ref().and_then(|left| left.part(core));
             // One that has died says so below.
-            let _ = start.send(part);
+            let _ = start.send(Start::Go(part));
         }
         for _ in 0..cores {
             hear(&readiness)?;
         }
         Ok(workers)
+    }
+
+    /// Lets them make ready for the viewers that workers before have told of ahead; returns when
+    /// all have.
+    ///
+    /// # Errors
+    /// What was told cannot be read, or it takes longer than `patience`.
+    pub fn learn(&self, ahead: &left::Left, patience: Duration) -> Result<(), Error> {
+        let until = Instant::now() + patience;
+        for (core, start) in self.starts.iter().enumerate() {
+            if let Some(part) = ahead.part(core) {
+                // One that has died says so below.
+                let _ = start.send(Start::Learn(part));
+            }
+        }
+        for core in (0..).take(self.starts.len().min(ahead.len())) {
+            let rest = until.saturating_duration_since(Instant::now());
+            let said = self.readiness.recv_timeout(rest);
+            said.unwrap_or(Err(Error::Silent { core }))?;
+        }
+        Ok(())
     }
 }
 
@@ -200,12 +223,47 @@ impl Workers {
         self.join_all()
     }
 
+    /// Asks all workers to tell of their viewers ahead, with memory for so many bytes in all, and
+    /// waits until they have; what each of them tells, by core. They go on serving.
+    ///
+    /// # Errors
+    /// One of them has not told within `patience`, or has no memory for it.
+    pub fn tell_ahead(&self, bytes: usize, patience: Duration) -> Result<Vec<Vec<u8>>, Error> {
+        let cores = self.threads.len();
+        let (reply, replies) = channel();
+        if let Ok(mut ask) = self.word.ask.lock() {
+            let rooms = iter::repeat_with(|| left::room(bytes / cores));
+            *ask = Some(Ask {
+                rooms: rooms.take(cores).collect(),
+                reply,
+            });
+        }
+        self.word.asked.fetch_add(1, Ordering::SeqCst);
+        for thread in &self.threads {
+            thread.waker.wake();
+        }
+        let mut all = vec![Vec::new(); cores];
+        let until = Instant::now() + patience;
+        for core in 0..cores {
+            let rest = until.saturating_duration_since(Instant::now());
+            let silent = |_| Error::Silent {
+                core: u16::try_from(core).unwrap_or(u16::MAX),
+            };
+            let (core, told) = replies.recv_timeout(rest).map_err(silent)?;
+            if let Some(place) = all.get_mut(core) {
+                *place = told?;
+            }
+        }
+        Ok(all)
+    }
+
     /// Stops all workers, with memory for so many bytes in all; what each of them leaves to the
-    /// worker that takes its place, by core.
+    /// worker that takes its place, by core. `knows`: that one knows what was told ahead last.
     ///
     /// # Errors
     /// One of them has panicked, or has no memory for it.
-    pub fn hand_over(mut self, bytes: usize) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn hand_over(mut self, knows: bool, bytes: usize) -> Result<Vec<Vec<u8>>, Error> {
+        self.word.knows.store(knows, Ordering::SeqCst);
         if let Ok(mut room) = self.word.room.lock() {
             room.resize_with(self.threads.len(), || {
                 left::room(bytes / self.threads.len())

@@ -1,5 +1,6 @@
 //! Owns the life of one worker's thread: what it makes, when it starts, what it leaves.
 
+use crate::ahead::{Ask, REST, Teller, VIEWERS_TURN};
 use crate::cpu;
 use crate::error::Error;
 use crate::handoff::Exchange;
@@ -8,7 +9,7 @@ use crate::load_limit::LoadLimit;
 use crate::run::{leave, run};
 use crate::seat::{Seat, SeatConfig};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core_affinity::CoreId as Cpu;
 use io::probe::Backend;
 use io::route::End;
@@ -28,8 +29,16 @@ pub(crate) type Left = Option<Result<Vec<u8>, Error>>;
 /// What a worker says of how far it is.
 pub(crate) type Said = Result<(), Error>;
 
-/// What one worker gets of what those before have left.
+/// What one worker gets of what those before have told or left.
 pub(crate) type Part = (Arc<Vec<u8>>, Range<usize>);
+
+/// What a worker that is ready is told.
+pub(crate) enum Start {
+    /// Of viewers ahead.
+    Learn(Part),
+    /// To serve, from nothing or from what the one before has left.
+    Go(Option<Part>),
+}
 
 /// What all workers are told.
 #[derive(Default)]
@@ -37,6 +46,12 @@ pub(crate) struct Word {
     pub stop: AtomicBool,
     /// They leave everything to others.
     pub leave: AtomicBool,
+    /// Those know what was told ahead.
+    pub knows: AtomicBool,
+    /// How often they were asked to tell ahead.
+    pub asked: AtomicU32,
+    /// What they were asked last.
+    pub ask: Mutex<Option<Ask>>,
     /// How many have received their last.
     pub deaf: AtomicUsize,
     /// Memory for what they leave, touched before they stop.
@@ -64,7 +79,7 @@ pub(crate) struct Bench {
     pub load_limit: LoadLimit,
     /// How many viewers are expected.
     pub viewers: usize,
-    pub start: Receiver<Option<Part>>,
+    pub start: Receiver<Start>,
     pub word: Arc<Word>,
 }
 
@@ -101,17 +116,22 @@ impl Bench {
         make: impl FnOnce(Socket, OwnedFd, &PortConfig) -> Result<P, io::Error>,
     ) -> Left {
         let mut idler = Idler::new(self.idle);
+        let mut teller = Teller::new(Arc::clone(&self.word), usize::from(self.core.0));
         let word = Arc::clone(&self.word);
         let cores = usize::from(self.region.limits().cores);
         let seat = match self.prepare(make) {
-            Ok(parts) => {
+            Ok(mut parts) => {
                 // Nobody listens any more if another worker has failed: stop will come.
                 let _ = prepared.send(Ok(()));
                 // While an end is open, those that have not spoken are waited for.
                 drop(prepared);
-                // Nor if there will be no start.
-                let before = parts.start.recv().ok()?;
-                parts.seat(before)
+                loop {
+                    // Nor if there will be no start.
+                    match parts.start.recv().ok()? {
+                        Start::Learn(part) => drop(ready.send(parts.learn(&part))),
+                        Start::Go(before) => break parts.seat(before),
+                    }
+                }
             }
             Err(error) => {
                 let _ = prepared.send(Err(error));
@@ -122,13 +142,14 @@ impl Bench {
             Ok(mut seat) => {
                 let _ = ready.send(Ok(()));
                 drop(ready);
-                run(&mut seat, &mut idler, || word.stopping());
+                run(&mut seat, &mut idler, &mut teller, || word.stopping());
                 if !word.leave.load(Ordering::SeqCst) {
                     return None;
                 }
                 let room = word.room.lock().ok().and_then(|mut room| room.pop());
                 let mut left = room.unwrap_or_default();
-                let done = leave(&mut seat, &word.deaf, cores, &mut left);
+                let knows = word.knows.load(Ordering::SeqCst);
+                let done = leave(&mut seat, &word.deaf, cores, knows, &mut left);
                 Some(done.map(|()| left))
             }
             Err(error) => {
@@ -176,10 +197,25 @@ struct Parts<P> {
     seed: u64,
     port: P,
     blank: Blank,
-    start: Receiver<Option<Part>>,
+    start: Receiver<Start>,
 }
 
 impl<P: Port> Parts<P> {
+    /// Makes viewers ready that are told of ahead.
+    fn learn(&mut self, (bytes, range): &Part) -> Result<(), Error> {
+        let core = self.core.0;
+        let mut ahead = bytes.get(range.clone()).unwrap_or_default();
+        while !ahead.is_empty() {
+            let (now, cipher) = (clock::now(), self.cipher);
+            let learnt = self
+                .blank
+                .learn(now, &self.region, cipher, &mut ahead, VIEWERS_TURN);
+            learnt.map_err(|cause| Error::Handover { core, cause })?;
+            std::thread::sleep(REST);
+        }
+        Ok(())
+    }
+
     fn seat(self, before: Option<Part>) -> Result<Seat<P>, Error> {
         let config = SeatConfig {
             region: &self.region,

@@ -105,7 +105,7 @@ pub fn handover(data: &[u8]) {
     let mut world = World::new(*first);
     let _ = world.leave();
     // What could not be read is passed over.
-    let _ = world.go_on(left);
+    let _ = world.go_on(left, left);
     let left = world.leave();
     world.goes_on(&left);
     for piece in pieces {

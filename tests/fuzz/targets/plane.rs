@@ -11,7 +11,7 @@ use ::link::ids::{CoreId, StreamId, ViewerId, ufrag};
 use ::link::keys::SrtpKeys;
 use ::link::lanes::{LANES_MAX, LAYERS, Lanes};
 use ::link::limits::Limits;
-use ::plane::{HandoverError, Outlets, Plane};
+use ::plane::{Blank, Cipher, HandoverError, Outlets, Plane};
 use ::wire::datagram::{DATAGRAM_MAX, Egress, RUN_BYTES_MAX, RunMeta, RxMeta, RxSink, Slot};
 use ::wire::demux::{Class, classify};
 use ::wire::peer::{Ip, Peer};
@@ -233,32 +233,56 @@ impl World {
 
     /// What a plane leaves is taken up whole by the next one, and left again by that.
     pub(super) fn goes_on(&mut self, left: &[u8]) {
-        self.go_on(left).expect("what a plane leaves can be read");
+        self.go_on(&[], left)
+            .expect("what a plane leaves can be read");
         let again = self.leave();
         assert!(
             without_commands(left) == without_commands(&again),
             "something was forgotten"
         );
-        self.go_on(&again).expect("and read again");
+        self.go_on(&[], &again).expect("and read again");
         let third = self.leave();
         assert!(again == third, "something was forgotten");
-        self.go_on(&third).expect("and once more");
+        self.go_on(&[], &third).expect("and once more");
+        let (told, left) = self.leave_knowing();
+        self.go_on(&told, &left).expect("what was told ahead, too");
+        let last = self.leave();
+        assert!(sorted(&third) == sorted(&last), "something was not told");
+        self.go_on(&[], &last).expect("to the end");
     }
 
     /// The plane is gone, and leaves this.
     pub(super) fn leave(&mut self) -> Vec<u8> {
         let mut left = Vec::new();
         let mut plane = self.plane.take().expect("there is one");
-        plane.hand_over(&mut left).expect("there is memory for it");
+        plane
+            .hand_over(false, &mut left)
+            .expect("there is memory for it");
         left
     }
 
-    /// Another plane goes on with what is left, whether it can read all of it or not.
-    pub(super) fn go_on(&mut self, left: &[u8]) -> Result<(), HandoverError> {
+    /// The same, and what it has told ahead.
+    fn leave_knowing(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let (mut told, mut left) = (Vec::new(), Vec::new());
+        let mut plane = self.plane.take().expect("there is one");
+        plane.begin_ahead();
+        let telling = plane.tell_ahead(usize::MAX, &mut told);
+        assert!(telling.expect("there is memory for it"), "all");
+        let leaving = plane.hand_over(true, &mut left);
+        leaving.expect("there is memory for it");
+        (told, left)
+    }
+
+    /// Another plane goes on with what was told ahead and what is left, whether it can read all of
+    /// it or not.
+    pub(super) fn go_on(&mut self, mut told: &[u8], left: &[u8]) -> Result<(), HandoverError> {
         self.plane = None;
-        let outlets = Outlets::take(&self.region, CoreId(0)).expect("nobody else has them");
-        let plane = Plane::new(CoreId(0), &LIMITS, outlets, 42);
-        self.plane.insert(plane).go_on(self.now, left)
+        let mut blank = Blank::new(CoreId(0), &LIMITS, 42);
+        let (now, region, cipher) = (self.now, &self.region, Cipher::best());
+        let learnt = blank.learn(now, region, cipher, &mut told, usize::MAX);
+        let outlets = Outlets::take(region, CoreId(0)).expect("nobody else has them");
+        let plane = self.plane.insert(blank.with(outlets));
+        learnt.and(plane.go_on(now, left))
     }
 
     /// A pin of the viewer, a keyframe, an end of the publisher.
@@ -404,6 +428,19 @@ fn without_commands(left: &[u8]) -> Vec<u8> {
         out[at..end].fill(0);
     }
     out
+}
+
+/// The parts of a handover in the order of their bytes, without those commands.
+fn sorted(left: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = &without_commands(left)[..];
+    let mut parts = Vec::new();
+    while let Some(length) = rest.get(4..8).and_then(<[u8]>::first_chunk) {
+        let (part, more) = rest.split_at(8 + u32::from_le_bytes(*length) as usize);
+        parts.push(part.to_vec());
+        rest = more;
+    }
+    parts.sort();
+    parts
 }
 
 fn plain() -> SrtpKeys {

@@ -2,6 +2,7 @@
 //! both are well.
 //!
 //! Whoever is to take the place says so in its greeting, gets the memory, and makes itself ready.
+//! It may ask what the one that has the place can tell ahead, while that still works.
 //! Then the one that has the place is asked to leave, and gives the keeper what it leaves. When it
 //! has let go of all its ends, the place is the other's. If it dies on the way, it is buried like
 //! any other, and the other finds the place of a dead one.
@@ -15,13 +16,34 @@ use std::io::{
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Said on the line after the greeting, 8 bytes each.
+/// Said on the line after the greeting, 8 bytes each: by the one that waits, to the keeper, and
+/// from there to the one that has the place; its answers go the same way back. Who does not know
+/// a word passes over it.
+const TELL: &[u8] = b"tell....";
+const TOLD: &[u8] = b"told....";
 const READY: &[u8] = b"ready...";
 const LEAVE: &[u8] = b"leave...";
+/// The same by and for one that knows what was told.
+const READY_KNOWING: &[u8] = b"ready+..";
+const LEAVE_KNOWING: &[u8] = b"leave+..";
 const LEFT: &[u8] = b"left....";
 const YOURS: &[u8] = b"yours...";
+
+/// What the keeper wants of the process that has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing.
+    None,
+    /// That it tells ahead what it can, and goes on: see [`tell`].
+    Tell,
+    /// That it leaves its place: see [`leave`].
+    Leave {
+        /// The one that waits knows what was told last.
+        knows: bool,
+    },
+}
 
 /// A process's place: the memory, and what the keeper lends to it.
 pub struct Place {
@@ -79,46 +101,89 @@ impl Standby {
         &self.place
     }
 
+    /// Asks what the other one can tell ahead, while it still works. `None`: nothing, because it
+    /// is gone, or does not know how to, or nobody between knows; then it is told at last.
+    ///
+    /// # Errors
+    /// The keeper is gone.
+    pub fn ask(&self, patience: Duration) -> io::Result<Option<OwnedFd>> {
+        pass::send(&line(&self.place.region)?, TELL, &[])?;
+        self.hear(TOLD, patience).map(Option::flatten)
+    }
+
     /// Takes the place: lets the other one be asked to leave and waits until it has. With what that
-    /// one left, if it did not die.
+    /// one left, if it did not die. `knows`: what came by [`Standby::ask`] is left out of that.
     ///
     /// # Errors
     /// The keeper is gone, or `patience` is over: the other one keeps its place.
-    pub fn take_over(self, patience: Duration) -> io::Result<(Place, Option<OwnedFd>)> {
-        let line = line(&self.place.region)?;
-        pass::send(&line, READY, &[])?;
-        let mut fds = [PollFd::new(line, PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        if pass::patiently(|| poll(&mut fds, timeout))? == 0 {
+    pub fn take_over(
+        self,
+        knows: bool,
+        patience: Duration,
+    ) -> io::Result<(Place, Option<OwnedFd>)> {
+        let ready = if knows { READY_KNOWING } else { READY };
+        pass::send(&line(&self.place.region)?, ready, &[])?;
+        let left = self.hear(YOURS, patience)?.ok_or_else(|| {
             let why = "the process before does not leave its place";
-            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            io::Error::new(io::ErrorKind::TimedOut, why)
+        })?;
+        Ok((self.place, left))
+    }
+
+    /// Waits for a word of the keeper, and what comes with it. `None`: it did not come.
+    fn hear(&self, wanted: &[u8], patience: Duration) -> io::Result<Option<Option<OwnedFd>>> {
+        let line = line(&self.place.region)?;
+        let until = Instant::now() + patience;
+        loop {
+            let rest = until.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(rest).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(line, PollFlags::POLLIN)];
+            if pass::patiently(|| poll(&mut fds, timeout))? == 0 {
+                return Ok(None);
+            }
+            let mut bytes = [0; 16];
+            let (length, mut passed) = pass::recv_passed(&line, &mut bytes)?;
+            match bytes.get(..length).unwrap_or_default() {
+                [] => {
+                    let why = "the keeper went away, or is none of ours";
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
+                }
+                word if word == wanted => return Ok(Some(passed.pop())),
+                // An answer that came too late, or nothing that this release knows.
+                _ => {}
+            }
         }
-        let mut bytes = [0; 16];
-        let (length, mut passed) = pass::recv_passed(&line, &mut bytes)?;
-        if bytes.get(..length) != Some(YOURS) {
-            let why = "the keeper went away, or is none of ours";
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
-        }
-        Ok((self.place, passed.pop()))
     }
 }
 
-/// True if the keeper asks the process that has this memory to leave its place. Does not wait.
+/// What the keeper wants of the process that has this memory. Does not wait.
 ///
 /// # Errors
 /// The keeper is gone.
-pub fn asked_to_leave(region: &Region) -> io::Result<bool> {
+pub fn wish(region: &Region) -> io::Result<Wish> {
     let line = line(region)?;
     let mut fds = [PollFd::new(line, PollFlags::POLLIN)];
     if pass::patiently(|| poll(&mut fds, PollTimeout::ZERO))? == 0 {
-        return Ok(false);
+        return Ok(Wish::None);
     }
     let mut bytes = [0; 16];
     let (length, _) = pass::recv_passed(&line, &mut bytes)?;
     match bytes.get(..length) {
         None | Some([]) => Err(io::ErrorKind::ConnectionAborted.into()),
-        Some(word) => Ok(word == LEAVE),
+        Some(TELL) => Ok(Wish::Tell),
+        Some(LEAVE) => Ok(Wish::Leave { knows: false }),
+        Some(LEAVE_KNOWING) => Ok(Wish::Leave { knows: true }),
+        Some(_) => Ok(Wish::None),
     }
+}
+
+/// Tells ahead what the next process can know already; `None`: nothing.
+///
+/// # Errors
+/// The keeper is gone.
+pub fn tell(region: &Region, told: Option<&OwnedFd>) -> io::Result<()> {
+    let told: Vec<_> = told.into_iter().map(AsFd::as_fd).collect();
+    pass::send(&line(region)?, TOLD, &told)
 }
 
 /// Leaves the place with what the next process goes on with; that gets it when the last end of this
@@ -156,19 +221,37 @@ impl Keeper {
                 let why = format!("it waited for the place of {role:?}, and has gone");
                 Some(Notice::Refused { pid, why })
             }
-            (Some(waiting), word) if word == READY => {
+            (Some(waiting), TELL) => {
+                let Holder { role, nth, .. } = *self.standbys.get(waiting)?;
+                match self.holders.iter_mut().find(|holder| holder.role == role) {
+                    Some(holder) => {
+                        holder.asked_for.push_back(nth);
+                        // If it is gone, its line says so next.
+                        drop(pass::send(&holder.line, TELL, &[]));
+                    }
+                    None => self.pass_on(nth, None),
+                }
+                None
+            }
+            (Some(waiting), READY | READY_KNOWING) => {
                 let standby = self.standbys.get_mut(waiting)?;
                 standby.is_ready = true;
                 let role = standby.role;
+                let leave = if word == READY { LEAVE } else { LEAVE_KNOWING };
                 match self.holders.iter().find(|holder| holder.role == role) {
                     // If it is gone, its line says so next.
-                    Some(holder) => drop(pass::send(&holder.line, LEAVE, &[])),
+                    Some(holder) => drop(pass::send(&holder.line, leave, &[])),
                     None => return self.promote(role, None),
                 }
                 None
             }
+            (None, TOLD) => {
+                let asked_for = self.holders.get_mut(place)?.asked_for.pop_front()?;
+                self.pass_on(asked_for, passed.first());
+                None
+            }
             (None, []) => Some(self.bury(place)),
-            (None, word) if word == LEFT => {
+            (None, LEFT) => {
                 let left = passed.first().and_then(|left| left.try_clone().ok());
                 self.holders.get_mut(place)?.left = left;
                 None
@@ -178,10 +261,26 @@ impl Keeper {
         }
     }
 
+    /// Gives what was told to the one that has asked, if it is still there.
+    fn pass_on(&self, nth: u64, told: Option<&OwnedFd>) {
+        let told: Vec<_> = told.into_iter().map(AsFd::as_fd).collect();
+        if let Some(standby) = self.standbys.iter().find(|standby| standby.nth == nth) {
+            // If it is gone, its line says so next.
+            let _ = pass::send(&standby.line, TOLD, &told);
+        }
+    }
+
     fn bury(&mut self, place: usize) -> Notice {
         let Holder {
-            role, pid, left, ..
+            role,
+            pid,
+            left,
+            asked_for,
+            ..
         } = self.holders.swap_remove(place);
+        for asker in asked_for {
+            self.pass_on(asker, None);
+        }
         if left.is_some()
             && let Some(notice) = self.promote(role, left)
         {

@@ -316,7 +316,7 @@ fn succeeded(name: &str, fate: Fate) -> (Option<Vec<u8>>, Vec<Notice>, Presence)
             let place = join(&path, Role::Forwarder).unwrap();
             assert_eq!(place.lent.len(), 1, "what is lent to this role");
             let end = place.region.events_producer(CoreId(0)).unwrap();
-            while !asked_to_leave(&place.region).unwrap() {
+            while wish(&place.region).unwrap() == Wish::None {
                 std::thread::sleep(Duration::from_millis(1));
             }
             if fate == Fate::Leaves {
@@ -336,7 +336,7 @@ fn succeeded(name: &str, fate: Fate) -> (Option<Vec<u8>>, Vec<Notice>, Presence)
             another.contains("waits to be Forwarder already"),
             "{another}"
         );
-        let (place, left) = standby.take_over(SOON).unwrap();
+        let (place, left) = standby.take_over(false, SOON).unwrap();
         // The end is free, and nobody has taken it for a dead one's.
         let end = place.region.events_producer(CoreId(0)).unwrap();
         let left = left.map(|left| {
@@ -379,6 +379,67 @@ fn whoever_waits_for_the_place_of_one_that_dies_begins_afresh() {
     assert_eq!((presence.joins, presence.alive), (2, true));
 }
 
+/// What is told ahead: by one that tells, by one that has nothing to tell, and by one that dies.
+#[test]
+fn what_is_told_ahead_comes_to_the_one_that_asked() {
+    let directory = Directory::new("ahead");
+    let path = directory.socket();
+    let mut keeper = Keeper::listen(tiny(), &path).unwrap();
+    let first = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let place = join(&path, Role::Forwarder).unwrap();
+            for told in ["nobody listens", "all", ""] {
+                while wish(&place.region).unwrap() != Wish::Tell {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                let mut file = File::from(memfd_create("told", MFdFlags::empty()).unwrap());
+                file.write_all(told.as_bytes()).unwrap();
+                // The first asker is gone by then.
+                std::thread::sleep(Duration::from_millis(50));
+                let file = file.into();
+                tell(&place.region, (!told.is_empty()).then_some(&file)).unwrap();
+            }
+            let until = std::time::Instant::now() + SOON;
+            loop {
+                match wish(&place.region).unwrap() {
+                    Wish::Leave { knows } => break knows,
+                    // Its place is wanted without a word by one that dies instead.
+                    Wish::Tell => break true,
+                    Wish::None => assert!(std::time::Instant::now() < until),
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    until(&mut keeper, |n| matches!(n, Notice::Joined { .. }));
+    let next = std::thread::spawn(move || {
+        let hasty = stand_by(&path, Role::Forwarder).unwrap();
+        assert!(hasty.ask(Duration::from_millis(10)).unwrap().is_none());
+        drop(hasty);
+        std::thread::sleep(Duration::from_millis(10));
+        let standby = stand_by(&path, Role::Forwarder).unwrap();
+        let told = standby.ask(SOON).unwrap().expect("it tells");
+        let (mut file, mut bytes) = (File::from(told), Vec::new());
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"all", "not what another one had asked for");
+        let began = std::time::Instant::now();
+        assert!(standby.ask(SOON).unwrap().is_none(), "nothing more");
+        assert!(standby.ask(SOON).unwrap().is_none(), "it dies");
+        assert!(
+            began.elapsed() < SOON,
+            "an answer, and not the end of patience"
+        );
+    });
+    let end = std::time::Instant::now() + 2 * SOON;
+    while !next.is_finished() && std::time::Instant::now() < end {
+        keeper.serve_one(Duration::from_millis(10)).unwrap();
+    }
+    next.join().unwrap();
+    assert!(first.join().unwrap());
+}
+
 #[test]
 fn one_that_waited_and_has_gone_changes_nothing() {
     let directory = Directory::new("gone");
@@ -393,7 +454,7 @@ fn one_that_waited_and_has_gone_changes_nothing() {
         until(&mut keeper, |n| format!("{n:?}").starts_with(expected));
     }
     let place = waiting.join().unwrap();
-    assert!(!asked_to_leave(&place.region).unwrap());
+    assert_eq!(wish(&place.region).unwrap(), Wish::None);
     let presence = keeper.region().presence(Role::Forwarder);
     assert_eq!((presence.joins, presence.alive), (1, true));
 }

@@ -9,7 +9,7 @@ use wire::datagram::RxMeta;
 use wire::stun::Lately;
 use wire::time::Time;
 
-use super::{command, kept};
+use super::{HandoverError, Rest, VIEWER, command, kept, put};
 use crate::Plane;
 use crate::check::learn;
 use crate::feedback::Quality;
@@ -55,7 +55,7 @@ pub struct ViewerState {
 }
 
 impl ViewerState {
-    fn of(viewer: &Viewer, stream: StreamId, estimate_bps: u64) -> Self {
+    pub(super) fn of(viewer: &Viewer, stream: StreamId, estimate_bps: u64) -> Self {
         let cold = &viewer.cold;
         let id = viewer.id;
         let restart = cold
@@ -98,10 +98,18 @@ impl ViewerState {
             _ => None,
         }
     }
+
+    /// What of it is not in the viewer itself.
+    pub fn rest(&self) -> Rest {
+        Rest {
+            estimate_bps: self.estimate_bps,
+            paths: self.paths.clone(),
+        }
+    }
 }
 
 /// The command that would add a viewer as it is now.
-fn added(viewer: &Viewer, stream: StreamId) -> AddViewer {
+pub(super) fn added(viewer: &Viewer, stream: StreamId) -> AddViewer {
     AddViewer {
         viewer: viewer.id,
         stream,
@@ -155,7 +163,7 @@ impl Viewer {
 
 impl Adaptations {
     /// Begins with what is known of the path of a viewer, if anybody has asked.
-    pub fn go_on(&mut self, now: Time, viewer: &mut Viewer, before: &ViewerState) {
+    pub fn go_on(&mut self, now: Time, viewer: &mut Viewer, before: &Rest) {
         if before.estimate_bps > 0 {
             self.begin(now, viewer, before.estimate_bps);
         }
@@ -164,7 +172,7 @@ impl Adaptations {
 
 impl Plane {
     /// Knows a viewer by the pairs on which valid checks came.
-    pub(crate) fn learn_paths(&mut self, slot: u32, before: &ViewerState) {
+    pub(crate) fn learn_paths(&mut self, slot: u32, before: &Rest) {
         if let Some(viewer) = self.tables.viewers.at_mut(slot) {
             for path in &before.paths {
                 learn(self.now, &mut self.flows, slot, viewer, *path);
@@ -177,17 +185,27 @@ impl Plane {
         }
     }
 
-    /// What is left of all viewers, those who stand for others first.
-    pub(super) fn viewer_states(&self) -> impl Iterator<Item = ViewerState> {
-        let viewers = &self.tables.viewers;
-        let all = move || viewers.active().iter().filter_map(|&slot| viewers.at(slot));
-        let leaders = all().filter(|viewer| !viewer.is_part);
-        let parts = all().filter(|viewer| viewer.is_part);
-        let state = move |viewer: &Viewer| {
-            let stream = self.tables.streams.at(viewer.stream)?;
-            let bps = self.adaptations.bps_of(viewer);
-            Some(ViewerState::of(viewer, stream.id, bps))
-        };
-        leaders.chain(parts).filter_map(state)
+    /// Writes what is left of all viewers: first of those who stand for others, and of those who
+    /// were told of ahead no more than that wants.
+    pub(super) fn put_viewers(&mut self, out: &mut Vec<u8>) -> Result<(), HandoverError> {
+        let mut told = Vec::with_capacity(self.told_len());
+        for is_part in [false, true] {
+            let viewers = &self.tables.viewers;
+            for &slot in viewers.active() {
+                let Some(viewer) = viewers.at(slot).filter(|one| one.is_part == is_part) else {
+                    continue;
+                };
+                let Some(stream) = self.tables.streams.at(viewer.stream) else {
+                    continue;
+                };
+                if let Some(nth) = self.told(slot, viewer, stream.id) {
+                    told.push((slot, nth));
+                    continue;
+                }
+                let bps = self.adaptations.bps_of(viewer);
+                put(out, VIEWER, &ViewerState::of(viewer, stream.id, bps))?;
+            }
+        }
+        self.put_rows(&told, out)
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{NO_SEQ, OutTrack};
 
 /// What is left to be named of a track.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Hash, Serialize, Deserialize)]
 pub struct Names {
     /// Bytes of the block of names; 0: there is none.
     block_bytes: u8,

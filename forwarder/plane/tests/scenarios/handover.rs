@@ -1,7 +1,8 @@
 //! A plane leaves everything to another one, while both are well: nobody notices.
 
-use freshet_plane::{Outlets, Plane};
+use freshet_plane::{Blank, Cipher, Outlets, Plane};
 use link::command::{AUDIO, Command, Pin, VIDEO};
+use link::event::Event;
 use link::ids::CoreId;
 use link::stats::Counter;
 use link::viewer::Lease;
@@ -25,6 +26,9 @@ fn neither_the_publisher_nor_its_viewers_notice() {
     for nth in 0..120_u64 {
         if nth % 3 == 0 {
             world.hand_over(0);
+        }
+        if nth % 6 == 0 {
+            world.tell_ahead(usize::MAX);
         }
         let mut frame = peer.frame(nth % 60 == 59, 7);
         let lost = frame.remove(usize::try_from(nth % 7).unwrap());
@@ -91,6 +95,9 @@ fn joined(hands_over: bool) -> Vec<Vec<Got>> {
     let second = world.viewer(source.id).without_rtx();
     let viewers = [first, world.add(second)];
     for _ in 0..40 {
+        if hands_over {
+            world.tell_ahead(1);
+        }
         world.turn(1);
         if hands_over {
             world.hand_over(0);
@@ -146,11 +153,95 @@ fn pins_credentials_and_addresses_are_kept() {
     assert_eq!(world.count(Counter::ViewerMoved), 1);
 }
 
+/// Everybody is told of ahead; then one goes, one comes, one moves, one pins a layer and one does
+/// nothing, and the media goes on.
+#[test]
+fn what_changes_after_it_was_told_is_told_again() {
+    let mut world = World::new();
+    let mut source = world.source(0);
+    let viewers = [(); 4].map(|()| world.join(source.id));
+    source.second(&mut world);
+    assert!(!world.tell_ahead(3));
+    source.second(&mut world);
+    assert!(world.tell_ahead(3));
+    let [goes, moves, pins, stays] = viewers;
+    let id = |viewer: usize| world.viewers[viewer].id();
+    let gone = Command::RemoveViewer(id(goes));
+    let pin = Pin {
+        temporal_max: 1,
+        ..Pin::NONE
+    };
+    let pinned = Command::ChooseLayer(id(pins), pin);
+    let now = world.now;
+    world.plane().apply(now, &gone);
+    world.plane().apply(now, &pinned);
+    let ice = world.viewers[moves].add.ice;
+    let check = world.viewers[moves].check(&ice, true);
+    let at = crate::viewer::address(77, 7);
+    world.send(0, at, &check);
+    assert_eq!(world.count(Counter::ViewerMoved), 1);
+    world.viewers[moves].at = at;
+    let comes = world.join(source.id);
+    source.second(&mut world);
+    let left = world.hand_over(0);
+    // Whole of those who came or changed; a row of those who did not.
+    let kinds = kinds(&left);
+    let of = |kind: u32| kinds.iter().filter(move |(one, _)| *one == kind);
+    assert_eq!(of(2).count(), 3, "comes, moves, pins");
+    assert_eq!(of(6).count(), 1, "stays");
+    let got = |world: &World, viewer: usize| world.viewers[viewer].got[VIDEO].len();
+    let before = viewers.map(|viewer| got(&world, viewer));
+    source.second(&mut world);
+    assert_eq!(got(&world, goes), before[0]);
+    for (viewer, before) in [moves, pins, stays].into_iter().zip(&before[1..]) {
+        assert!(got(&world, viewer) > before + 20);
+        world.viewers[viewer].assert_continuous();
+    }
+    world.viewers[comes].assert_continuous();
+    assert_eq!(world.count(Counter::ViewerRefused), 0);
+}
+
+/// What is told ahead of one viewer is not put down as another's, and who was not told of ahead is
+/// not served by what is left.
+#[test]
+fn rows_without_what_was_told_are_refused() {
+    let mut world = World::new();
+    let mut source = world.source(0);
+    let viewer = world.join(source.id);
+    source.second(&mut world);
+    assert!(world.tell_ahead(8));
+    let plane = world.plane();
+    let mut left = Vec::new();
+    plane.hand_over(true, &mut left).unwrap();
+    assert!(kinds(&left).iter().any(|(kind, _)| *kind == 6));
+    drop(world.planes.remove(0));
+    let outlets = Outlets::take(&world.region, CoreId(0)).unwrap();
+    let mut next = Plane::new(CoreId(0), &LIMITS, outlets, 1);
+    next.go_on(world.now, &left).unwrap();
+    world.planes.insert(0, next);
+    assert_eq!(world.count(Counter::ViewerRefused), 1);
+    let refused = Event::ViewerRefused(world.viewers[viewer].id());
+    assert!(world.events().contains(&refused));
+}
+
+/// The kinds of the parts of a handover, and their lengths.
+fn kinds(mut left: &[u8]) -> Vec<(u32, usize)> {
+    let mut kinds = Vec::new();
+    while let Some((kind, rest)) = left.split_first_chunk()
+        && let Some((length, rest)) = rest.split_first_chunk()
+    {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap();
+        kinds.push((u32::from_le_bytes(*kind), length));
+        left = &rest[length..];
+    }
+    kinds
+}
+
 #[test]
 fn what_another_release_has_is_passed_over_and_damage_is_told() {
     let (mut world, _, mut peer) = publishing();
     let mut left = Vec::new();
-    world.plane().hand_over(&mut left).unwrap();
+    world.plane().hand_over(false, &mut left).unwrap();
     let newer = of_tomorrow(&left);
     assert!(newer.len() > left.len());
     drop(world.planes.remove(0));
@@ -208,27 +299,44 @@ fn add_unknown(tree: &mut ciborium::Value) {
     }
 }
 
-/// What a worker of the first release that could leave anything has left: every later one has to
-/// read it. `FRESHET_BLESS=1` writes down what this one leaves; what was there must stay readable.
+/// What a worker of the first release that could leave anything has left, and the first that could
+/// tell ahead has told and left: every later one has to read it. `FRESHET_BLESS=1` writes down what
+/// this one leaves; what was there must stay readable.
 #[test]
 fn what_the_first_release_left_is_understood() {
-    let (mut world, stream, _) = publishing();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/left-1.cbor");
-    if std::env::var_os("FRESHET_BLESS").is_some() {
-        let mut left = Vec::new();
-        world.plane().hand_over(&mut left).unwrap();
-        std::fs::write(path, left).unwrap();
+    for names in [["", "left-1.cbor"], ["told-1.bin", "rest-1.bin"]] {
+        let (mut world, stream, _) = publishing();
+        let path = |name| format!("{}/tests/scenarios/{name}", env!("CARGO_MANIFEST_DIR"));
+        let [told, left] = names.map(path);
+        let is_told = !names[0].is_empty();
+        if std::env::var_os("FRESHET_BLESS").is_some() {
+            let (mut ahead, mut rest) = (Vec::new(), Vec::new());
+            let plane = world.plane();
+            plane.begin_ahead();
+            if is_told {
+                assert!(plane.tell_ahead(usize::MAX, &mut ahead).unwrap());
+                std::fs::write(&told, ahead).unwrap();
+            }
+            plane.hand_over(is_told, &mut rest).unwrap();
+            std::fs::write(&left, rest).unwrap();
+        }
+        let read = |path| std::fs::read(path).unwrap();
+        let told = if is_told { read(told) } else { Vec::new() };
+        let left = read(left);
+        assert_eq!(is_told, kinds(&left).iter().any(|(kind, _)| *kind == 6));
+        drop(world.planes.remove(0));
+        let mut blank = Blank::new(CoreId(0), &LIMITS, 1);
+        let (now, region) = (world.now, &world.region);
+        let learnt = blank.learn(now, region, Cipher::best(), &mut &told[..], 9);
+        learnt.unwrap();
+        let mut next = blank.with(Outlets::take(region, CoreId(0)).unwrap());
+        next.go_on(now, &left).unwrap();
+        next.tick(now, 0);
+        world.planes.insert(0, next);
+        let stats = world.region.stream_stats(stream, CoreId(0)).unwrap();
+        assert_eq!(stats.viewers(), 1);
+        assert_eq!(world.count(Counter::PublisherActive), 1);
+        let refused = [Counter::ViewerRefused, Counter::PublisherRefused];
+        assert_eq!(refused.map(|counter| world.count(counter)), [0, 0]);
     }
-    let left = std::fs::read(path).unwrap();
-    drop(world.planes.remove(0));
-    let outlets = Outlets::take(&world.region, CoreId(0)).unwrap();
-    let mut next = Plane::new(CoreId(0), &LIMITS, outlets, 1);
-    next.go_on(world.now, &left).unwrap();
-    next.tick(world.now, 0);
-    world.planes.insert(0, next);
-    let stats = world.region.stream_stats(stream, CoreId(0)).unwrap();
-    assert_eq!(stats.viewers(), 1);
-    assert_eq!(world.count(Counter::PublisherActive), 1);
-    let refused = [Counter::ViewerRefused, Counter::PublisherRefused];
-    assert_eq!(refused.map(|counter| world.count(counter)), [0, 0]);
 }

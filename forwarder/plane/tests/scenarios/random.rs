@@ -24,6 +24,7 @@ enum Step {
     },
     Segments(u8),
     HandOver,
+    TellAhead(usize),
     Join,
     Leave(usize),
     Again(usize),
@@ -68,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => turn.prop_map(|(ms, room)| Step::Turn { ms, room }),
         1 => (1..=64_u8).prop_map(Step::Segments),
         1 => Just(Step::HandOver),
+        2 => (1..6_usize).prop_map(Step::TellAhead),
         2 => Just(Step::Join),
         1 => (0..8_usize).prop_map(Step::Leave),
         1 => (0..8_usize).prop_map(Step::Again),
@@ -97,7 +99,8 @@ fn act(world: &mut World, source: &mut Source, step: Step) {
             world.sink.room = room.unwrap_or(usize::MAX);
             world.turn(ms);
         }
-        Step::HandOver => world.hand_over(0),
+        Step::HandOver => drop(world.hand_over(0)),
+        Step::TellAhead(most) => drop(world.tell_ahead(most)),
         Step::Segments(max) => world.sink.segments_max = max,
         Step::Join if there < 8 => {
             let viewer = world.viewer(source.id);

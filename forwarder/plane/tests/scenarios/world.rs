@@ -1,9 +1,9 @@
 //! The world of a scenario: memory, planes, a sink for runs that checks each one, virtual time.
 
-use freshet_plane::{Outlets, Plane};
+use freshet_plane::{Blank, Cipher, Outlets, Plane};
 use link::Region;
 use link::channel::{EventConsumer, PuntConsumer};
-use link::command::{AUDIO, Command, VIDEO};
+use link::command::{AUDIO, COMMAND_BYTES, Command, VIDEO};
 use link::event::Event;
 use link::ids::{CoreId, StreamId};
 use link::limits::Limits;
@@ -150,6 +150,8 @@ pub struct World {
     events: Vec<EventConsumer>,
     punts: Vec<PuntConsumer>,
     ticked_at: Time,
+    /// What the first core's plane has told ahead, if it was asked to.
+    ahead: Option<Vec<u8>>,
 }
 
 /// A stream with the writer of its log.
@@ -208,6 +210,7 @@ impl World {
                 .map(|core| region.punts_in_consumer(core).unwrap())
                 .collect(),
             ticked_at: Time::ZERO,
+            ahead: None,
             region,
         }
     }
@@ -327,21 +330,47 @@ impl World {
             .insert(0, Plane::new(core, &limits, outlets, 4711));
     }
 
-    /// A core's plane leaves everything to another one, which takes its place.
-    pub fn hand_over(&mut self, core: usize) {
+    /// The first core's plane tells of so many viewers ahead, to the one that takes its place next.
+    /// True: of all.
+    pub fn tell_ahead(&mut self, most: usize) -> bool {
+        if self.ahead.is_none() {
+            self.planes[0].begin_ahead();
+        }
+        let ahead = self.ahead.get_or_insert_default();
+        self.planes[0].tell_ahead(most, ahead).unwrap()
+    }
+
+    /// A core's plane leaves everything to another one, which takes its place; with what it left.
+    pub fn hand_over(&mut self, core: usize) -> Vec<u8> {
         let number = CoreId(u16::try_from(core).unwrap());
+        let ahead = match core {
+            0 => self.ahead.take(),
+            _ => None,
+        };
+        let limits = *self.region.limits();
+        let mut blank = Blank::new(number, &limits, 4711);
+        let mut learnt = ahead.as_deref().unwrap_or_default();
+        while !learnt.is_empty() {
+            let cipher = Cipher::best();
+            let told = blank.learn(self.now, &self.region, cipher, &mut learnt, 2);
+            told.unwrap();
+        }
         let mut before = self.planes.remove(core);
         before.settle();
         before.fan_out(self.now, &mut self.sink);
         self.deliver();
-        let mut left = Vec::new();
-        before.hand_over(&mut left).unwrap();
+        let (mut left, mut whole) = (Vec::new(), Vec::new());
+        before.hand_over(ahead.is_some(), &mut left).unwrap();
+        before.hand_over(false, &mut whole).unwrap();
         drop(before);
-        let outlets = Outlets::take(&self.region, number).unwrap();
-        let limits = *self.region.limits();
-        let mut next = Plane::new(number, &limits, outlets, 4711);
+        let mut next = blank.with(Outlets::take(&self.region, number).unwrap());
         next.go_on(self.now, &left).unwrap();
+        let mut again = Vec::new();
+        next.hand_over(false, &mut again).unwrap();
+        let (whole, again) = (viewers_left(&whole), viewers_left(&again));
+        assert_eq!(whole, again, "of a viewer something was forgotten");
         self.planes.insert(core, next);
+        left
     }
 
     pub fn events(&mut self) -> Vec<Event> {
@@ -356,6 +385,41 @@ impl World {
     pub fn count(&self, counter: Counter) -> u64 {
         self.region.stats(CoreId(0)).unwrap().read(counter)
     }
+}
+
+/// The viewers of a handover, by what they are told by, in any order.
+fn viewers_left(mut left: &[u8]) -> Vec<String> {
+    let mut viewers = Vec::new();
+    while let Some((kind, rest)) = left.split_first_chunk()
+        && let Some((length, rest)) = rest.split_first_chunk()
+    {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap();
+        let (part, rest) = rest.split_at(length);
+        if u32::from_le_bytes(*kind) == 2 {
+            let mut tree: ciborium::Value = ciborium::from_reader(part).unwrap();
+            for (name, value) in tree.as_map_mut().unwrap() {
+                if name.as_text() == Some("add") {
+                    *value = format!("{:?}", without_leases(value.as_bytes().unwrap())).into();
+                }
+            }
+            viewers.push(format!("{tree:?}"));
+        }
+        left = rest;
+    }
+    viewers.sort();
+    viewers
+}
+
+/// A command without the numbers that begin behind what is leased by then.
+fn without_leases(bytes: &[u8]) -> [u8; COMMAND_BYTES] {
+    let mut bytes = bytes.try_into().unwrap();
+    if let Some(Command::AddViewer(mut add)) = Command::decode(&bytes) {
+        for track in &mut add.tracks {
+            (track.first_index, track.rtx_first_index) = (0, 0);
+        }
+        Command::AddViewer(add).encode(&mut bytes);
+    }
+    bytes
 }
 
 /// What the wall clock is ahead of the monotonic one.

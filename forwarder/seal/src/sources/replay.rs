@@ -25,6 +25,14 @@ impl<const N: usize, const WORDS: usize> Sources<N, WORDS> {
         known.map(replay).collect()
     }
 
+    /// The words of the windows of the first sources, to be read or put down: of so many, whether
+    /// there are as many or not. What the sources are is not among them.
+    pub fn each_word(&mut self, sources: usize, mut word: impl FnMut(&mut u64)) {
+        for window in self.windows.iter_mut().take(sources) {
+            window.each_word(&mut word);
+        }
+    }
+
     /// Goes on where another table was. What finds no room is left out: packets of it are refused.
     pub fn go_on(&mut self, replays: &[Replay]) {
         for Replay {

@@ -21,8 +21,23 @@ impl Lately {
         if self.seen.contains(&word) {
             return false;
         }
-        self.seen[self.next] = word;
+        self.seen[self.next % TRANSACTIONS] = word;
         self.next = (self.next + 1) % TRANSACTIONS;
         true
+    }
+
+    /// All of it as words: the transactions, and where the next one goes.
+    #[must_use]
+    pub const fn words(&self) -> ([u32; TRANSACTIONS], usize) {
+        (self.seen, self.next)
+    }
+
+    /// What had these words.
+    #[must_use]
+    pub const fn of(seen: [u32; TRANSACTIONS], next: usize) -> Self {
+        Self {
+            seen,
+            next: next % TRANSACTIONS,
+        }
     }
 }
