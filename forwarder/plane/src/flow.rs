@@ -143,6 +143,17 @@ impl Flows {
         }
     }
 
+    /// Flows that others serve, as far as they may be forgotten, and who serves them.
+    pub fn hints(&self) -> impl Iterator<Item = (RxMeta, CoreId)> {
+        // Mostly there are none, and the table is large.
+        let slots = if self.hints > 0 { &*self.slots } else { &[] };
+        let hints = slots.iter().flatten().filter(|entry| entry.is_hint());
+        hints.filter_map(|entry| match entry.target {
+            Target::Remote(core) => Some((entry.meta, core)),
+            _ => None,
+        })
+    }
+
     /// How many flows there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {

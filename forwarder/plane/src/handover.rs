@@ -19,14 +19,16 @@ pub use viewer::ViewerState;
 
 use link::command::Command;
 use link::event::Event;
-use link::ids::StreamId;
+use link::ids::{CoreId, StreamId};
 use link::lanes::Lanes;
 use link::stats::Counter;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use wire::datagram::RxMeta;
 use wire::time::Time;
 
 use crate::Plane;
+use crate::flow::Target;
 use crate::hearing::Hearing;
 use crate::stream::Stream;
 use fields::Rows;
@@ -56,6 +58,14 @@ impl StreamState {
     }
 }
 
+/// A flow of a peer that another core serves: one that has moved, and whose packets come here. Its
+/// next check would teach it anew, seconds later.
+#[derive(Debug, Serialize, Deserialize)]
+struct HintState {
+    meta: RxMeta,
+    core: u16,
+}
+
 /// Why a handover cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {
@@ -77,6 +87,7 @@ const STREAM: Kind = 1;
 const VIEWER: Kind = 2;
 const PUBLISHER: Kind = 3;
 const PASSED: Kind = 4;
+const HINTS: Kind = 5;
 /// Of viewers who were told of ahead: see [`fields::Rows`].
 const ROWS: Kind = 6;
 
@@ -160,6 +171,14 @@ impl Plane {
         for passed in self.passed.iter().map(Command::PassPublisher) {
             put(out, PASSED, &kept(&passed))?;
         }
+        let hints = self
+            .flows
+            .hints()
+            .map(|(meta, core)| HintState { meta, core: core.0 });
+        let hints: Vec<_> = hints.collect();
+        if !hints.is_empty() {
+            put(out, HINTS, &hints)?;
+        }
         Ok(())
     }
 
@@ -182,6 +201,7 @@ impl Plane {
                         self.apply(now, &pass);
                     }
                 }
+                HINTS => self.go_on_with_hints(&ciborium::from_reader::<Vec<_>, _>(part)?),
                 // Nothing that this release knows.
                 _ => {}
             }
@@ -211,6 +231,16 @@ impl Plane {
             self.outlets.stats.add(Counter::PublisherRefused, 1);
             if let Some(add) = add {
                 self.tell(&Event::PublisherRefused(add.stream));
+            }
+        }
+    }
+
+    fn go_on_with_hints(&mut self, hints: &[HintState]) {
+        for hint in hints {
+            // Our own knowledge goes before a hint.
+            if self.flows.target(&hint.meta).is_none() {
+                let target = Target::Remote(CoreId(hint.core));
+                self.flows.insert(self.now, hint.meta, target);
             }
         }
     }

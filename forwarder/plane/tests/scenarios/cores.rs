@@ -87,6 +87,11 @@ fn a_viewer_that_arrives_at_the_wrong_core_is_handed_to_the_right_one() {
     world.turn(1);
     assert_eq!(world.viewers[0].got[VIDEO].len(), 24);
     world.viewers[0].assert_continuous();
+    // Who takes the place of the core at which it arrives knows the way as well.
+    world.hand_over(1);
+    let plea = world.viewers[0].rtcp(|out| write_pli(1, ssrc, out));
+    world.send(1, new, &plea);
+    assert_eq!(carry(&mut world), 1);
     // Gone is gone: nothing goes round in circles.
     let now = world.now;
     world.plane().apply(now, &Command::RemoveViewer(id));
