@@ -16,6 +16,7 @@ pub mod dtls;
 pub mod forwarder;
 pub mod journal;
 pub mod ledger;
+mod lives;
 pub mod picture;
 pub mod plan;
 pub mod publisher;
@@ -25,6 +26,7 @@ pub mod source;
 pub mod stage;
 mod storm;
 mod streams;
+mod succession;
 pub mod watcher;
 pub mod world;
 
@@ -55,6 +57,10 @@ pub enum Mutant {
     RestartsLate,
     /// The cell of a viewer stays open.
     LeaksCell,
+    /// A forwarder that takes the place of another begins with nothing.
+    ForgetsHandover,
+    /// A frame is left out over an upgrade.
+    SkipsFrame,
 }
 
 /// How a run went.
@@ -91,6 +97,14 @@ pub struct Tally {
     pub told: u64,
     /// Packets that were sent again.
     pub repaired: u64,
+    /// Forwarders that went on where another one was.
+    pub upgrades: u64,
+    /// Datagrams that have waited in sockets for them.
+    pub waited: u64,
+    /// Bytes that they went on with.
+    pub left_bytes: u64,
+    /// Sidecars that were replaced.
+    pub sidecar_upgrades: u64,
 }
 
 /// Runs a seed. `trace`: the events are wanted. A panic is a fault like any other.
@@ -126,5 +140,9 @@ impl std::ops::AddAssign for Tally {
         self.mishaps += other.mishaps;
         self.told += other.told;
         self.repaired += other.repaired;
+        self.upgrades += other.upgrades;
+        self.waited += other.waited;
+        self.left_bytes += other.left_bytes;
+        self.sidecar_upgrades += other.sidecar_upgrades;
     }
 }

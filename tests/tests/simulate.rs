@@ -74,6 +74,10 @@ fn no_seed_finds_anything() {
             tally.mishaps,
             tally.told,
             tally.repaired,
+            tally.upgrades,
+            tally.waited,
+            tally.left_bytes,
+            tally.sidecar_upgrades,
         ];
         assert!(
             all.iter().all(|count| *count > 0),
@@ -110,6 +114,11 @@ fn every_mutant_is_found() {
         (Mutant::ForgetsViewer, "neither served nor told"),
         (Mutant::RestartsLate, "no media in time"),
         (Mutant::LeaksCell, "left when all had gone"),
+        (
+            Mutant::ForgetsHandover,
+            "in time when a forwarder was replaced",
+        ),
+        (Mutant::SkipsFrame, "over an upgrade packets were left out"),
     ];
     for (mutant, says) in mutants {
         let faults = (1..=MUTANT_SEEDS).flat_map(|seed| run(seed, false, Some(mutant)).faults);

@@ -38,7 +38,17 @@ impl SimNet {
     /// Several ports may have the same `local`: each peer is then given to one of them by a hash.
     #[must_use]
     pub fn port(&self, local: SocketAddr, config: &PortConfig) -> SimPort {
-        SimPort::new(self.clone(), local, config)
+        SimPort::new(self.socket(local), config)
+    }
+
+    /// What is below a port: see [`SimNet::port`].
+    #[must_use]
+    pub fn socket(&self, local: SocketAddr) -> SimSocket {
+        SimSocket(Arc::new(Bound {
+            net: self.clone(),
+            id: self.lock().bind(local),
+            addr: local,
+        }))
     }
 
     /// A client at `addr`.
@@ -91,6 +101,39 @@ impl SimNet {
     fn lock(&self) -> MutexGuard<'_, Net> {
         // A test that panicked elsewhere says more than this would.
         self.net.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server's socket, open while anybody has a handle to it. Clones are handles to the same one:
+/// what comes waits in it from one port to the next.
+#[derive(Clone)]
+pub struct SimSocket(Arc<Bound>);
+
+struct Bound {
+    net: SimNet,
+    id: usize,
+    addr: SocketAddr,
+}
+
+impl SimSocket {
+    /// A port that receives and sends by it. One at a time.
+    #[must_use]
+    pub fn port(&self, config: &PortConfig) -> SimPort {
+        SimPort::new(self.clone(), config)
+    }
+
+    /// Datagrams that have come and wait to be received.
+    #[must_use]
+    pub fn waiting(&self, now: Time) -> usize {
+        let mut net = self.0.net.lock();
+        net.deliver(now);
+        net.waiting(self.0.id)
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.net.lock().close(self.id);
     }
 }
 

@@ -62,9 +62,7 @@ impl World {
         if !self.goes_on() {
             return;
         }
-        self.stage
-            .journal
-            .note(format_args!("drill: {drill:?} dies"));
+        self.stage.journal.note(format_args!("drill: {drill:?}"));
         let knows = |id: &&str| self.sidecar.as_ref().is_some_and(|one| one.knows(id));
         let sessions: Vec<String> = self.sessions().filter(knows).map(str::to_owned).collect();
         let late = self.mutant == Some(Mutant::RestartsLate);
@@ -83,15 +81,14 @@ impl World {
             Drill::Sidecar => {
                 self.sidecar_dies();
                 self.briskly(GAP + Span::millis(2));
-                let sidecar = self.sidecar.as_ref();
-                let knows = |id: &&String| sidecar.is_some_and(|sidecar| sidecar.knows(id));
-                let lost: Vec<_> = sessions.iter().filter(|id| !knows(id)).collect();
-                if !lost.is_empty() && self.goes_on() {
-                    let (lost, all) = (lost.len(), sessions.len());
-                    self.stage.journal.fault(format_args!(
-                        "{lost} of {all} sessions were not gone on with by the next sidecar"
-                    ));
-                }
+                self.must_know(&sessions);
+                self.briskly(STEADY);
+            }
+            Drill::ForwarderReplaced => self.drill_upgrade(),
+            Drill::SidecarReplaced => {
+                self.replace_sidecar();
+                self.briskly(GAP + Span::millis(2));
+                self.must_know(&sessions);
                 self.briskly(STEADY);
             }
         }
@@ -100,6 +97,19 @@ impl World {
         self.stage
             .journal
             .note(format_args!("drill done, {told} were told so far"));
+    }
+
+    /// Sessions go on, whichever way a sidecar ended.
+    fn must_know(&self, sessions: &[String]) {
+        let sidecar = self.sidecar.as_ref();
+        let knows = |id: &&String| sidecar.is_some_and(|sidecar| sidecar.knows(id));
+        let lost = sessions.iter().filter(|id| !knows(id)).count();
+        if lost > 0 && self.goes_on() {
+            let all = sessions.len();
+            self.stage.journal.fault(format_args!(
+                "{lost} of {all} sessions were not gone on with by the next sidecar"
+            ));
+        }
     }
 
     /// All leave, and nothing is left of them.
@@ -182,13 +192,13 @@ impl World {
         }
     }
 
-    fn must_have_media_since(&mut self, since: Time, moved: bool) {
+    pub(super) fn must_have_media_since(&mut self, since: Time, moved: bool) {
         let all = self.watchers.iter().filter(|one| one.has_moved() <= moved);
         let without = all.filter(|one| one.media_at().is_none_or(|at| at < since));
         let without: Vec<_> = without.map(|one| one.number).collect();
         if !without.is_empty() && self.goes_on() {
             self.stage.journal.fault(format_args!(
-                "viewers {without:?} have no media in time after the death of a forwarder"
+                "viewers {without:?} have no media in time when a forwarder was replaced"
             ));
         }
     }

@@ -1,10 +1,10 @@
-//! Owns the forwarder's process: real seats over ports of the simulated network, and its death.
+//! Owns the forwarder's process: real seats over ports of the simulated network, its death, and how
+//! it leaves its place to another one.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use io::port::{Port, PortConfig};
-use io::sim::{SimNet, SimPort};
+use io::sim::{SimPort, SimSocket};
 use link::Region;
 use link::ids::CoreId;
 use link::region::Role;
@@ -13,13 +13,28 @@ use wire::peer::Ip;
 use wire::time::{Span, Time};
 use worker::{Cipher, Exchange, Seat, SeatConfig};
 
+use super::succession::{Leaving, Left};
 use crate::tap::{Tap, Watch};
 
 /// The process.
 pub struct Forwarder {
     region: Region,
-    seats: Vec<Seat<Tap<SimPort, Seen>>>,
+    seats: Vec<SimSeat>,
     stalled_until: Vec<Time>,
+    leaving: Option<Leaving>,
+}
+
+/// A core over the simulated network.
+pub(super) type SimSeat = Seat<Tap<SimPort, Seen>>;
+
+/// What a process begins with.
+pub struct Means<'a> {
+    /// The memory, as its keeper has it.
+    pub region: &'a Region,
+    /// One for each core; whoever supervises keeps them open.
+    pub sockets: &'a [SimSocket],
+    /// For hashes and offsets.
+    pub seed: u64,
 }
 
 /// What was sent, and when to die.
@@ -49,29 +64,47 @@ impl Forwarder {
     /// # Panics
     /// When an end is not free: the last one was not reaped.
     #[must_use]
-    pub fn start(region: &Region, net: &SimNet, server: SocketAddr, seed: u64) -> Self {
-        region.joined(Role::Forwarder);
-        let region = region.seen_by(Role::Forwarder);
+    pub fn start(means: &Means<'_>) -> Self {
+        means.region.joined(Role::Forwarder);
+        Self::sit(means)
+    }
+
+    /// Goes on where the one before was, which has let go of everything.
+    ///
+    /// # Errors
+    /// What that one left cannot be read.
+    pub fn succeed(means: &Means<'_>, now: Time, ahead: Span, left: &Left) -> Result<Self, String> {
+        let mut this = Self::sit(means);
+        for (seat, part) in this.seats.iter_mut().zip(left) {
+            seat.port().ahead = ahead;
+            let taken = seat.go_on(now + ahead, part);
+            taken.map_err(|error| error.to_string())?;
+        }
+        Ok(this)
+    }
+
+    fn sit(means: &Means<'_>) -> Self {
+        let region = means.region.seen_by(Role::Forwarder);
         let exchange = Exchange::new(&region);
-        let cores = region.limits().cores;
-        let seats = (0..cores).map(CoreId).map(|core| {
+        let seat = |(core, socket): (u16, &SimSocket)| {
             let seen = Seen {
                 datagrams: Vec::new(),
                 dies_after: None,
             };
-            let port = Tap::new(net.port(server, &PortConfig::default()), seen);
+            let port = Tap::new(socket.port(&PortConfig::default()), seen);
             let config = SeatConfig {
                 region: &region,
-                core,
+                core: CoreId(core),
                 exchange: &exchange,
                 cipher: Cipher::best(),
-                seed: seed ^ u64::from(core.0),
+                seed: means.seed ^ u64::from(core),
             };
             Seat::new(&config, port).expect("the ends are free")
-        });
+        };
         Self {
-            seats: seats.collect(),
-            stalled_until: vec![Time::ZERO; cores.into()],
+            seats: (0..).zip(means.sockets).map(seat).collect(),
+            stalled_until: vec![Time::ZERO; means.sockets.len()],
+            leaving: None,
             region,
         }
     }
@@ -83,9 +116,13 @@ impl Forwarder {
         }
         let seat = &mut self.seats[core];
         seat.port().ahead = ahead;
-        let turned = catch_unwind(AssertUnwindSafe(|| seat.turn(now + ahead, || unix_ns)));
+        let leaving = &mut self.leaving;
+        let turned = catch_unwind(AssertUnwindSafe(|| match leaving {
+            Some(leaving) => leaving.turn(seat, core, now + ahead),
+            None => drop(seat.turn(now + ahead, || unix_ns)),
+        }));
         match turned {
-            Ok(_) => true,
+            Ok(()) => true,
             Err(cause) if cause.is::<Death>() => false,
             Err(cause) => resume_unwind(cause),
         }
@@ -94,6 +131,22 @@ impl Forwarder {
     /// What a core has sent since the last time.
     pub fn take_sent(&mut self, core: usize) -> Vec<(Ip, Vec<u8>)> {
         std::mem::take(&mut self.seats[core].port().watch.datagrams)
+    }
+
+    /// Is asked to leave its place: its cores do nothing else in their next turns.
+    pub fn leave(&mut self, now: Time, ahead: Span) {
+        let cores = self.seats.len();
+        self.leaving
+            .get_or_insert_with(|| Leaving::new(cores, now + ahead));
+    }
+
+    /// What all cores have left, once the last one has; it has let go of everything then.
+    ///
+    /// # Errors
+    /// Itself, while it is not done with that, or was not asked.
+    pub fn left(mut self) -> Result<Left, Self> {
+        let left = self.leaving.as_mut().and_then(Leaving::take);
+        left.ok_or(self)
     }
 
     /// A core does nothing until then.

@@ -137,7 +137,7 @@ impl Account {
             lane.deaths = 0;
             return Ok((ahead > 0).then_some(ahead));
         }
-        // Not the next: then one that was sent before, byte for byte.
+        // Not the next: was it sent before?
         let index = (lane.next + ahead).checked_sub(0x1_0000);
         let before = index.and_then(|index| lane.sent.get(&index));
         match before {
@@ -147,7 +147,8 @@ impl Account {
             Some(before) if *before != hash(&datagram) => Err(format!(
                 "a nonce was used twice: SSRC {ssrc:#x}, index {index:?}"
             )),
-            Some(_) => Ok(None),
+            // What is asked for again goes by the source of retransmissions.
+            Some(_) => Err(format!("{ssrc:#x} sends {sequence:#x} twice")),
         }
     }
 

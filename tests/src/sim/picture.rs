@@ -62,6 +62,10 @@ pub struct Picture {
     pub media_at: Option<Time>,
     /// Packets that came.
     pub packets: u64,
+    /// Neighbours by number that are none to their encoder: something was left out between them.
+    pub skips: u32,
+    /// What was not sent again in time.
+    pub given_up: usize,
     journal: Journal,
 }
 
@@ -87,6 +91,8 @@ impl Picture {
             called_at: Time::ZERO,
             media_at: None,
             packets: 0,
+            skips: 0,
+            given_up: 0,
             journal,
         }
     }
@@ -121,6 +127,7 @@ impl Picture {
         let given_up = |since: Time| now.since(since) >= GIVE_UP;
         let before = self.missing.len();
         self.missing.retain(|_, (since, _)| !given_up(*since));
+        self.given_up += before - self.missing.len();
         self.wants_key |= self.missing.len() < before;
         let due = self.missing.iter_mut().filter(|(_, (since, asked))| {
             now.since(*since) >= LATE && now.since(*asked) >= ASK_AGAIN
@@ -204,7 +211,9 @@ impl Picture {
             self.media_at = Some(now);
         }
         let pairs = [(previous, Some(one)), (Some(one), next)];
-        for (a, b) in pairs.into_iter().filter_map(|(a, b)| Some((a?, b?))) {
+        let both = |(a, b): (Option<Got>, Option<Got>)| Some((a?, b?));
+        for (a, b) in pairs.into_iter().filter(|_| is_new).filter_map(both) {
+            self.skips += u32::from(!is_next(&a.place, &b.place));
             if !follows(&a, &b) {
                 let ticks = b.timestamp.wrapping_sub(a.timestamp).cast_signed();
                 let (a, b) = (a.place, b.place);
@@ -227,6 +236,13 @@ impl Picture {
         } else if more != 0 {
             self.fault(format!("the clock of its sound has jumped by {more} ticks"));
         }
+    }
+
+    /// Packets of video that are missing, and since when.
+    pub fn missing(&self) -> impl Iterator<Item = (u64, Time)> {
+        self.missing
+            .iter()
+            .map(|(index, (since, _))| (*index, *since))
     }
 
     fn gap(&mut self, now: Time, index: u64) {
@@ -260,7 +276,12 @@ fn follows(a: &Got, b: &Got) -> bool {
     if a.track != 0 {
         return b.frame > a.frame;
     }
+    is_next(a, b) || b.is_key && b.nth == 0
+}
+
+/// True if an encoder has sent `b` right after `a`.
+fn is_next(a: &Place, b: &Place) -> bool {
     let in_frame = !a.is_last && (b.frame, b.nth) == (a.frame, a.nth + 1);
     let next_frame = a.is_last && (b.frame, b.nth) == (a.frame + 1, 0);
-    in_frame || next_frame || b.is_key && b.nth == 0
+    in_frame || next_frame
 }

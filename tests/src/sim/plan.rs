@@ -25,6 +25,13 @@ const STORM: [Span; 2] = [Span::millis(1500), Span::millis(7500)];
 /// Most faults of a run, but for those of the network, which last.
 const FAULTS_MAX: usize = 6;
 
+/// Most upgrades of a run, and most from the last turn of a forwarder to the first of the next.
+const UPGRADES_MAX: usize = 3;
+const STANDS_MAX: Span = Span::millis(20);
+
+/// What comes along with an upgrade comes so shortly before it, or after it.
+const COMPANY: Span = Span::millis(60);
+
 /// Keyframes come only when they are asked for, as from browsers.
 const ON_DEMAND: u32 = u32::MAX;
 
@@ -93,6 +100,26 @@ pub enum Drill {
     Forwarder,
     /// The sidecar.
     Sidecar,
+    /// The forwarder does not die, but is replaced.
+    ForwarderReplaced,
+    /// Nor does the sidecar.
+    SidecarReplaced,
+}
+
+/// What becomes of a forwarder that is to take the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on.
+    Well,
+    /// It dies when the one before has left, and another one begins afresh after so long.
+    Dies(Span),
+    /// It goes on, and dies when it has sent so many datagrams.
+    DiesSoon {
+        /// Datagrams that it still sends.
+        datagrams: u32,
+        /// Until the next one is there.
+        gap: Span,
+    },
 }
 
 /// What goes wrong.
@@ -118,6 +145,15 @@ pub enum Fault {
         /// The next one dies, too, when it has done so many things.
         again: Option<u32>,
     },
+    /// A forwarder takes the place of the one that runs.
+    ForwarderReplaced {
+        /// From the last turn of the one before to its first.
+        stands: Span,
+        /// What becomes of it.
+        fate: Fate,
+    },
+    /// A sidecar takes the place of the one that runs, after so long.
+    SidecarReplaced(Span),
     /// A core does nothing for a while.
     CoreStalls {
         /// Which one.
@@ -198,6 +234,13 @@ impl Plan {
                 stream.group = ON_DEMAND;
             }
         }
+        upgrades(
+            seed,
+            &mut streams,
+            calm_at,
+            limits.cores.into(),
+            &mut faults,
+        );
         faults.sort_by_key(|(at, _)| *at);
         let drills = [Drill::Forwarder, Drill::Sidecar];
         let mut drills: Vec<_> = drills
@@ -206,6 +249,11 @@ impl Plan {
             .collect();
         if random.below(2) == 0 {
             drills.reverse();
+        }
+        for drill in [Drill::ForwarderReplaced, Drill::SidecarReplaced] {
+            if more.below(2) == 0 {
+                drills.insert(more.below(drills.len() + 1), drill);
+            }
         }
         Self {
             seed,
@@ -230,6 +278,56 @@ impl Plan {
             ..
         } = self.link;
         self.faults.is_empty() && loss_ppm + duplicate_ppm + corrupt_ppm == 0
+    }
+}
+
+/// Upgrades, and what happens at the same time: rings are full since a process stands still, a
+/// publisher takes over, a viewer moves or wants another layer, a device is slow.
+fn upgrades(
+    seed: u64,
+    streams: &mut [StreamPlan],
+    calm_at: Span,
+    cores: usize,
+    faults: &mut Vec<(Span, Fault)>,
+) {
+    let random = &mut Random::new(seed ^ 0x0b57);
+    for _ in 0..random.below(UPGRADES_MAX + 1) {
+        let at = between(random, [Span::millis(200), calm_at]);
+        let near = between(random, [Span(at.0.saturating_sub(COMPANY.0)), at + COMPANY]);
+        let time = between(random, [Span::millis(5), Span::millis(300)]);
+        let (core, peer) = (random.below(cores), random.below(VIEWERS_MAX));
+        match random.below(8) {
+            0 => faults.push((near, Fault::SidecarStalls(time))),
+            1 => faults.push((near, Fault::CoreStalls { core, time })),
+            2 => faults.push((near, Fault::RestartsIce(peer))),
+            3 => faults.push((near, Fault::Chooses { peer, one: true })),
+            4 => {
+                let says_so = random.below(2) == 0;
+                faults.push((near, Fault::Moves { peer, says_so }));
+            }
+            5 => {
+                let runs = number(random, 4);
+                faults.push((near, Fault::Throttled { core, runs, time }));
+            }
+            _ => {
+                let stream = random.below(streams.len());
+                let stream = &mut streams[stream];
+                stream.takes_over = Some(Span(near.0.saturating_sub(stream.comes.0)));
+            }
+        }
+        let fate = match random.below(6) {
+            0 => Fate::Dies(gap(random)),
+            1 => Fate::DiesSoon {
+                datagrams: number(random, 40),
+                gap: gap(random),
+            },
+            _ => Fate::Well,
+        };
+        let stands = between(random, [Span::ZERO, STANDS_MAX]);
+        faults.push(match random.below(3) {
+            0 => (at, Fault::SidecarReplaced(gap(random))),
+            _ => (at, Fault::ForwarderReplaced { stands, fate }),
+        });
     }
 }
 

@@ -9,7 +9,7 @@ use link::ids::{StreamId, ViewerId};
 use link::region::Role;
 use session::adopt::{Strays, adopt};
 use session::lines::Lines;
-use session::{Config, Kind, Output, PatchBody, Patched, Sessions};
+use session::{Config, Kind, Output, PatchBody, Patched, SessionState, Sessions};
 use wire::time::{Span, Time};
 
 use super::dtls::identity;
@@ -209,6 +209,14 @@ impl Sidecar {
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
         self.sessions.session_view(id).is_some()
+    }
+
+    /// Sessions whose media a worker has.
+    #[must_use]
+    pub fn live_sessions(&self) -> Vec<String> {
+        let views = self.sessions.session_views();
+        let live = views.filter(|view| view.state == SessionState::Live);
+        live.map(|view| view.id.as_str().to_owned()).collect()
     }
 
     /// Messages that wait for room, or to be read, and handshakes that are not complete.

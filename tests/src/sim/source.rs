@@ -111,6 +111,12 @@ impl Encoder {
         Vec::new()
     }
 
+    /// A mutant's: the next frame is a keyframe, and the one before is never sent.
+    pub fn leave_out(&mut self) {
+        self.frames += 1;
+        self.force_key();
+    }
+
     fn frame(&mut self) -> Vec<Shot> {
         let is_key = self.since_key == 0;
         self.since_key = (self.since_key + 1) % self.group;

@@ -5,7 +5,7 @@ use wire::peer::Ip;
 use wire::time::{Span, Time};
 
 use super::Mutant;
-use super::plan::Fault;
+use super::plan::{Fate, Fault};
 use super::world::{BEGIN, World};
 
 /// What a perfect network still takes.
@@ -66,6 +66,11 @@ impl World {
                     _ => self.sidecar_dies(),
                 }
             }
+            Fault::ForwarderReplaced { stands, fate } => self.replace_forwarder(stands, fate),
+            Fault::SidecarReplaced(gap) => {
+                self.gaps[1] = gap;
+                self.replace_sidecar();
+            }
             Fault::BothDie { gaps } => {
                 self.gaps = gaps;
                 self.forwarder_dies();
@@ -96,6 +101,14 @@ impl World {
                     self.cuts.push((now + time, ip));
                 }
             }
+            other => self.inflict_peer(other),
+        }
+    }
+
+    /// What befalls a peer, or what it wants.
+    fn inflict_peer(&mut self, fault: Fault) {
+        let now = self.stage.now;
+        match fault {
             Fault::RestartsIce(peer) => {
                 let number = peer % self.watchers.len();
                 let desk = Self::desk(&mut self.sidecar, self.sidecar_stalls_until, &self.stage);
@@ -110,6 +123,7 @@ impl World {
                 let number = peer % self.watchers.len();
                 self.watchers[number].moves(now, says_so);
             }
+            _ => {}
         }
     }
 
@@ -133,6 +147,9 @@ impl World {
             sidecar.die_after(None);
         }
         self.die_again = [None; 2];
+        if let Some(successor) = &mut self.successor {
+            successor.fate = Fate::Well;
+        }
         if self.mutant == Some(Mutant::ForgetsViewer)
             && let Some(ip) = self.ip_of(0)
         {
@@ -148,7 +165,7 @@ impl World {
     }
 }
 
-fn clean() -> Link {
+pub(super) fn clean() -> Link {
     Link {
         latency: CALM_LATENCY,
         ..Link::default()

@@ -121,6 +121,15 @@ impl Watcher {
         }
     }
 
+    /// What it has got, while it is here.
+    #[must_use]
+    pub fn picture(&self) -> Option<&Picture> {
+        match &self.state {
+            State::Here(here) => Some(&here.picture),
+            State::Away(_) | State::Gone => None,
+        }
+    }
+
     /// Leaves for good.
     pub fn leave(&mut self, stage: &mut Stage, desk: Option<&mut Sidecar>) {
         self.end(stage, desk);

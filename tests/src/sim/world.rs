@@ -1,9 +1,7 @@
 //! Owns one run: turns of everybody in an order that the seed shuffles, the storm, the calm with
 //! its drills, and the end, when nothing may be left.
 
-use std::net::SocketAddr;
-
-use io::sim::{Counts, SimNet};
+use io::sim::{Counts, SimNet, SimSocket};
 use link::Region;
 use link::stats::Counter;
 use wire::demux::{Class, classify};
@@ -15,14 +13,15 @@ use super::journal::Journal;
 use super::ledger::Ledger;
 use super::plan::{Drill, Plan};
 use super::publisher::Publisher;
-use super::sidecar::{Parts, Sidecar};
+use super::sidecar::Sidecar;
 use super::source::Encoder;
 use super::stage::Stage;
+use super::succession::Successor;
 use super::watcher::Watcher;
 use super::{Mutant, Tally};
 
 /// Where peers reach the forwarder.
-const SERVER: &str = "192.0.2.1:8000";
+pub(super) const SERVER: &str = "192.0.2.1:8000";
 
 /// When everything begins.
 pub(super) const BEGIN: Time = Time(Span::secs(100).0);
@@ -50,12 +49,15 @@ pub struct World {
     pub(super) plan: Plan,
     pub(super) stage: Stage,
     pub(super) region: Region,
+    /// Of the forwarder, one for each core: the supervisor's.
+    pub(super) sockets: Vec<SimSocket>,
     pub(super) forwarder: Option<Forwarder>,
+    pub(super) successor: Option<Successor>,
     pub(super) sidecar: Option<Sidecar>,
     pub(super) watchers: Vec<Watcher>,
     publishers: Vec<Publisher>,
     /// Those whose streams the sidecar writes.
-    encoders: Vec<Encoder>,
+    pub(super) encoders: Vec<Encoder>,
     pub(super) ledger: Ledger,
     pub(super) tally: Tally,
     pub(super) mutant: Option<Mutant>,
@@ -64,17 +66,19 @@ pub struct World {
     /// By how many seconds the calendar was set.
     pub(super) wall_shift: i64,
     pub(super) sidecar_stalls_until: Time,
-    forwarder_comes: Option<Time>,
-    sidecar_comes: Option<Time>,
+    pub(super) forwarder_comes: Option<Time>,
+    pub(super) sidecar_comes: Option<Time>,
     /// Whether what a forwarder had queued when it died had left.
     pub(super) is_out: bool,
     /// After how many datagrams and things the next processes die.
     pub(super) die_again: [Option<u32>; 2],
+    /// Sessions that were live when a sidecar left its place: the next one knows them.
+    pub(super) live_before: Vec<String>,
     pub(super) gaps: [Span; 2],
     pub(super) throttled_until: Vec<Option<Time>>,
     pub(super) cuts: Vec<(Time, Ip)>,
     pub(super) faults_done: usize,
-    lives: u64,
+    pub(super) lives: u64,
 }
 
 impl World {
@@ -102,13 +106,17 @@ impl World {
             Encoder::new(number, plan.group, BEGIN + plan.comes, seed)
         });
         let is_clean = plan.is_clean();
+        let server = SERVER.parse().expect("an address");
+        let sockets = (0..plan.limits.cores).map(|_| net.socket(server));
         let mut this = Self {
             publishers: publishers.collect(),
             encoders: encoders.collect(),
+            sockets: sockets.collect(),
             watchers,
             stage: Stage::new(BEGIN, net, journal.clone(), seed, is_clean),
             region,
             forwarder: None,
+            successor: None,
             sidecar: None,
             ledger: Ledger::new(journal),
             tally: Tally::default(),
@@ -120,6 +128,7 @@ impl World {
             sidecar_comes: Some(BEGIN),
             is_out: false,
             die_again: [None; 2],
+            live_before: Vec::new(),
             gaps: [Span::ZERO; 2],
             throttled_until: vec![None; plan.limits.cores.into()],
             cuts: Vec::new(),
@@ -243,8 +252,9 @@ impl World {
         for (to, datagram) in sent {
             self.show(to, datagram);
         }
-        if !lives {
-            self.forwarder_dies();
+        match lives {
+            true => self.hand_over(),
+            false => self.forwarder_dies(),
         }
     }
 
@@ -286,75 +296,6 @@ impl World {
         }
     }
 
-    pub(super) fn forwarder_dies(&mut self) {
-        let Some(forwarder) = self.forwarder.take() else {
-            return;
-        };
-        self.stage
-            .journal
-            .note(format_args!("the forwarder has died"));
-        self.tally.forwarder_deaths += 1;
-        forwarder.bury(self.stage.now, self.is_out);
-        self.ledger.forwarder_died();
-        self.forwarder_comes = Some(self.stage.now + self.gaps[0]);
-    }
-
-    pub(super) fn sidecar_dies(&mut self) {
-        let Some(mut sidecar) = self.sidecar.take() else {
-            return;
-        };
-        for add in sidecar.added.drain(..) {
-            self.ledger.expect(&add);
-        }
-        self.stage
-            .journal
-            .note(format_args!("the sidecar has died"));
-        self.tally.sidecar_deaths += 1;
-        sidecar.bury();
-        // They connect again, and begin with one.
-        self.encoders.iter_mut().for_each(Encoder::force_key);
-        self.sidecar_comes = Some(self.stage.now + self.gaps[1]);
-    }
-
-    /// Starts what is to be started.
-    fn live(&mut self) {
-        let now = self.stage.now;
-        let server = SERVER.parse().expect("an address");
-        if self.forwarder_comes.is_some_and(|at| at <= now) {
-            self.forwarder_comes = None;
-            self.lives += 1;
-            let seed = self.plan.seed ^ self.lives << 32;
-            self.stage
-                .journal
-                .note(format_args!("a forwarder has come"));
-            let mut forwarder = Forwarder::start(&self.region, &self.stage.net, server, seed);
-            forwarder.die_after(self.die_again[0].take());
-            self.forwarder = Some(forwarder);
-        }
-        if self.sidecar_comes.is_some_and(|at| at <= now) {
-            self.sidecar_comes = None;
-            self.start_sidecar(server);
-        }
-    }
-
-    fn start_sidecar(&mut self, server: SocketAddr) {
-        self.lives += 1;
-        self.sidecar_stalls_until = Time::ZERO;
-        let mut sidecar = Sidecar::start(Parts {
-            region: &self.region,
-            plan: &self.plan,
-            server,
-            now: self.stage.now,
-            ahead: self.ahead,
-            seed: self.plan.seed ^ self.lives << 32,
-            journal: self.stage.journal.clone(),
-            adopts: self.mutant != Some(Mutant::AdoptsNobody),
-        });
-        sidecar.die_after(self.die_again[1].take());
-        self.tally.adopted += u64::from(sidecar.session_count());
-        self.sidecar = Some(sidecar);
-    }
-
     /// Looks at what is sent, or at what a mutant makes of it.
     fn show(&mut self, to: Ip, mut datagram: Vec<u8>) {
         let is_its = |mutant| match mutant {
@@ -384,6 +325,14 @@ impl World {
                 Some(Mutant::ChangesByte) => encoder.is_spoilt = true,
                 _ => {}
             }
+        }
+    }
+
+    /// One frame of each stream is sent to nobody.
+    pub(super) fn skip_frame(&mut self) {
+        let publishers = self.publishers.iter_mut().map(|one| &mut one.encoder);
+        for encoder in publishers.chain(&mut self.encoders) {
+            encoder.leave_out();
         }
     }
 
@@ -420,6 +369,7 @@ impl World {
     }
 
     pub(super) fn gap(&mut self, drill: Drill, gap: Span) {
-        self.gaps[usize::from(drill == Drill::Sidecar)] = gap;
+        let is_sidecars = matches!(drill, Drill::Sidecar | Drill::SidecarReplaced);
+        self.gaps[usize::from(is_sidecars)] = gap;
     }
 }

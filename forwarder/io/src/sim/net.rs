@@ -185,9 +185,9 @@ impl Net {
         self.places.get_mut(id)?.inbox.pop_front()
     }
 
-    /// True if receiver `id` has a letter.
-    pub(super) fn has_letter(&self, id: usize) -> bool {
-        self.places.get(id).is_some_and(|p| !p.inbox.is_empty())
+    /// Letters that wait for receiver `id`.
+    pub(super) fn waiting(&self, id: usize) -> usize {
+        self.places.get(id).map_or(0, |place| place.inbox.len())
     }
 
     fn link(&self, from: Ip, to: Ip) -> Link {

@@ -1,10 +1,9 @@
 //! Owns the port of a simulated server: the same arena as a real one, and a wait that only notes
 //! until when it would have slept.
 
-use super::SimNet;
+use super::SimSocket;
 use crate::arena::Arena;
 use crate::port::{FlushReport, Port, PortConfig};
-use std::net::SocketAddr;
 use wire::datagram::{
     DATAGRAM_MAX, Egress, PARKED_MAX, Parked, RunMeta, RxSink, SEGMENTS_MAX, Slot,
 };
@@ -13,9 +12,7 @@ use wire::time::Time;
 
 /// A port of [`SimNet`].
 pub struct SimPort {
-    net: SimNet,
-    id: usize,
-    addr: SocketAddr,
+    socket: SimSocket,
     arena: Arena,
     segments_max: u8,
     segments: bool,
@@ -26,13 +23,10 @@ pub struct SimPort {
 }
 
 impl SimPort {
-    pub(super) fn new(net: SimNet, addr: SocketAddr, config: &PortConfig) -> Self {
+    pub(super) fn new(socket: SimSocket, config: &PortConfig) -> Self {
         let config = config.clamped();
-        let id = net.lock().bind(addr);
         Self {
-            net,
-            id,
-            addr,
+            socket,
             arena: Arena::new(config.runs_max, config.arena_bytes),
             segments_max: if config.segment { SEGMENTS_MAX } else { 1 },
             segments: config.segment,
@@ -72,10 +66,10 @@ impl SimPort {
         };
         let from = Peer {
             ip,
-            port: self.addr.port(),
+            port: self.socket.0.addr.port(),
         };
         let refused = run.segments > 1 && !self.segments;
-        let mut net = self.net.lock();
+        let mut net = self.socket.0.net.lock();
         for segment in bytes.chunks(usize::from(run.segment_bytes)) {
             net.send(now, from, run.peer, segment);
         }
@@ -93,7 +87,7 @@ impl SimPort {
 
     /// The source that a kernel would choose: ours, or loopback of the peer's family.
     fn home(&self, peer: Peer) -> Ip {
-        let ours = self.addr.ip();
+        let ours = self.socket.0.addr.ip();
         if !ours.is_unspecified() {
             return ours.into();
         }
@@ -143,11 +137,11 @@ impl Egress for SimPort {
 impl Port for SimPort {
     fn recv(&mut self, now: Time, sink: &mut impl RxSink) -> usize {
         self.asleep = None;
-        self.net.lock().deliver(now);
+        self.socket.0.net.lock().deliver(now);
         let mut given = 0;
         while given < self.turn_max {
             // The lock is not held while the sink works.
-            let letter = self.net.lock().pop(self.id);
+            let letter = self.socket.0.net.lock().pop(self.socket.0.id);
             let Some(mut letter) = letter else { break };
             if letter.bytes.len() > DATAGRAM_MAX {
                 self.report.received_unusable += 1;
@@ -172,12 +166,6 @@ impl Port for SimPort {
     }
 
     fn wait(&mut self, until: Time) {
-        self.asleep = (!self.net.lock().has_letter(self.id)).then_some(until);
-    }
-}
-
-impl Drop for SimPort {
-    fn drop(&mut self) {
-        self.net.lock().close(self.id);
+        self.asleep = (self.socket.0.net.lock().waiting(self.socket.0.id) == 0).then_some(until);
     }
 }

@@ -178,6 +178,24 @@ fn faults_of_a_device_can_be_had() {
 }
 
 #[test]
+fn what_comes_between_two_ports_of_a_socket_waits() {
+    let net = SimNet::new(5, Link::default());
+    let socket = net.socket(addr("10.0.0.9:9"));
+    let peer = net.peer(addr("10.0.0.1:1"));
+    drop(socket.port(&PortConfig::default()));
+    peer.send(at(1), addr("10.0.0.9:9"), b"waits");
+    assert_eq!(socket.waiting(at(1)), 1);
+    let mut got = Got::default();
+    let mut next = socket.port(&PortConfig::default());
+    assert_eq!(next.recv(at(2), &mut got), 1);
+    assert_eq!(got.0[0].1, b"waits");
+    drop((socket, next));
+    peer.send(at(3), addr("10.0.0.9:9"), b"late");
+    net.lock().deliver(at(3));
+    assert_eq!(net.counts().unbound, 1);
+}
+
+#[test]
 fn a_capture_holds_what_was_sent() {
     let path = std::env::temp_dir().join(format!("freshet-sim-{}.pcap", std::process::id()));
     let net = SimNet::new(5, Link::default());
