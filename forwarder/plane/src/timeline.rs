@@ -87,10 +87,21 @@ impl Timeline {
     /// Moves the timestamps from this one on, the first of a keyframe, to where they agree with
     /// those of `other`, a packet of another layer: what was captured at once has one timestamp.
     /// Sources count from anywhere, and before their reports it is a guess how they relate.
-    pub fn align(&mut self, timestamp: u32, captured: Time, other: &Record) {
+    ///
+    /// The first of a source goes on after `newest`, as of [`Self::mapped`]: if much of the
+    /// publisher before has come at once, it seems to be captured later than what comes now.
+    pub fn align(
+        &mut self,
+        timestamp: u32,
+        captured: Time,
+        other: &Record,
+        newest: impl FnOnce() -> Option<Record>,
+    ) {
         let wanted = beside(other, captured, self.clock_hz);
         let Some(offset) = self.offset else {
-            self.offset = Some(wanted.wrapping_sub(timestamp));
+            let last = newest().filter(|last| !newer32(wanted, last.timestamp));
+            let aligned = last.map_or(wanted, |last| continued(&last, captured, self.clock_hz));
+            self.offset = Some(aligned.wrapping_sub(timestamp));
             return;
         };
         let now = timestamp.wrapping_add(offset);
@@ -143,5 +154,27 @@ mod tests {
         assert_eq!(after(Span::secs(1 << 30)), (1 << 30) - 1);
         assert_eq!(continued(&last, Time::ZERO, 90_000), 3599);
         assert_eq!(continued(&last, Time::FAR, u32::MAX), (1 << 30) - 1);
+    }
+
+    #[test]
+    fn the_first_of_a_source_is_aligned_and_never_behind_the_one_before() {
+        let record = |timestamp, ms| Record {
+            timestamp,
+            capture: Time(Span::millis(ms).0),
+            ..Record::default()
+        };
+        let first = |other: Record, newest: Option<Record>| {
+            let mut timeline = Timeline::new(90_000);
+            timeline.align(7, Time(Span::secs(20).0), &other, || newest);
+            timeline.mapped(7, Time(Span::secs(20).0), || None)
+        };
+        assert_eq!(first(record(5000, 19_900), None), 14_000);
+        assert_eq!(
+            first(record(5000, 19_900), Some(record(4000, 19_900))),
+            14_000
+        );
+        // Four seconds of the publisher before have come at once.
+        let last = record(400_000, 24_000);
+        assert_eq!(first(last, Some(last)), 403_600);
     }
 }

@@ -97,7 +97,7 @@ impl Publisher {
             let others = LAYERS.into_iter().filter(|other| *other != lane);
             let newest = others.filter_map(|other| writer.newest(other));
             if let Some(other) = newest.max_by_key(|record| record.arrival) {
-                timeline.align(timestamp, capture, &other);
+                timeline.align(timestamp, capture, &other, || writer.newest(lane));
             }
         }
         let mapped = timeline.mapped(timestamp, capture, || {
