@@ -15,6 +15,7 @@ pub mod client;
 pub mod dtls;
 pub mod forwarder;
 pub mod journal;
+mod layers;
 pub mod ledger;
 mod lives;
 pub mod picture;
@@ -61,6 +62,10 @@ pub enum Mutant {
     ForgetsHandover,
     /// A frame is left out over an upgrade.
     SkipsFrame,
+    /// Viewers choose another encoding than the one that they expect.
+    ChoosesAnother,
+    /// Paths that were narrow stay so.
+    StaysNarrow,
 }
 
 /// How a run went.
@@ -105,6 +110,8 @@ pub struct Tally {
     pub left_bytes: u64,
     /// Sidecars that were replaced.
     pub sidecar_upgrades: u64,
+    /// Changes of viewers from one encoding to another.
+    pub switches: u64,
 }
 
 /// Runs a seed. `trace`: the events are wanted. A panic is a fault like any other.
@@ -144,5 +151,6 @@ impl std::ops::AddAssign for Tally {
         self.waited += other.waited;
         self.left_bytes += other.left_bytes;
         self.sidecar_upgrades += other.sidecar_upgrades;
+        self.switches += other.switches;
     }
 }

@@ -78,6 +78,7 @@ fn no_seed_finds_anything() {
             tally.waited,
             tally.left_bytes,
             tally.sidecar_upgrades,
+            tally.switches,
         ];
         assert!(
             all.iter().all(|count| *count > 0),
@@ -118,6 +119,8 @@ fn every_mutant_is_found() {
             Mutant::ForgetsHandover,
             "in time when a forwarder was replaced",
         ),
+        (Mutant::ChoosesAnother, "and have chosen it"),
+        (Mutant::StaysNarrow, "and have wide paths"),
         (Mutant::SkipsFrame, "over an upgrade packets were left out"),
     ];
     for (mutant, says) in mutants {

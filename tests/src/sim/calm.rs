@@ -27,7 +27,7 @@ const RECOVERED_AFTER: Span = Span::millis(500);
 
 /// For a viewer whose address has changed: if the sidecar died before it had put that down, the
 /// viewer is found by its next check of consent, 2.5 s later at most.
-const FOUND_AFTER: Span = Span::millis(3000);
+pub(super) const FOUND_AFTER: Span = Span::millis(3000);
 
 /// Time for what lives to be seen to live.
 const STEADY: Span = Span::millis(400);
@@ -85,6 +85,7 @@ impl World {
                 self.briskly(STEADY);
             }
             Drill::ForwarderReplaced => self.drill_upgrade(),
+            Drill::Layers => self.drill_layers(),
             Drill::SidecarReplaced => {
                 self.replace_sidecar();
                 self.briskly(GAP + Span::millis(2));
@@ -117,6 +118,7 @@ impl World {
         if !self.goes_on() {
             return;
         }
+        self.tally.switches = self.watchers.iter().map(Watcher::switches).sum();
         self.disperse();
         self.lazily(MISSED_AFTER);
         if self.mutant == Some(Mutant::LeaksCell) {

@@ -64,6 +64,8 @@ pub struct Picture {
     pub packets: u64,
     /// Neighbours by number that are none to their encoder: something was left out between them.
     pub skips: u32,
+    /// Changes from one encoding to another.
+    pub switches: u32,
     /// What was not sent again in time.
     pub given_up: usize,
     journal: Journal,
@@ -92,6 +94,7 @@ impl Picture {
             media_at: None,
             packets: 0,
             skips: 0,
+            switches: 0,
             given_up: 0,
             journal,
         }
@@ -213,7 +216,9 @@ impl Picture {
         let pairs = [(previous, Some(one)), (Some(one), next)];
         let both = |(a, b): (Option<Got>, Option<Got>)| Some((a?, b?));
         for (a, b) in pairs.into_iter().filter(|_| is_new).filter_map(both) {
-            self.skips += u32::from(!is_next(&a.place, &b.place));
+            let is_switch = a.place.layer != b.place.layer;
+            self.switches += u32::from(is_switch);
+            self.skips += u32::from(!is_switch && !is_next(&a.place, &b.place));
             if !follows(&a, &b) {
                 let ticks = b.timestamp.wrapping_sub(a.timestamp).cast_signed();
                 let (a, b) = (a.place, b.place);
@@ -236,6 +241,13 @@ impl Picture {
         } else if more != 0 {
             self.fault(format!("the clock of its sound has jumped by {more} ticks"));
         }
+    }
+
+    /// The encoding of the newest packet of video.
+    #[must_use]
+    pub fn layer(&self) -> Option<usize> {
+        let newest = self.got[VIDEO].values().next_back();
+        newest.map(|got| got.place.layer.into())
     }
 
     /// Packets of video that are missing, and since when.
@@ -269,7 +281,7 @@ impl Picture {
 fn follows(a: &Got, b: &Got) -> bool {
     let ticks = b.timestamp.wrapping_sub(a.timestamp).cast_signed();
     let (a, b) = (&a.place, &b.place);
-    let is_one_frame = a.frame == b.frame && b.nth > 0;
+    let is_one_frame = (a.layer, a.frame) == (b.layer, b.frame) && b.nth > 0;
     if ticks < 0 || is_one_frame != (ticks == 0) {
         return false;
     }
@@ -281,6 +293,9 @@ fn follows(a: &Got, b: &Got) -> bool {
 
 /// True if an encoder has sent `b` right after `a`.
 fn is_next(a: &Place, b: &Place) -> bool {
+    if a.layer != b.layer {
+        return false;
+    }
     let in_frame = !a.is_last && (b.frame, b.nth) == (a.frame, a.nth + 1);
     let next_frame = a.is_last && (b.frame, b.nth) == (a.frame + 1, 0);
     in_frame || next_frame

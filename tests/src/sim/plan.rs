@@ -4,6 +4,7 @@ use io::sim::Link;
 use link::limits::Limits;
 use wire::time::Span;
 
+use super::source::LAYERS_MAX;
 use crate::random::Random;
 
 /// Most cores: one more than two, so that a datagram can be at a third one's.
@@ -28,6 +29,12 @@ const FAULTS_MAX: usize = 6;
 /// Most upgrades of a run, and most from the last turn of a forwarder to the first of the next.
 const UPGRADES_MAX: usize = 3;
 const STANDS_MAX: Span = Span::millis(20);
+
+/// Changes of what viewers are sent.
+const PATHS_MAX: usize = 6;
+
+/// What paths carry: the lowest encoding with its sound, the second, all.
+pub const PATHS_BPS: [u64; LAYERS_MAX] = [120_000, 350_000, 8_000_000];
 
 /// What comes along with an upgrade comes so shortly before it, or after it.
 const COMPANY: Span = Span::millis(60);
@@ -63,6 +70,8 @@ pub struct StreamPlan {
     pub by_whip: bool,
     /// Frames from keyframe to keyframe, 25 a second.
     pub group: u32,
+    /// Encodings of the picture that its publisher sends.
+    pub encodings: usize,
     /// When its publisher comes.
     pub comes: Span,
     /// When its publisher forgets its session and makes another, if it does: that one takes over.
@@ -104,6 +113,8 @@ pub enum Drill {
     ForwarderReplaced,
     /// Nor does the sidecar.
     SidecarReplaced,
+    /// Nobody dies: viewers want other encodings, and paths carry less and more.
+    Layers,
 }
 
 /// What becomes of a forwarder that is to take the place of another.
@@ -197,6 +208,20 @@ pub enum Fault {
         /// Whether it wants one.
         one: bool,
     },
+    /// A viewer wants one encoding, or what its path carries.
+    Pins {
+        /// Which of those who are there.
+        peer: usize,
+        /// Which encoding.
+        layer: Option<usize>,
+    },
+    /// A viewer finds out what its path carries, and says so from now on.
+    PathCarries {
+        /// Which of those who are there.
+        peer: usize,
+        /// Bits a second.
+        bps: u64,
+    },
     /// The path of a peer is cut for a while.
     Cut {
         /// Which of those who are there.
@@ -241,6 +266,7 @@ impl Plan {
             limits.cores.into(),
             &mut faults,
         );
+        layers(seed, &mut streams, calm_at, &mut faults);
         faults.sort_by_key(|(at, _)| *at);
         let drills = [Drill::Forwarder, Drill::Sidecar];
         let mut drills: Vec<_> = drills
@@ -254,6 +280,9 @@ impl Plan {
             if more.below(2) == 0 {
                 drills.insert(more.below(drills.len() + 1), drill);
             }
+        }
+        if streams.iter().any(|stream| stream.encodings > 1) && more.below(3) == 0 {
+            drills.insert(more.below(drills.len() + 1), Drill::Layers);
         }
         Self {
             seed,
@@ -279,6 +308,34 @@ impl Plan {
         } = self.link;
         self.faults.is_empty() && loss_ppm + duplicate_ppm + corrupt_ppm == 0
     }
+}
+
+/// Who sends several encodings, and what paths carry.
+fn layers(seed: u64, streams: &mut [StreamPlan], calm_at: Span, faults: &mut Vec<(Span, Fault)>) {
+    let random = &mut Random::new(seed ^ 0x1a4e);
+    for stream in streams.iter_mut().filter(|stream| stream.by_whip) {
+        stream.encodings = 1 + random.below(LAYERS_MAX);
+    }
+    faults.extend((0..random.below(PATHS_MAX)).map(|_| {
+        let at = between(random, [Span::millis(500), calm_at]);
+        let (peer, carries) = (random.below(VIEWERS_MAX), random.below(LAYERS_MAX));
+        match random.below(3) {
+            0 => (
+                at,
+                Fault::Pins {
+                    peer,
+                    layer: Some(carries),
+                },
+            ),
+            _ => (
+                at,
+                Fault::PathCarries {
+                    peer,
+                    bps: PATHS_BPS[carries],
+                },
+            ),
+        }
+    }));
 }
 
 /// Upgrades, and what happens at the same time: rings are full since a process stands still, a
@@ -335,6 +392,7 @@ fn stream(random: &mut Random) -> StreamPlan {
     StreamPlan {
         by_whip: random.below(2) == 0,
         group: 20 + number(random, 40),
+        encodings: 1,
         comes: between(random, [Span::ZERO, Span::millis(1500)]),
         takes_over: (random.below(3) == 0)
             .then(|| between(random, [Span::millis(1000), Span::millis(6000)])),

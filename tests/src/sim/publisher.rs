@@ -6,13 +6,15 @@ use wire::demux::Class;
 use wire::rtcp::{Item, compound};
 use wire::rtcp_feedback::Message;
 use wire::rtp::Header;
+use wire::rtp_ext::Block;
 use wire::time::{Span, Time};
 
 use super::client::Client;
 use super::plan::StreamPlan;
 use super::sidecar::Sidecar;
-use super::source::{Encoder, Shot};
+use super::source::{Encoder, LAYERS_MAX, NAMES, Shot};
 use super::stage::Stage;
+use super::streams::{REPAIRED_RID_ID, RID_ID};
 
 /// After a refusal or without an answer by HTTP, the next try.
 const AGAIN: Span = Span::millis(300);
@@ -23,8 +25,21 @@ const HANDSHAKE: Span = Span::millis(4000);
 /// Without a sign of the server for so long, the session is begun anew: two checks and a bit.
 const SILENCE: Span = Span::millis(6000);
 
+/// What the clocks of encodings are ahead.
+const CLOCKS: [u32; LAYERS_MAX] = [0, 0xffff_f000, 0x8000_0000];
+
 /// Packets that can be sent again.
 const KEPT_MAX: usize = 512;
+
+/// Sources of a publisher: the video and the sound, what is sent again of the video, and the same
+/// of each further encoding.
+const SOURCES: usize = 2 * LAYERS_MAX + 1;
+const AUDIO_SOURCE: usize = 1;
+const VIDEO_SOURCES: [usize; LAYERS_MAX] = [0, 3, 5];
+const RTX_SOURCES: [usize; LAYERS_MAX] = [2, 4, 6];
+
+/// Packets in which encodings are named after the server was heard: a second of them.
+const NAMED: u32 = 250;
 
 /// By the offer.
 const VIDEO_TYPE: u8 = 102;
@@ -34,6 +49,7 @@ const AUDIO_TYPE: u8 = 111;
 /// A publisher.
 pub struct Publisher {
     stream: usize,
+    encodings: usize,
     /// What it sends.
     pub encoder: Encoder,
     state: State,
@@ -51,10 +67,14 @@ struct Here {
     client: Client,
     came: Time,
     heard_at: Time,
-    /// Of video, sound, and what is sent again.
-    ssrcs: [u32; 3],
-    indexes: [u64; 3],
-    kept: VecDeque<(u16, Header, Vec<u8>)>,
+    /// See [`SOURCES`].
+    ssrcs: [u32; SOURCES],
+    indexes: [u64; SOURCES],
+    kept: VecDeque<(usize, u16, Header, Vec<u8>)>,
+    /// It has several encodings, which it names in so many packets more.
+    named: Option<u32>,
+    /// The server was heard to speak of media.
+    is_known: bool,
 }
 
 impl Publisher {
@@ -64,7 +84,8 @@ impl Publisher {
         let number = u8::try_from(stream).unwrap_or(u8::MAX);
         Self {
             stream,
-            encoder: Encoder::new(number, plan.group, now, seed),
+            encodings: plan.encodings,
+            encoder: Encoder::new(number, plan, now, seed),
             state: State::Away(now + plan.comes),
             takes_over_at: plan.takes_over.map(|after| now + plan.comes + after),
         }
@@ -134,9 +155,11 @@ impl Publisher {
             .journal
             .note(format_args!("publisher {stream} has posted, from {at}"));
         let random = &mut stage.random;
-        let ssrcs = [0; 3].map(|_: u32| u32::try_from(random.next_u64() >> 32).unwrap_or(1));
+        let ssrcs = [0; SOURCES].map(|_: u32| u32::try_from(random.next_u64() >> 32).unwrap_or(1));
         // Soon wraps, as 16-bit numbers do after a minute or two.
-        let indexes = [0xff00, 7, 0xfff0].map(|first| first + random.next_u64() % 0x100);
+        let first = [0xff00, 7, 0xfff0, 0xff00, 0xfff0, 9, 0x8000];
+        let indexes = first.map(|first| first + random.next_u64() % 0x100);
+        let named = (self.encodings > 1).then_some(NAMED);
         self.state = State::Here(Box::new(Here {
             id,
             client,
@@ -145,6 +168,8 @@ impl Publisher {
             ssrcs,
             indexes,
             kept: VecDeque::new(),
+            named,
+            is_known: false,
         }));
     }
 
@@ -191,19 +216,33 @@ impl Here {
                 continue;
             };
             stage.reports += 1;
+            self.is_known = true;
             let mut lost = Vec::new();
             for item in compound(plain) {
                 let Item::Feedback(feedback) = item else {
                     continue;
                 };
                 match feedback.message {
-                    Message::Nack(nack) => lost.extend(nack.lost()),
-                    Message::Pli | Message::Fir(_) => encoder.force_key(),
+                    Message::Nack(nack) => {
+                        let ssrc = feedback.media_ssrc;
+                        lost.extend(nack.lost().map(|sequence| (ssrc, sequence)));
+                    }
+                    Message::Pli => {
+                        if let Some(layer) = self.layer_of(feedback.media_ssrc) {
+                            encoder.force_key_of(layer);
+                        }
+                    }
+                    Message::Fir(entries) => {
+                        let layers = entries
+                            .entries()
+                            .filter_map(|entry| self.layer_of(entry.ssrc));
+                        layers.for_each(|layer| encoder.force_key_of(layer));
+                    }
                     _ => {}
                 }
             }
             lost.iter()
-                .for_each(|sequence| self.send_again(now, *sequence));
+                .for_each(|(ssrc, sequence)| self.send_again(now, *ssrc, *sequence));
         }
     }
 
@@ -216,32 +255,64 @@ impl Here {
             timestamp: shot.timestamp,
             ..Header::default()
         };
-        let track = usize::from(place.track);
-        let sequence = self.seal(now, track, header, &shot.payload);
-        if is_video {
-            self.kept
-                .push_back((sequence, header, shot.payload.clone()));
-            if self.kept.len() > KEPT_MAX {
-                self.kept.pop_front();
-            }
+        let layer = usize::from(place.layer);
+        if !is_video {
+            self.seal(now, AUDIO_SOURCE, header, &[], &shot.payload);
+            return;
+        }
+        let mut names = Block::new();
+        if let Some(left) = self.named.as_mut().filter(|left| **left > 0) {
+            *left -= u32::from(self.is_known);
+            names.push(RID_ID, NAMES[layer].as_bytes());
+        }
+        // Of each encoding on a clock of its own.
+        let header = Header {
+            timestamp: header.timestamp.wrapping_add(CLOCKS[layer]),
+            ..header
+        };
+        let source = VIDEO_SOURCES[layer];
+        let sequence = self.seal(now, source, header, names.as_bytes(), &shot.payload);
+        self.kept
+            .push_back((layer, sequence, header, shot.payload.clone()));
+        if self.kept.len() > KEPT_MAX {
+            self.kept.pop_front();
         }
     }
 
-    fn send_again(&mut self, now: Time, sequence: u16) {
-        let kept = self.kept.iter().find(|(number, ..)| *number == sequence);
-        let Some((_, header, payload)) = kept else {
+    /// The encoding that goes by this source.
+    fn layer_of(&self, ssrc: u32) -> Option<usize> {
+        (0..LAYERS_MAX).find(|layer| self.ssrcs[VIDEO_SOURCES[*layer]] == ssrc)
+    }
+
+    fn send_again(&mut self, now: Time, ssrc: u32, sequence: u16) {
+        let Some(layer) = self.layer_of(ssrc) else {
             return;
         };
+        let is_it = |one: &&(usize, u16, _, _)| (one.0, one.1) == (layer, sequence);
+        let Some((_, _, header, payload)) = self.kept.iter().find(is_it) else {
+            return;
+        };
+        let mut names = Block::new();
+        if self.named.is_some() {
+            names.push(REPAIRED_RID_ID, NAMES[layer].as_bytes());
+        }
         let header = Header {
             payload_type: RTX_TYPE,
             ..*header
         };
         let payload = [&sequence.to_be_bytes()[..], payload].concat();
-        self.seal(now, 2, header, &payload);
+        self.seal(now, RTX_SOURCES[layer], header, names.as_bytes(), &payload);
     }
 
     /// Seals a packet of a source and sends it; gives its sequence number.
-    fn seal(&mut self, now: Time, source: usize, header: Header, payload: &[u8]) -> u16 {
+    fn seal(
+        &mut self,
+        now: Time,
+        source: usize,
+        header: Header,
+        names: &[u8],
+        payload: &[u8],
+    ) -> u16 {
         let index = self.indexes[source];
         self.indexes[source] += 1;
         let sequence = u16::try_from(index & 0xffff).unwrap_or(0);
@@ -251,7 +322,7 @@ impl Here {
             ..header
         };
         let mut plain = [0; 64];
-        let used = header.write(&[], &mut plain);
+        let used = header.write(names, &mut plain);
         let mut out = vec![0; payload.len() + 64];
         let sealed = self
             .client

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use link::Region;
 use link::command::{AddViewer, Command, Pin};
 use link::ids::{StreamId, ViewerId};
+use link::lanes::LAYERS;
 use link::region::Role;
 use session::adopt::{Strays, adopt};
 use session::lines::Lines;
@@ -16,13 +17,16 @@ use super::dtls::identity;
 use super::journal::Journal;
 use super::plan::Plan;
 use super::source::Shot;
-use super::streams::{DESCRIPTION, Stream, append, describe, streams};
+use super::streams::{DESCRIPTION, Stream, append, describe, streams, with_encodings};
 use crate::random::Random;
 use crate::viewer::{Answer, offer};
 
 /// As the driver's.
 const HOUSEKEEPING_INTERVAL: Span = Span::millis(20);
 const AUDIT_INTERVAL: Span = Span::secs(1);
+
+/// What viewers offer to say, beside which they say what their paths carry.
+const NACK: &str = "a=rtcp-fb:102 nack\r\n";
 
 /// The process.
 pub struct Sidecar {
@@ -131,18 +135,21 @@ impl Sidecar {
         self.carry_out(now);
     }
 
-    /// Posts a viewer's offer: session and answer, or a status.
+    /// Posts a viewer's offer: session, answer, and whether it may say what its path carries; or a
+    /// status.
     ///
     /// # Errors
     /// The status of the refusal; 0: the sidecar died over it.
-    pub fn whep_post(&mut self, now: Time, stream: usize) -> Result<(String, Answer), u16> {
+    pub fn whep_post(&mut self, now: Time, stream: usize) -> Result<(String, Answer, bool), u16> {
         let now = now + self.ahead;
         let name = &self.streams[stream].name;
-        let offer = offer(&identity().fingerprint);
+        let plain = offer(&identity().fingerprint);
+        let offer = plain.replace(NACK, &format!("{NACK}a=rtcp-fb:102 goog-remb\r\n"));
         let created = self.sessions.whep_post(now, name, &offer, None);
         self.carry_out(now);
         let created = created.map_err(|error| error.status)?;
-        self.answer(created.id.as_str(), &created.answer)
+        let (id, answer) = self.answer(created.id.as_str(), &created.answer)?;
+        Ok((id, answer, created.answer.contains("goog-remb")))
     }
 
     /// Posts a publisher's offer: session and answer, or a status.
@@ -152,6 +159,7 @@ impl Sidecar {
     pub fn whip_post(&mut self, now: Time, stream: usize) -> Result<(String, Answer), u16> {
         let now = now + self.ahead;
         let offer = offer(&identity().fingerprint).replace("a=recvonly", "a=sendonly");
+        let offer = with_encodings(&offer, self.streams[stream].encodings);
         let id = self.streams[stream].id;
         let published = self.sessions.whip_post(now, id, &offer, true);
         let created = published.map_err(|error| error.status)?.created;
@@ -181,10 +189,10 @@ impl Sidecar {
         (!self.is_dead).then(|| (ice.0.to_owned(), ice.1.to_owned()))
     }
 
-    /// A viewer's choice of one layer, or of all.
-    pub fn choose_layer(&mut self, now: Time, id: &str, one: bool) {
+    /// A viewer's choice of one encoding, or of all.
+    pub fn choose_layer(&mut self, now: Time, id: &str, layer: Option<usize>) {
         let pin = Pin {
-            lane: one.then_some(0),
+            lane: layer.map(|layer| u8::try_from(LAYERS[layer]).unwrap_or(0)),
             ..Pin::NONE
         };
         // Gone meanwhile: as well.

@@ -3,6 +3,7 @@
 use link::command::{AUDIO, VIDEO};
 use wire::time::{Span, Time};
 
+use super::plan::StreamPlan;
 use crate::random::Random;
 
 /// Between two frames of video.
@@ -10,6 +11,18 @@ const FRAME: Span = Span::millis(40);
 
 /// Between two packets of sound.
 const SOUND: Span = Span::millis(20);
+
+/// Encodings of one picture at the most, and their names.
+pub const LAYERS_MAX: usize = 3;
+/// See [`LAYERS_MAX`].
+pub const NAMES: [&str; LAYERS_MAX] = ["q", "h", "f"];
+
+/// Packets of a frame by encoding, about 50, 200 and 500 kbit/s; of a keyframe some more.
+const PACKETS: [u16; LAYERS_MAX] = [1, 4, 10];
+const PACKETS_KEY: u16 = 3;
+
+/// The same of a stream of one encoding.
+const PACKETS_ALONE: u16 = 2;
 
 /// What a place takes at the front of a payload.
 const PLACE_BYTES: usize = 11;
@@ -26,6 +39,8 @@ pub struct Place {
     pub stream: u8,
     /// [`VIDEO`] or [`AUDIO`].
     pub track: u8,
+    /// Which encoding of the picture it is of.
+    pub layer: u8,
     /// It is of a keyframe.
     pub is_key: bool,
     /// It is the last of its frame.
@@ -51,8 +66,10 @@ pub struct Encoder {
     stream: u8,
     /// Frames from keyframe to keyframe.
     group: u32,
+    /// Of one picture.
+    encodings: usize,
     frames: u32,
-    since_key: u32,
+    since_key: [u32; LAYERS_MAX],
     sounds: u32,
     frame_at: Time,
     sound_at: Time,
@@ -66,12 +83,13 @@ pub struct Encoder {
 impl Encoder {
     /// One that begins at `now`, with a keyframe.
     #[must_use]
-    pub fn new(stream: u8, group: u32, now: Time, seed: u64) -> Self {
+    pub fn new(stream: u8, plan: &StreamPlan, now: Time, seed: u64) -> Self {
         Self {
             stream,
-            group,
+            group: plan.group,
+            encodings: plan.encodings.max(1),
             frames: 0,
-            since_key: 0,
+            since_key: [0; LAYERS_MAX],
             sounds: 0,
             frame_at: now,
             sound_at: now,
@@ -83,7 +101,12 @@ impl Encoder {
 
     /// The next frame is a keyframe.
     pub fn force_key(&mut self) {
-        self.since_key = 0;
+        self.since_key = [0; LAYERS_MAX];
+    }
+
+    /// The next frame of this encoding is a keyframe.
+    pub fn force_key_of(&mut self, layer: usize) {
+        self.since_key[layer] = 0;
     }
 
     /// Nobody takes what would have come until now.
@@ -96,7 +119,10 @@ impl Encoder {
     pub fn turn(&mut self, now: Time) -> Vec<Shot> {
         if self.frame_at <= now && self.frame_at <= self.sound_at {
             self.frame_at = self.frame_at + FRAME;
-            let mut shots = self.frame();
+            // The largest first, as browsers do it.
+            let all = (0..self.encodings).rev();
+            let mut shots: Vec<_> = all.flat_map(|layer| self.frame(layer)).collect();
+            self.frames += 1;
             if self.is_spoilt
                 && let Some(byte) = shots.last_mut().and_then(|shot| shot.payload.last_mut())
             {
@@ -117,19 +143,21 @@ impl Encoder {
         self.force_key();
     }
 
-    fn frame(&mut self) -> Vec<Shot> {
-        let is_key = self.since_key == 0;
-        self.since_key = (self.since_key + 1) % self.group;
-        let count = if is_key { 5 } else { 2 };
+    fn frame(&mut self, layer: usize) -> Vec<Shot> {
+        let is_key = self.since_key[layer] == 0;
+        self.since_key[layer] = (self.since_key[layer] + 1) % self.group;
+        let alone = self.encodings == 1;
+        let count = if alone { PACKETS_ALONE } else { PACKETS[layer] };
+        let count = count + if is_key { PACKETS_KEY } else { 0 };
         // Of one size but for the last, as payloaders make them: those travel together.
         let bytes = 100 + self.random.below(300);
         let last = PLACE_BYTES + self.random.below(bytes - PLACE_BYTES);
         let frame = self.frames;
-        self.frames += 1;
         let shots = (0..count).map(|nth| {
             let place = Place {
                 stream: self.says_stream,
                 track: 0,
+                layer: u8::try_from(layer).unwrap_or(0),
                 is_key,
                 is_last: nth + 1 == count,
                 frame,
@@ -148,6 +176,7 @@ impl Encoder {
         let place = Place {
             stream: self.says_stream,
             track: 1,
+            layer: 0,
             is_key: false,
             is_last: true,
             frame: self.sounds,
@@ -192,11 +221,11 @@ impl Place {
         };
         let flags = u8::from(self.is_key) | u8::from(self.is_last) << 1;
         let mut payload = Vec::with_capacity(bytes.max(PLACE_BYTES));
-        payload.extend([first, self.stream, self.track, flags, 0]);
+        payload.extend([first, self.stream, self.track, flags, self.layer]);
         payload.extend(self.frame.to_be_bytes());
         payload.extend(self.nth.to_be_bytes());
         let mut random = Random::new(
-            u64::from(self.frame) << 32
+            u64::from(self.layer) << 40 ^ u64::from(self.frame) << 32
                 | u64::from(self.nth) << 16
                 | u64::from(self.stream) << 8
                 | u64::from(self.track),
@@ -216,6 +245,7 @@ impl Place {
         let place = Self {
             stream: head[1],
             track: head[2],
+            layer: head[4],
             is_key: head[3] & 1 != 0,
             is_last: head[3] & 2 != 0,
             frame: u32::from_be_bytes(*head[5..].first_chunk()?),

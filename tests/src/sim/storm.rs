@@ -5,7 +5,8 @@ use wire::peer::Ip;
 use wire::time::{Span, Time};
 
 use super::Mutant;
-use super::plan::{Fate, Fault};
+use super::plan::{Fate, Fault, PATHS_BPS};
+use super::source::LAYERS_MAX;
 use super::world::{BEGIN, World};
 
 /// What a perfect network still takes.
@@ -119,6 +120,15 @@ impl World {
                 let desk = Self::desk(&mut self.sidecar, self.sidecar_stalls_until, &self.stage);
                 self.watchers[number].choose(now, one, desk);
             }
+            Fault::Pins { peer, layer } => {
+                let number = peer % self.watchers.len();
+                let desk = Self::desk(&mut self.sidecar, self.sidecar_stalls_until, &self.stage);
+                self.watchers[number].pin(now, layer, desk);
+            }
+            Fault::PathCarries { peer, bps } => {
+                let number = peer % self.watchers.len();
+                self.watchers[number].carries_bps = bps;
+            }
             Fault::Moves { peer, says_so } => {
                 let number = peer % self.watchers.len();
                 self.watchers[number].moves(now, says_so);
@@ -147,6 +157,9 @@ impl World {
             sidecar.die_after(None);
         }
         self.die_again = [None; 2];
+        for watcher in &mut self.watchers {
+            watcher.carries_bps = PATHS_BPS[LAYERS_MAX - 1];
+        }
         if let Some(successor) = &mut self.successor {
             successor.fate = Fate::Well;
         }

@@ -11,7 +11,7 @@ use session::{AudioCodec, SessionId, Sessions, StreamDescription, VideoCodec};
 use wire::time::Time;
 
 use super::plan::Plan;
-use super::source::Shot;
+use super::source::{NAMES, Shot};
 
 /// What streams of the simulation consist of.
 pub(super) const DESCRIPTION: StreamDescription = StreamDescription {
@@ -21,6 +21,31 @@ pub(super) const DESCRIPTION: StreamDescription = StreamDescription {
     audio: Some(AudioCodec::Opus { channels: 2 }),
 };
 
+/// Under these a publisher names its encodings, and those of which it repeats packets.
+pub(super) const RID_ID: u8 = 10;
+pub(super) const REPAIRED_RID_ID: u8 = 11;
+
+/// A publisher's offer with so many encodings of its video.
+pub(super) fn with_encodings(offer: &str, encodings: usize) -> String {
+    if encodings < 2 {
+        return offer.to_owned();
+    }
+    let names = &NAMES[..encodings];
+    let rids: String = names
+        .iter()
+        .map(|name| format!("a=rid:{name} send\r\n"))
+        .collect();
+    let sdes = "urn:ietf:params:rtp-hdrext:sdes";
+    let first = "a=rtpmap:102";
+    let lines = format!(
+        "a=extmap:{RID_ID} {sdes}:rtp-stream-id\r\n\
+         a=extmap:{REPAIRED_RID_ID} {sdes}:repaired-rtp-stream-id\r\n\
+         {rids}a=simulcast:send {}\r\n{first}",
+        names.join(";")
+    );
+    offer.replacen(first, &lines, 1)
+}
+
 /// A stream of the sidecar.
 pub(super) struct Stream {
     pub id: StreamId,
@@ -28,6 +53,8 @@ pub(super) struct Stream {
     /// `None`: a worker has it, or has let go of it a moment ago.
     pub writer: Option<LogWriter>,
     pub is_by_whip: bool,
+    /// That its publisher offers.
+    pub encodings: usize,
     pub publisher: Option<SessionId>,
     pub is_over: bool,
 }
@@ -84,6 +111,7 @@ pub(super) fn streams(
             name,
             writer: region.log_writer(id).ok(),
             is_by_whip: plan.streams[usize::try_from(id.index).unwrap_or(0)].by_whip,
+            encodings: plan.streams[usize::try_from(id.index).unwrap_or(0)].encodings,
             publisher: None,
             is_over: false,
         }

@@ -2,14 +2,15 @@
 //! that its session is no more.
 
 use wire::demux::Class;
-use wire::rtcp_feedback::{write_nack, write_pli};
+use wire::rtcp_feedback::{write_nack, write_pli, write_remb};
 use wire::rtcp_report::write_receiver_report;
 use wire::time::{Span, Time};
 
 use super::client::Client;
 use super::picture::Picture;
-use super::plan::{Leave, ViewerPlan};
+use super::plan::{Leave, PATHS_BPS, ViewerPlan};
 use super::sidecar::Sidecar;
+use super::source::LAYERS_MAX;
 use super::stage::Stage;
 
 /// After a refusal or without an answer by HTTP, the next try.
@@ -27,6 +28,9 @@ const REPORT: Span = Span::millis(1000);
 /// A viewer's password after a restart of ICE; nobody checks us.
 const NEW_PWD: &str = "againagainagainagain0001";
 
+/// Between two words of what its path carries, as Chromium does it without transport feedback.
+const ESTIMATE: Span = Span::millis(200);
+
 /// Of its reports in a storm, one in so many comes with feedback that makes no sense.
 const NONSENSE: usize = 3;
 
@@ -42,6 +46,8 @@ pub struct Watcher {
     restless_at: Option<Time>,
     /// How often it was told that its session is no more.
     pub told: u32,
+    /// What its path carries, which it says.
+    pub carries_bps: u64,
 }
 
 enum State {
@@ -57,7 +63,10 @@ struct Here {
     came: Time,
     asks_at: Time,
     report_at: Time,
+    estimate_at: Time,
     has_moved: bool,
+    /// It may say what its path carries: it came when a publisher of several encodings was known.
+    is_asked: bool,
 }
 
 impl Watcher {
@@ -70,6 +79,7 @@ impl Watcher {
             state: State::Away(now + plan.comes),
             restless_at: plan.restless.map(|after| now + plan.comes + after),
             told: 0,
+            carries_bps: PATHS_BPS[LAYERS_MAX - 1],
         }
     }
 
@@ -80,7 +90,7 @@ impl Watcher {
             State::Away(until) if *until <= now => self.come(stage, desk),
             State::Away(_) | State::Gone => {}
             State::Here(here) => {
-                here.watch(stage);
+                here.watch(stage, self.carries_bps);
                 let is_restless = stage.is_stormy && self.restless_at.is_some_and(|at| at <= now);
                 if is_restless {
                     self.restless_at = None;
@@ -107,8 +117,13 @@ impl Watcher {
 
     /// Chooses one layer, or all.
     pub fn choose(&self, now: Time, one: bool, desk: Option<&mut Sidecar>) {
+        self.pin(now, one.then_some(0), desk);
+    }
+
+    /// Chooses one encoding, or what its path carries.
+    pub fn pin(&self, now: Time, layer: Option<usize>, desk: Option<&mut Sidecar>) {
         if let (State::Here(here), Some(desk)) = (&self.state, desk) {
-            desk.choose_layer(now, &here.id, one);
+            desk.choose_layer(now, &here.id, layer);
         }
     }
 
@@ -128,6 +143,18 @@ impl Watcher {
             State::Here(here) => Some(&here.picture),
             State::Away(_) | State::Gone => None,
         }
+    }
+
+    /// True if it may say what its path carries.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        matches!(&self.state, State::Here(here) if here.is_asked)
+    }
+
+    /// Changes from one encoding to another, as long as it is here.
+    #[must_use]
+    pub fn switches(&self) -> u64 {
+        self.picture().map_or(0, |picture| picture.switches.into())
     }
 
     /// Leaves for good.
@@ -190,7 +217,7 @@ impl Watcher {
         let number = self.number;
         let Some(desk) = desk else { return };
         let posted = desk.whep_post(now, self.plan.stream);
-        let (id, answer) = match posted {
+        let (id, answer, is_asked) = match posted {
             Ok(posted) => posted,
             Err(status) => {
                 return stage
@@ -214,7 +241,9 @@ impl Watcher {
             came: now,
             asks_at: now + PATIENCE,
             report_at: now + REPORT,
+            estimate_at: now,
             has_moved: false,
+            is_asked,
         }));
     }
 
@@ -274,7 +303,7 @@ impl Watcher {
 }
 
 impl Here {
-    fn watch(&mut self, stage: &mut Stage) {
+    fn watch(&mut self, stage: &mut Stage, carries_bps: u64) {
         let now = stage.now;
         let arrived = self.client.turn(now);
         if arrived.is_connected {
@@ -292,6 +321,12 @@ impl Here {
         }
         if self.client.is_connected() {
             self.ask(stage);
+            if self.is_asked && stage.now >= self.estimate_at {
+                self.estimate_at = stage.now + ESTIMATE;
+                let mut plain = [0; 64];
+                let bytes = write_remb(1, carries_bps, &[self.picture.ssrc()], &mut plain);
+                self.client.send_rtcp(stage.now, &plain[..bytes]);
+            }
         }
     }
 

@@ -103,7 +103,7 @@ impl World {
         let by_sidecar = streams().filter(|(_, plan)| !plan.by_whip);
         let encoders = by_sidecar.map(|(n, plan)| {
             let number = u8::try_from(n).unwrap_or(u8::MAX);
-            Encoder::new(number, plan.group, BEGIN + plan.comes, seed)
+            Encoder::new(number, plan, BEGIN + plan.comes, seed)
         });
         let is_clean = plan.is_clean();
         let server = SERVER.parse().expect("an address");
