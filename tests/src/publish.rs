@@ -1,6 +1,9 @@
 //! Owns publishers: the programs with which people send live video, and what they send.
 
 mod entry;
+mod mark;
+mod offer;
+mod source;
 mod whip;
 
 use std::fs;
@@ -12,8 +15,11 @@ use crate::netns::Namespace;
 use crate::process::{Process, command};
 use crate::wait::{skip, wait_for};
 
-pub use entry::{CNAME, Entry, PAYLOAD_TYPE};
-pub use whip::{Begin, Whip};
+pub use entry::Entry;
+pub use mark::{ENCODINGS, Mark};
+pub use offer::{CNAME, Offer, PAYLOAD_TYPE, RIDS};
+pub use source::Begin;
+pub use whip::{Kind, Whip};
 
 /// What ffmpeg makes and sends.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::http;
 use crate::process::Process;
-use crate::publish::{Ffmpeg, Whip};
+use crate::publish::{Ffmpeg, Kind, Whip};
 use crate::random::Random;
 use crate::server::{Server, Setup};
 
@@ -135,9 +135,9 @@ impl Soak {
         };
         let encoder = encoder(&server);
         let begin = |random: &mut Random| shortly_before_the_wraps(random);
-        let stays = Whip::start(server.http, STAYS, begin(&mut random));
+        let stays = Whip::start(server.http, STAYS, Kind::Video, begin(&mut random));
         let stays = stays.unwrap_or_else(|why| panic!("{why}\n{}", server.log()));
-        let first = Whip::start(server.http, COMES, begin(&mut random));
+        let first = Whip::start(server.http, COMES, Kind::Video, begin(&mut random));
         let first = first.unwrap_or_else(|why| panic!("{why}\n{}", server.log()));
         let stayers: Vec<Stayers> = STAYERS
             .into_iter()

@@ -8,6 +8,8 @@ mod dtls;
 mod session;
 mod track;
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -148,6 +150,23 @@ impl Crowd {
         &mut self.sessions
     }
 
+    /// One of the viewers chooses an encoding by its name, or leaves the choice to the server.
+    ///
+    /// # Errors
+    /// What the server said, if it does not take it.
+    pub fn choose(&self, nth: usize, rid: Option<&str>) -> Result<(), String> {
+        let path = format!("{}/layer", self.sessions[nth].location());
+        let body = rid.map_or("{}".to_owned(), |rid| {
+            format!("{{\"encodingId\":\"{rid}\"}}")
+        });
+        let kind = [("content-type", "application/json")];
+        let chosen = http::request(self.http, "POST", &path, &kind, body.as_bytes())?;
+        match chosen.status {
+            200 => Ok(()),
+            status => Err(format!("{status}: {}", chosen.text())),
+        }
+    }
+
     /// Watches for a while.
     pub fn run(&mut self, span: Duration) {
         let start = Instant::now();
@@ -171,6 +190,22 @@ impl Crowd {
         for session in &mut self.sessions {
             session.forget();
         }
+    }
+
+    /// Datagrams that the kernel had no room for in their sockets, ever (`proc_net_udp(5)`).
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let sessions = self.sessions.iter();
+        let ports = sessions.filter_map(|one| one.socket().local_addr().ok());
+        let ports: BTreeSet<String> = ports.map(|one| format!("{:04X}", one.port())).collect();
+        let table = fs::read_to_string("/proc/net/udp").unwrap_or_default();
+        let ours = table.lines().filter(|line| {
+            let local = line.split_whitespace().nth(1);
+            let port = local.and_then(|local| local.split(':').nth(1));
+            port.is_some_and(|port| ports.contains(port))
+        });
+        ours.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
+            .sum()
     }
 
     /// Watches on a thread of its own, while the test does something else.

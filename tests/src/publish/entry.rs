@@ -8,17 +8,12 @@ use std::time::{Duration, Instant};
 
 use wire::demux::{Class, classify};
 
+use super::offer::Offer;
 use crate::http;
-use crate::viewer::{Answer, Handshake, Identity, Keys, UFRAG};
+use crate::viewer::{Answer, Handshake, Identity, Keys};
 
 /// Between two checks or flights that were not answered.
 const REPEAT: Duration = Duration::from_millis(250);
-
-/// Payload type of the one track, H.264.
-pub const PAYLOAD_TYPE: u8 = 106;
-
-/// What its source calls itself.
-pub const CNAME: &str = "whip";
 
 /// A publisher that is let in.
 pub struct Entry {
@@ -33,7 +28,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Publishes `stream` from source `ssrc`, by the socket to the server's candidate that `open`
+    /// Publishes `stream` as it is offered, by the socket to the server's candidate that `open`
     /// makes.
     ///
     /// # Errors
@@ -41,14 +36,14 @@ impl Entry {
     pub fn get(
         server: SocketAddr,
         stream: &str,
-        ssrc: u32,
+        offer: Offer,
         open: impl FnOnce(SocketAddr) -> io::Result<UdpSocket>,
         patience: Duration,
     ) -> Result<Self, String> {
         let identity = Identity::new().map_err(|error| error.to_string())?;
         let path = format!("/whip/{stream}");
         let headers = [("content-type", "application/sdp")];
-        let offer = offer(&identity, ssrc);
+        let offer = offer.write(&identity);
         let posted = http::request(server, "POST", &path, &headers, offer.as_bytes())?;
         if posted.status != 201 {
             return Err(format!("{stream}: {}: {}", posted.status, posted.text()));
@@ -153,23 +148,4 @@ pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<usize> {
             Err(_) => return None,
         }
     }
-}
-
-/// As encoders offer: one track of H.264.
-fn offer(identity: &Identity, ssrc: u32) -> String {
-    format!(
-        "v=0\r\no=- 4489045141692799359 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-         a=group:BUNDLE 0\r\na=msid-semantic: WMS\r\n\
-         m=video 9 UDP/TLS/RTP/SAVPF {PAYLOAD_TYPE}\r\nc=IN IP4 0.0.0.0\r\n\
-         a=ice-ufrag:{UFRAG}\r\na=ice-pwd:crowdcrowdcrowdcrowd0001\r\n\
-         a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=mid:0\r\na=sendonly\r\n\
-         a=msid:{CNAME} video\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
-         a=rtpmap:{PAYLOAD_TYPE} H264/90000\r\n\
-         a=fmtp:{PAYLOAD_TYPE} level-asymmetry-allowed=1;packetization-mode=1;\
-         profile-level-id=42e01f\r\n\
-         a=rtcp-fb:{PAYLOAD_TYPE} nack\r\na=rtcp-fb:{PAYLOAD_TYPE} nack pli\r\n\
-         a=rtcp-fb:{PAYLOAD_TYPE} ccm fir\r\na=ssrc:{ssrc} cname:{CNAME}\r\n\
-         a=ssrc:{ssrc} msid:{CNAME} video\r\n",
-        fingerprint = identity.fingerprint()
-    )
 }

@@ -1,8 +1,7 @@
-//! Owns synthetic publishers by WHIP: once let in, they send frames that look like H.264 and that
-//! nobody could see anything in. They begin where they are told to, as shortly before a
-//! wrap, and send again what they are asked for.
+//! Owns synthetic publishers by WHIP: once let in, they send what looks like H.264 and Opus and is
+//! nothing. They begin where they are told to, as shortly before a wrap, and send again what they
+//! are asked for.
 
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -10,14 +9,14 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use wire::demux::{Class, classify};
-use wire::ntp::Ntp;
 use wire::rtcp::{Item, compound};
-use wire::rtcp_feedback::Message as Feedback;
-use wire::rtcp_report::{SenderInfo, write_sender_report};
-use wire::rtp::Header;
+use wire::rtcp_feedback::Message;
+use wire::rtcp_report::write_sender_report;
 
-use super::entry::{CNAME, Entry, PAYLOAD_TYPE, receive};
-use crate::viewer::unix_ns;
+use super::entry::{Entry, receive};
+use super::mark::ENCODINGS;
+use super::offer::{CNAME, Offer};
+use super::source::{Begin, Shape, Source, Way};
 
 /// How long a publisher may take to be let in.
 const START: Duration = Duration::from_secs(15);
@@ -28,62 +27,42 @@ const CONSENT: Duration = Duration::from_millis(2500);
 /// Between sender reports.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// A keyframe that was asked for comes no sooner than this after the one before.
-const KEYFRAME_PAUSE: Duration = Duration::from_millis(500);
+/// Sources of one publisher are so far apart, in their numbers and in their timestamps: who took
+/// one for another would show it.
+const APART: u32 = 1_000_003;
 
-/// Packets that are kept to be sent again: more than a second of them.
-const HISTORY: usize = 1024;
-
-const FRAMES_PER_S: u32 = 60;
-const FRAMES_PER_KEY: u64 = 120;
-const PACKETS_PER_FRAME: usize = 6;
-const PAYLOAD_BYTES: usize = 400;
-const VIDEO_HZ: u32 = 90_000;
-
-/// STAP-A of SPS and PPS (RFC 6184 section 5.7.1).
-const PARAMETERS: [u8; 19] = [
-    0x78, 0, 10, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 0, 0xa0, 0x47, 0xfe, 0xc8, 0, 4, 0x68, 0xce, 0x3c,
-    0x80,
-];
-
-/// FU-A, and its header's first and last of a unit (RFC 6184 section 5.8).
-const FRAGMENT: u8 = 0x7c;
-const FRAGMENT_START: u8 = 0x80;
-const FRAGMENT_END: u8 = 0x40;
-const TYPE_SLICE: u8 = 1;
-const TYPE_KEY: u8 = 5;
-
-/// The numbers with which a publisher begins.
+/// What a publisher sends.
 #[derive(Clone, Copy, Debug)]
-pub struct Begin {
-    /// Sequence number of the first packet.
-    pub sequence: u16,
-    /// RTP timestamp of the first frame.
-    pub timestamp: u32,
-    /// Source of the media.
-    pub ssrc: u32,
+pub enum Kind {
+    /// One encoding of video.
+    Video,
+    /// Audio alone.
+    Audio,
+    /// Three encodings of video of so many kbit/s, the least first, and audio.
+    Simulcast([usize; ENCODINGS]),
 }
 
 /// A publisher that sends on a thread of its own until it is dropped or leaves.
 pub struct Whip {
     server: SocketAddr,
     location: String,
-    stop: Arc<AtomicBool>,
-    held: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
+    told: Arc<Told>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What thread and owner tell each other.
+#[derive(Default)]
+struct Told {
+    stop: AtomicBool,
+    held: AtomicBool,
+    sent: AtomicU64,
+    keyframes: [AtomicU64; ENCODINGS],
 }
 
 struct Sender {
     entry: Entry,
-    begin: Begin,
-    index: u64,
-    frame: u64,
+    sources: Vec<Source>,
     rtcp_index: u32,
-    octets: u32,
-    history: VecDeque<(u16, Vec<u8>)>,
-    keyframe_at: Option<Instant>,
-    keyframe_wanted: bool,
 }
 
 impl Whip {
@@ -91,30 +70,34 @@ impl Whip {
     ///
     /// # Errors
     /// What has gone wrong.
-    pub fn start(server: SocketAddr, stream: &str, begin: Begin) -> Result<Self, String> {
-        let entry = Entry::get(server, stream, begin.ssrc, open, START)?;
+    pub fn start(
+        server: SocketAddr,
+        stream: &str,
+        kind: Kind,
+        begin: Begin,
+    ) -> Result<Self, String> {
+        let sources = kind.sources(begin);
+        // Audio is the last of them.
+        let named = sources.last().map_or(begin.ssrc, |one| one.begin.ssrc);
+        let offer = match kind {
+            Kind::Video => Offer::Video(named),
+            Kind::Audio => Offer::Audio(named),
+            Kind::Simulcast(_) => Offer::Simulcast(named),
+        };
+        let entry = Entry::get(server, stream, offer, open, START)?;
         let location = entry.location.clone();
         let sender = Sender {
             entry,
-            begin,
-            index: begin.sequence.into(),
-            frame: 0,
+            sources,
             rtcp_index: 0,
-            octets: 0,
-            history: VecDeque::new(),
-            keyframe_at: None,
-            keyframe_wanted: false,
         };
-        let [stop, held] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
-        let sent = Arc::new(AtomicU64::new(0));
-        let told = (stop.clone(), held.clone(), sent.clone());
-        let thread = std::thread::spawn(move || sender.run(&told.0, &told.1, &told.2));
+        let told = Arc::new(Told::default());
+        let ours = told.clone();
+        let thread = std::thread::spawn(move || sender.run(&ours));
         Ok(Self {
             server,
             location,
-            stop,
-            held,
-            sent,
+            told,
             thread: Some(thread),
         })
     }
@@ -128,12 +111,18 @@ impl Whip {
     /// Media packets so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.sent.load(Relaxed)
+        self.told.sent.load(Relaxed)
+    }
+
+    /// Keyframes so far, by encoding.
+    #[must_use]
+    pub fn keyframes(&self) -> [u64; ENCODINGS] {
+        self.told.keyframes.each_ref().map(|one| one.load(Relaxed))
     }
 
     /// Sends no media, or goes on: nothing of it is on its way then. Its clock goes on.
     pub fn hold(&self, is_held: bool) {
-        self.held.store(is_held, Relaxed);
+        self.told.held.store(is_held, Relaxed);
     }
 
     /// Ends as a page does that is closed. One that is dropped vanishes without a word.
@@ -144,27 +133,46 @@ impl Whip {
 
 impl Drop for Whip {
     fn drop(&mut self) {
-        self.stop.store(true, Relaxed);
+        self.told.stop.store(true, Relaxed);
         // What has panicked there has been told already.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
+impl Kind {
+    /// Audio is the last.
+    fn sources(self, begin: Begin) -> Vec<Source> {
+        let shapes = match self {
+            Self::Video => vec![Shape::VIDEO],
+            Self::Audio => vec![Shape::AUDIO],
+            Self::Simulcast(kbps) => {
+                let video = (0..)
+                    .zip(kbps)
+                    .map(|(nth, kbps)| Shape::encoding(nth, kbps));
+                video.chain([Shape::AUDIO]).collect()
+            }
+        };
+        let begins = (0..).map(|nth: u32| Begin {
+            sequence: begin.sequence,
+            timestamp: begin.timestamp.wrapping_add(nth * APART),
+            ssrc: begin.ssrc.wrapping_add(nth * APART),
+        });
+        let all = shapes.into_iter().zip(begins);
+        all.map(|(shape, begin)| Source::new(shape, begin))
+            .collect()
+    }
+}
+
 impl Sender {
-    fn run(mut self, stop: &AtomicBool, held: &AtomicBool, sent: &AtomicU64) {
+    fn run(mut self, told: &Told) {
         let start = Instant::now();
         let [mut checked, mut reported] = [start; 2];
-        let mut turn = 0;
-        while !stop.load(Relaxed) {
-            turn += 1;
-            let due = Duration::from_secs(1) * turn / FRAMES_PER_S;
-            sleep(due.saturating_sub(start.elapsed()));
+        while !told.stop.load(Relaxed) {
+            let due = self.sources.iter().map(Source::due).min();
+            sleep(due.unwrap_or(REPORT).saturating_sub(start.elapsed()));
             let now = Instant::now();
             self.hear();
-            self.frame += 1;
-            if !held.load(Relaxed) {
-                sent.fetch_add(self.frame(now), Relaxed);
-            }
+            self.send(now - start, told);
             if now - checked >= CONSENT {
                 checked = now;
                 self.entry.check();
@@ -176,84 +184,31 @@ impl Sender {
         }
     }
 
-    fn timestamp(&self) -> u32 {
-        let ticks = self.frame * u64::from(VIDEO_HZ / FRAMES_PER_S);
-        let ticks = u32::try_from(ticks & 0xffff_ffff).unwrap_or(0);
-        self.begin.timestamp.wrapping_add(ticks)
-    }
-
-    /// Sends one: how many packets that were.
-    fn frame(&mut self, now: Instant) -> u64 {
-        let paused = self.keyframe_at.map(|at| now - at);
-        let is_wanted = self.keyframe_wanted && paused.is_none_or(|it| it >= KEYFRAME_PAUSE);
-        let is_key = is_wanted || paused.is_none() || self.frame.is_multiple_of(FRAMES_PER_KEY);
-        let first = self.index;
-        if is_key {
-            (self.keyframe_at, self.keyframe_wanted) = (Some(now), false);
-            self.packet(&PARAMETERS, false);
-        }
-        let kind = if is_key { TYPE_KEY } else { TYPE_SLICE };
-        for nth in 1..=PACKETS_PER_FRAME {
-            let place = match nth {
-                1 => FRAGMENT_START,
-                PACKETS_PER_FRAME => FRAGMENT_END,
-                _ => 0,
-            };
-            let mut payload = [0x5a; PAYLOAD_BYTES];
-            payload[..2].copy_from_slice(&[FRAGMENT, place | kind]);
-            self.packet(&payload, nth == PACKETS_PER_FRAME);
-        }
-        self.index - first
-    }
-
-    fn packet(&mut self, payload: &[u8], marker: bool) {
-        let sequence = u16::try_from(self.index & 0xffff).unwrap_or(0);
-        let header = Header {
-            marker,
-            payload_type: PAYLOAD_TYPE,
-            sequence,
-            timestamp: self.timestamp(),
-            ssrc: self.begin.ssrc,
+    fn send(&mut self, since: Duration, told: &Told) {
+        let is_held = told.held.load(Relaxed);
+        let way = Way {
+            socket: &self.entry.socket,
+            sealer: &self.entry.keys.sealer,
         };
-        let (mut head, mut out) = ([0; 12], [0; PAYLOAD_BYTES + 64]);
-        let _ = header.write(&[], &mut head);
-        if let Some(bytes) = self
-            .entry
-            .keys
-            .sealer
-            .rtp(self.index, &head, payload, &mut out)
-        {
-            // What does not leave is asked for again.
-            let _ = self.entry.socket.send(&out[..bytes]);
-            self.history.push_back((sequence, out[..bytes].to_vec()));
+        for source in &mut self.sources {
+            told.sent
+                .fetch_add(source.turn(since, is_held, &way), Relaxed);
+            if !source.shape.is_audio {
+                let number = usize::from(source.shape.encoding.unwrap_or(0));
+                told.keyframes[number].store(source.keyframes, Relaxed);
+            }
         }
-        if self.history.len() > HISTORY {
-            self.history.pop_front();
-        }
-        self.index += 1;
-        let bytes = u32::try_from(payload.len()).unwrap_or(0);
-        self.octets = self.octets.wrapping_add(bytes);
     }
 
     fn report(&mut self) {
-        let packets = self.index - u64::from(self.begin.sequence);
-        let info = SenderInfo {
-            ssrc: self.begin.ssrc,
-            ntp: Ntp::from_unix_ns(unix_ns()),
-            rtp_timestamp: self.timestamp(),
-            packets: u32::try_from(packets & 0xffff_ffff).unwrap_or(0),
-            octets: self.octets,
-        };
-        let (mut packet, mut out) = ([0; 128], [0; 192]);
-        let bytes = write_sender_report(&info, CNAME.as_bytes(), &mut packet);
-        let sealed = self
-            .entry
-            .keys
-            .sealer
-            .rtcp(self.rtcp_index, &packet[..bytes], &mut out);
-        if let Some(bytes) = sealed {
-            self.rtcp_index += 1;
-            let _ = self.entry.socket.send(&out[..bytes]);
+        for source in &self.sources {
+            let (mut packet, mut out) = ([0; 128], [0; 192]);
+            let bytes = write_sender_report(&source.report(), CNAME.as_bytes(), &mut packet);
+            let sealer = &self.entry.keys.sealer;
+            if let Some(bytes) = sealer.rtcp(self.rtcp_index, &packet[..bytes], &mut out) {
+                self.rtcp_index += 1;
+                let _ = self.entry.socket.send(&out[..bytes]);
+            }
         }
     }
 
@@ -268,23 +223,42 @@ impl Sender {
             let Ok(packet) = self.entry.keys.opener.rtcp(datagram) else {
                 continue;
             };
+            let way = Way {
+                socket: &self.entry.socket,
+                sealer: &self.entry.keys.sealer,
+            };
             for item in compound(packet) {
-                let Item::Feedback(feedback) = item else {
-                    continue;
-                };
-                match feedback.message {
-                    Feedback::Pli | Feedback::Fir(_) => self.keyframe_wanted = true,
-                    Feedback::Nack(nack) => {
-                        let lost: Vec<u16> = nack.lost().collect();
-                        let all = self.history.iter();
-                        for (_, sealed) in all.filter(|(number, _)| lost.contains(number)) {
-                            let _ = self.entry.socket.send(sealed);
-                        }
-                    }
-                    _ => {}
-                }
+                heed(&mut self.sources, &item, &way);
             }
         }
+    }
+}
+
+fn heed(sources: &mut [Source], item: &Item<'_>, way: &Way<'_>) {
+    match item {
+        Item::ReceiverReport(report) => {
+            let told: Vec<u32> = report.blocks.map(|block| block.ssrc).collect();
+            for source in sources {
+                source.is_known |= told.contains(&source.begin.ssrc);
+            }
+        }
+        Item::Feedback(feedback) => {
+            let is_meant = |one: &&mut Source| one.begin.ssrc == feedback.media_ssrc;
+            match feedback.message {
+                Message::Pli => {
+                    let meant = sources.iter_mut().filter(is_meant);
+                    meant.for_each(Source::want_keyframe);
+                }
+                Message::Fir(_) => sources.iter_mut().for_each(Source::want_keyframe),
+                Message::Nack(nack) => {
+                    let lost: Vec<u16> = nack.lost().collect();
+                    let meant = sources.iter_mut().filter(is_meant);
+                    meant.for_each(|one| one.resend(&lost, way));
+                }
+                _ => {}
+            }
+        }
+        _ => {}
     }
 }
 

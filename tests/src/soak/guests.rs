@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::stay::ask_again;
 use crate::http;
-use crate::publish::{Begin, Whip};
+use crate::publish::{Begin, Kind, Whip};
 use crate::random::Random;
 use crate::viewer::Crowd;
 
@@ -194,7 +194,7 @@ fn publish(ports: Ports, deeds: &Deeds, stop: &AtomicBool, _: &[&str], mut rando
     let mut last: Option<Whip> = None;
     while !stop.load(Relaxed) {
         let begin = shortly_before_the_wraps(&mut random);
-        match Whip::start(ports.http, COMES, begin) {
+        match Whip::start(ports.http, COMES, Kind::Video, begin) {
             Ok(next) => {
                 deeds.published.fetch_add(1, Relaxed);
                 // The one before, if it is still there, has been replaced by this one.

@@ -1,7 +1,5 @@
 //! Owns the viewers who stay: they open every packet, and ask again for some that they have.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -88,7 +86,7 @@ impl Stayers {
             (f64::from(ticks) / VIDEO_HZ, (now - at).as_secs_f64())
         });
         self.clock = newest;
-        let dropped = drops(&mut crowd);
+        let dropped = crowd.dropped();
         let new = dropped - self.dropped;
         self.dropped = dropped;
         crowd.forget();
@@ -163,19 +161,4 @@ pub fn ask_again(session: &mut crate::viewer::Session, random: &mut Random) {
         let low = |index: u64| u16::try_from(index & 0xffff).unwrap_or(0);
         session.nack(&[low(at), low(at + 1), low(at + 7)]);
     }
-}
-
-/// What the kernel had no room for in the sockets of a crowd, ever (`proc_net_udp(5)`).
-fn drops(crowd: &mut Crowd) -> u64 {
-    let sessions = crowd.sessions().iter();
-    let ports = sessions.filter_map(|one| one.socket().local_addr().ok());
-    let ports: BTreeSet<String> = ports.map(|one| format!("{:04X}", one.port())).collect();
-    let table = fs::read_to_string("/proc/net/udp").unwrap_or_default();
-    let ours = table.lines().filter(|line| {
-        let local = line.split_whitespace().nth(1);
-        let port = local.and_then(|local| local.split(':').nth(1));
-        port.is_some_and(|port| ports.contains(port))
-    });
-    ours.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
-        .sum()
 }

@@ -123,7 +123,7 @@ pub fn offer(fingerprint: &str) -> String {
          a=group:BUNDLE 0 1\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS\r\n\
          m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\n{transport}a=mid:0\r\n\
          a=rtpmap:102 H264/90000\r\na=rtcp-fb:102 nack\r\na=rtcp-fb:102 nack pli\r\n\
-         a=rtcp-fb:102 ccm fir\r\n\
+         a=rtcp-fb:102 ccm fir\r\na=rtcp-fb:102 goog-remb\r\n\
          a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f\r\n\
          a=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\n\
          m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{transport}a=mid:1\r\n\

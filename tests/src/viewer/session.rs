@@ -12,7 +12,7 @@ use nix::sys::socket::{
 };
 use wire::demux::{Class, classify};
 use wire::rtcp::{Item, compound};
-use wire::rtcp_feedback::{write_nack, write_pli};
+use wire::rtcp_feedback::{write_nack, write_pli, write_remb};
 use wire::rtcp_report::{ReportBlock, write_receiver_report};
 use wire::rtp::Packet;
 use wire::rtp_ext::Elements;
@@ -72,6 +72,8 @@ pub struct Session {
     beside: Vec<Beside>,
     error: Option<String>,
     is_closed: bool,
+    /// What it says that its path carries, if it says so.
+    path_bps: Option<u64>,
 }
 
 impl Session {
@@ -107,6 +109,7 @@ impl Session {
             beside: Vec::new(),
             error: None,
             is_closed: false,
+            path_bps: None,
         };
         this.check(Instant::now());
         Ok(this)
@@ -200,6 +203,11 @@ impl Session {
         let mut packet = [0; 64];
         let bytes = write_pli(1, ssrc, &mut packet);
         self.send_rtcp(&packet[..bytes]);
+    }
+
+    /// Says with every report from now on that its path carries so much (REMB).
+    pub fn say_bps(&mut self, bps: u64) {
+        self.path_bps = Some(bps);
     }
 
     /// Seals and sends any RTCP.
@@ -320,7 +328,7 @@ impl Session {
                     });
                 }
                 let (ssrc, timestamp) = (packet.ssrc(), packet.timestamp());
-                let (index, payload) = (opened.index, packet.payload().len());
+                let (index, payload) = (opened.index, packet.payload());
                 let found = self
                     .tracks
                     .iter_mut()
@@ -397,6 +405,11 @@ impl Session {
         let mut packet = [0; 256];
         let bytes = write_receiver_report(1, &blocks, b"crowd", &mut packet);
         self.send_rtcp(&packet[..bytes]);
+        let video = self.tracks.first().map(|track| track.ssrc);
+        if let Some((bps, ssrc)) = self.path_bps.zip(video) {
+            let bytes = write_remb(1, bps, &[ssrc], &mut packet);
+            self.send_rtcp(&packet[..bytes]);
+        }
     }
 
     fn send(&self, bytes: &[u8]) {

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Session;
+use crate::publish::{ENCODINGS, Mark};
+
+/// Packets left out at once that are counted at most.
+const LEFT_OUT_MAX: u64 = 1000;
 
 /// One track as it arrived.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,15 @@ pub struct Track {
     pub longest_silence: Duration,
     /// Wall-clock nanoseconds since 1970 and RTP time of the newest sender report.
     pub report: Option<(u64, u32)>,
+    /// Packets of each encoding, the least first, as synthetic publishers mark them.
+    pub encodings: [u64; ENCODINGS],
+    /// Packets of an encoding that the server left out while it sent that encoding: what is lost on
+    /// the way counts as well.
+    pub left_out: u64,
+    /// Changes from one encoding to another.
+    pub switches: u64,
+    mark: Option<Mark>,
+    first_at: Option<Instant>,
     last_at: Option<Instant>,
 }
 
@@ -38,18 +51,55 @@ impl Track {
         }
     }
 
-    pub(super) fn take(&mut self, now: Instant, index: u64, timestamp: u32, payload: usize) {
+    pub(super) fn take(&mut self, now: Instant, index: u64, timestamp: u32, payload: &[u8]) {
         self.packets += 1;
-        self.bytes += payload as u64;
+        self.bytes += payload.len() as u64;
+        self.first_at.get_or_insert(now);
         let (first, highest) = self.span.unwrap_or((index, index));
         self.span = Some((first.min(index), highest.max(index)));
         if index >= highest {
             self.timestamp = timestamp;
+            self.note(payload);
         }
         if let Some(last) = self.last_at {
             self.longest_silence = self.longest_silence.max(now - last);
         }
         self.last_at = Some(now);
+    }
+
+    fn note(&mut self, payload: &[u8]) {
+        let Some(mark) = Mark::read(payload) else {
+            return;
+        };
+        let encoding = usize::from(mark.encoding);
+        self.encodings[encoding] += 1;
+        match self.mark.replace(mark) {
+            Some(before) if before.encoding == mark.encoding => {
+                let left_out = mark.number.wrapping_sub(before.number).wrapping_sub(1);
+                // Numbers of one that has come anew begin anew.
+                self.left_out += u64::from(left_out).min(LEFT_OUT_MAX);
+            }
+            Some(_) => self.switches += 1,
+            None => {}
+        }
+    }
+
+    /// The encoding of the newest packet, if it was marked.
+    #[must_use]
+    pub fn encoding(&self) -> Option<usize> {
+        self.mark.map(|mark| mark.encoding.into())
+    }
+
+    /// Bytes a second of payload since counting began.
+    #[must_use]
+    pub fn bytes_per_s(&self) -> f64 {
+        let span = self.first_at.zip(self.last_at).map(|(from, to)| to - from);
+        let span = span.unwrap_or_default().as_secs_f64();
+        if span > 0.0 {
+            self.bytes as f64 / span
+        } else {
+            0.0
+        }
     }
 
     /// Packets that were sent, by their sequence, and never came.
@@ -64,6 +114,7 @@ impl Track {
         let this = Self::new([self.ssrc, self.rtx_ssrc]);
         *self = Self {
             report: self.report,
+            mark: self.mark,
             ..this
         };
     }

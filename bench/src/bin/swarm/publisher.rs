@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tools::publish::{CNAME, Entry, PAYLOAD_TYPE};
+use tools::publish::{CNAME, Entry, Offer, PAYLOAD_TYPE};
 use wire::demux::{Class, classify};
 use wire::ntp::Ntp;
 use wire::rtcp::{Item, compound};
@@ -94,7 +94,13 @@ impl Publisher {
     /// What has gone wrong.
     pub fn start(server: SocketAddr, stream: &str, number: u32) -> Result<Self, String> {
         let ssrc = 0x5700_0001 + number;
-        let entry = Entry::get(server, stream, ssrc, |to| bind(to, number), START_MAX)?;
+        let entry = Entry::get(
+            server,
+            stream,
+            Offer::Video(ssrc),
+            |to| bind(to, number),
+            START_MAX,
+        )?;
         tune(&entry.socket);
         let now = Instant::now();
         Ok(Self {
