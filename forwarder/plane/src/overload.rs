@@ -43,6 +43,13 @@ const SHARE_MAX: u32 = 128;
 /// is looked at several times meanwhile, and all about as often.
 const STEP_INTERVAL: Span = Span::secs(1);
 
+/// Layers that were given back and have to be taken again soon, within this, were given back too
+/// early: what they cost is more than the core has. From one step back to the next it takes twice
+/// as long then, up to the longest, and half as long again with each that is kept: back and forth
+/// would be keyframes without end.
+const RELAPSE: Span = Span::secs(20);
+const BACK_INTERVAL_MAX: Span = Span::secs(32);
+
 /// Classes of viewers by what their path carries, of what the whole stream takes. All that carry
 /// it with ease are in the last.
 const CLASSES: usize = 48;
@@ -66,6 +73,8 @@ pub struct Overload {
     /// The load up to which viewers are let in.
     limit: f64,
     load: f64,
+    /// The same without the slow fall: a step must not be taken for what the one before has mended.
+    recent: f64,
     stage: Stage,
     /// Nanoseconds that had passed, and those that were not free, at the last sample.
     counted: Option<(u64, u64)>,
@@ -73,6 +82,12 @@ pub struct Overload {
     /// Of 256 viewers, how many are held lower.
     share: u32,
     stepped_at: Time,
+    /// Since when as many have been held lower, once the stage has ended.
+    kept_from: Time,
+    /// When fewer were held lower than before, unless layers have been taken again since.
+    gave_back_at: Option<Time>,
+    /// From one such step to the next.
+    back_interval: Span,
     /// Looks at viewers with layers by class, since the last step.
     census: [u32; CLASSES],
     line: Line,
@@ -92,11 +107,15 @@ impl Default for Overload {
         Self {
             limit: 1.0,
             load: 0.0,
+            recent: 0.0,
             stage: Stage::default(),
             counted: None,
             sampled_at: Time::ZERO,
             share: 0,
             stepped_at: Time::ZERO,
+            kept_from: Time::ZERO,
+            gave_back_at: None,
+            back_interval: STEP_INTERVAL,
             census: [0; CLASSES],
             line: Line::default(),
         }
@@ -122,11 +141,15 @@ impl Overload {
         };
         let passed = passed.wrapping_sub(before.0);
         if passed > 0 {
+            let was = self.stage;
             self.weigh(part(used.wrapping_sub(before.1), passed));
+            if was < Stage::Layers && self.stage == Stage::Layers {
+                self.relapse(now);
+            }
         }
         if now.since(self.stepped_at) >= STEP_INTERVAL {
             self.stepped_at = now;
-            self.step();
+            self.step(now);
             self.draw();
         }
         stats.set(Counter::OverloadStage, self.stage as u64);
@@ -135,6 +158,7 @@ impl Overload {
     fn weigh(&mut self, load: f64) {
         let weight = if load > self.load { RISE } else { FALL };
         self.load += (load - self.load) * weight;
+        self.recent += (load - self.recent) * RISE;
         let began_at = |stage| match stage {
             Stage::Calm => 0.0,
             Stage::Repairs => REPAIRS_AT * self.limit,
@@ -153,15 +177,31 @@ impl Overload {
         }
     }
 
+    /// Layers are taken, perhaps again.
+    fn relapse(&mut self, now: Time) {
+        let gave_back_at = self.gave_back_at.take();
+        self.back_interval = match gave_back_at.filter(|at| now.since(*at) < RELAPSE) {
+            Some(_) => Span(2 * self.back_interval.0).min(BACK_INTERVAL_MAX),
+            None => STEP_INTERVAL,
+        };
+    }
+
     /// More viewers are held lower while the load stays where that begins, fewer when the stage has
     /// ended.
-    fn step(&mut self) {
-        let is_loaded = self.load >= LAYERS_AT * self.limit;
-        self.share = match self.stage {
-            Stage::Layers if is_loaded => (self.share + STEP).min(SHARE_MAX),
-            Stage::Layers => self.share,
-            _ => self.share.saturating_sub(STEP),
-        };
+    fn step(&mut self, now: Time) {
+        if self.stage == Stage::Layers {
+            self.kept_from = now;
+            if self.recent >= LAYERS_AT * self.limit {
+                self.share = (self.share + STEP).min(SHARE_MAX);
+            }
+        } else if self.share > 0 && now.since(self.kept_from) >= self.back_interval {
+            self.kept_from = now;
+            self.share = self.share.saturating_sub(STEP);
+            if self.gave_back_at.replace(now).is_some() {
+                // The step before has been kept.
+                self.back_interval = Span(self.back_interval.0 / 2).max(STEP_INTERVAL);
+            }
+        }
     }
 
     /// Finds the line from the classes that were counted.
@@ -252,3 +292,6 @@ const fn chance(slot: u32) -> u32 {
 fn part(used: u64, passed: u64) -> f64 {
     (used as f64 / passed as f64).clamp(0.0, 1.0)
 }
+
+#[cfg(test)]
+mod tests;

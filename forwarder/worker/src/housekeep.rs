@@ -176,14 +176,16 @@ impl Tally {
     }
 }
 
-/// Passes datagrams on to the plane and sums their bytes.
+/// Passes datagrams on to the plane, sums their bytes, and knows when the first of them came.
 pub(crate) struct Weighed<'a> {
     pub plane: &'a mut Plane,
     pub bytes: u64,
+    pub came: Option<Time>,
 }
 
 impl RxSink for Weighed<'_> {
     fn came(&mut self, at: Option<Time>) {
+        self.came = self.came.or(at);
         self.plane.came(at);
     }
 

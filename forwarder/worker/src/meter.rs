@@ -17,14 +17,21 @@ enum Use {
     Free,
 }
 
+/// A core that sleeps is awake within this after what wakes it, also from its deepest sleep.
+const AWAKE_WITHIN: Span = Span::millis(1);
+
 /// Gives every nanosecond between two turns to one of the uses. It reads no clock itself.
 ///
 /// What the scheduler takes away from a turn counts as work: that time is not there for viewers
-/// either. A look that finds nothing counts only if the core sleeps after it; one that spins looks
-/// all the time.
+/// either. So does the time in which something had come and the core was not let run: where others
+/// want the same processor, one with little to do is late all the time, and hardly ever at work. A
+/// look that finds nothing counts only if the core sleeps after it; one that spins looks all the
+/// time.
 pub(crate) struct Meter {
     mark: Time,
     since: Use,
+    /// The beginning of the time before this turn, if that was free.
+    free_from: Option<Time>,
 }
 
 impl Meter {
@@ -32,13 +39,25 @@ impl Meter {
         Self {
             mark: Time::ZERO,
             since: Use::Unknown,
+            free_from: None,
         }
     }
 
     /// A turn begins.
     pub(crate) fn begin(&mut self, now: Time, stats: &Stats) {
+        self.free_from = (self.since == Use::Free).then_some(self.mark);
         self.pass(now, self.since, stats);
         self.since = Use::Free;
+    }
+
+    /// The turn that began at `now` has received what came at `came`.
+    pub(crate) fn received(&mut self, now: Time, came: Time, stats: &Stats) {
+        if let Some(from) = self.free_from.take() {
+            let late = now.since(came.max(from));
+            if late > AWAKE_WITHIN {
+                stats.add(Counter::TimeBusy, late.0);
+            }
+        }
     }
 
     /// The turn that began last did this.
@@ -158,18 +177,45 @@ mod tests {
         assert_eq!(read(&stats), [5, 895, 900]);
     }
 
+    #[test]
+    fn who_is_not_let_run_is_not_free() {
+        let (mut meter, stats) = (Meter::new(), stats());
+        meter.begin(at(0), &stats);
+        meter.turned(FOUND_NOTHING);
+        meter.rest(at(2), &stats);
+        // Awake as soon as can be.
+        meter.begin(at(20_000), &stats);
+        meter.received(at(20_000), at(19_950), &stats);
+        meter.turned(WORKED);
+        meter.begin(at(20_100), &stats);
+        assert_eq!(read(&stats), [102, 0, 20_100]);
+        meter.turned(FOUND_NOTHING);
+        meter.rest(at(20_101), &stats);
+        // Fifteen milliseconds after it was wanted.
+        meter.begin(at(40_000), &stats);
+        meter.received(at(40_000), at(25_000), &stats);
+        meter.turned(WORKED);
+        meter.begin(at(40_100), &stats);
+        assert_eq!(read(&stats), [102 + 1 + 15_000 + 100, 0, 40_100]);
+        // It was at work when that came, and is all the time.
+        meter.turned(WORKED);
+        meter.begin(at(50_000), &stats);
+        meter.received(at(50_000), at(41_000), &stats);
+        assert_eq!(read(&stats), [102 + 1 + 15_000 + 10_000, 0, 50_000]);
+    }
+
     proptest! {
         #[test]
         fn no_time_is_counted_twice(
             steps in proptest::collection::vec(
-                (0_u64..5000, 0_u8..3, any::<bool>(), 0_u64..50), 1..60
+                (0_u64..5000, 0_u8..3, any::<bool>(), 0_u64..50, 0_u64..9000), 1..60
             )
         ) {
             let (mut meter, stats) = (Meter::new(), stats());
             let mut now = 7;
             meter.begin(at(now), &stats);
             let start = now;
-            for (passed, turn, rests, look) in steps {
+            for (passed, turn, rests, look, waited) in steps {
                 let turn = [WORKED, FOUND_NOTHING, HELD_UP][usize::from(turn)];
                 meter.turned(turn);
                 if rests && !turn.worked() {
@@ -178,6 +224,7 @@ mod tests {
                 }
                 now += passed;
                 meter.begin(at(now), &stats);
+                meter.received(at(now), at(now.saturating_sub(waited)), &stats);
             }
             let [busy, congested, all] = read(&stats);
             prop_assert_eq!(all, now - start);

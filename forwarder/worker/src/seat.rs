@@ -126,10 +126,14 @@ impl<P: Port> Seat<P> {
         let mut sink = Weighed {
             plane: &mut self.plane,
             bytes: 0,
+            came: None,
         };
         let received = self.port.recv(now, &mut sink);
-        let bytes = sink.bytes;
+        let (bytes, came) = (sink.bytes, sink.came);
         self.tally.received(received, bytes);
+        if let Some(came) = came {
+            self.meter.received(now, came, self.tally.stats());
+        }
         let received = received + self.exchange.take(self.core, &mut self.plane);
         self.tally.posted(self.exchange.post(&mut self.plane));
         let applied = self.intake.apply(now, &mut self.plane, &self.tally);
@@ -175,6 +179,7 @@ impl<P: Port> Seat<P> {
         let mut sink = Weighed {
             plane: &mut self.plane,
             bytes: 0,
+            came: None,
         };
         let received = self.port.leave(now, &mut sink);
         let bytes = sink.bytes;

@@ -34,7 +34,7 @@ const REPEAT: Duration = Duration::from_millis(250);
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Room for what a viewer is sent while its thread is busy with others.
-const SOCKET_BYTES: usize = 1 << 20;
+const SOCKET_BYTES: usize = 4 << 20;
 
 /// A run that the kernel hands over at once.
 const RUN_BYTES: usize = 65536;
