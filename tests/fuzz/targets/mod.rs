@@ -8,6 +8,7 @@ mod payload;
 mod plane;
 mod seal;
 mod session;
+mod shared;
 mod srt;
 mod wire;
 
@@ -22,7 +23,7 @@ pub struct Target {
 }
 
 /// All there are.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 22] = [
     of("stun", wire::stun),
     of("rtp", wire::rtp),
     of("rtcp", wire::rtcp),
@@ -44,6 +45,9 @@ pub const TARGETS: [Target; 19] = [
     of("handover", kept::handover),
     of("keepsake", kept::keepsake),
     of("link", kept::link),
+    of("memory", shared::memory),
+    of("header", shared::header),
+    of("hello", shared::hello),
     of("seal", seal::seal),
 ];
 

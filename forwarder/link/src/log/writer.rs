@@ -42,6 +42,10 @@ pub struct LogWriter<B: Bell = Wakers> {
     _claim: Option<Claim>,
 }
 
+/// No writer of ours counts so far: a million packets a second are that in 146,000 years. What is
+/// counted from there on has no end either.
+const COUNT_MAX: u64 = 1 << 62;
+
 #[derive(Clone, Copy, Default)]
 struct Lane {
     seq_next: u64,
@@ -58,10 +62,12 @@ impl<B: Bell> LogWriter<B> {
     pub(crate) fn adopt(memory: LogMemory, bell: B, claim: Option<Claim>) -> Self {
         assert!(memory.slots.len().is_power_of_two(), "checked by Limits");
         let published = &memory.head.published;
-        let head = published.head.load(Ordering::Acquire);
+        let head = published.head.load(Ordering::Acquire).min(COUNT_MAX);
         let tail = memory.head.tail.load(Ordering::Acquire);
         let lanes = core::array::from_fn(|lane| Lane {
-            seq_next: published.seq_next[lane].load(Ordering::Relaxed),
+            seq_next: published.seq_next[lane]
+                .load(Ordering::Relaxed)
+                .min(COUNT_MAX),
             frames: published.frames[lane].load(Ordering::Relaxed),
             newest: published.newest[lane].load(Ordering::Relaxed),
             keyframe: published.keyframe[lane].load(Ordering::Relaxed),
