@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::http;
 use crate::process::Process;
-use crate::publish::{Ffmpeg, Kind, Whip};
+use crate::publish::{ENCODINGS, Ffmpeg, Kind, Whip};
 use crate::random::Random;
 use crate::server::{Server, Setup};
 
@@ -36,14 +36,28 @@ const STAYS: &str = "soak/stays";
 /// The stream of an SRT encoder.
 const ENCODER: &str = "soak/encoder";
 
+/// The streams of a publisher of three encodings that stays, and of one of sound alone.
+const LAYERS: &str = "soak/layers";
+const SOUND: &str = "soak/sound";
+
+/// What the encodings have, in kbit/s.
+const LAYERS_KBPS: [usize; ENCODINGS] = [80, 240, 700];
+
 /// The built-in clip.
 const CLIP: &str = "demo";
 
 /// Who stays, and where.
-const STAYERS: [(&str, usize); 4] = [(STAYS, 4), (COMES, 2), (ENCODER, 2), (CLIP, 2)];
+const STAYERS: [(&str, usize); 6] = [
+    (STAYS, 4),
+    (COMES, 2),
+    (ENCODER, 2),
+    (CLIP, 2),
+    (LAYERS, 3),
+    (SOUND, 2),
+];
 
 /// What guests watch.
-const VISITED: &[&str] = &[COMES, ENCODER, CLIP];
+const VISITED: &[&str] = &[COMES, ENCODER, CLIP, LAYERS, SOUND];
 
 /// When the encoder's clock begins, in seconds: its 33 bits wrap after 95,443.7 of them.
 const ENCODER_BEGINS: &str = "95438";
@@ -84,6 +98,8 @@ struct Soak {
     ports: Ports,
     deeds: Arc<Deeds>,
     stays: Whip,
+    /// Those that stay beside it.
+    beside: [Whip; 2],
     encoder: Process,
     stayers: Vec<Stayers>,
     living: BTreeSet<String>,
@@ -92,6 +108,8 @@ struct Soak {
     counters: Option<Counters>,
     lines: u64,
     done: u64,
+    /// Changes of encoding that those who stay have seen.
+    switches: u64,
     wrong: Vec<String>,
     rows: Vec<Row>,
     start: Instant,
@@ -137,6 +155,11 @@ impl Soak {
         let begin = |random: &mut Random| shortly_before_the_wraps(random);
         let stays = Whip::start(server.http, STAYS, Kind::Video, begin(&mut random));
         let stays = stays.unwrap_or_else(|why| panic!("{why}\n{}", server.log()));
+        let beside = [(LAYERS, Kind::Simulcast(LAYERS_KBPS)), (SOUND, Kind::Audio)];
+        let beside = beside.map(|(stream, kind)| {
+            let one = Whip::start(server.http, stream, kind, begin(&mut random));
+            one.unwrap_or_else(|why| panic!("{why}\n{}", server.log()))
+        });
         let first = Whip::start(server.http, COMES, Kind::Video, begin(&mut random));
         let first = first.unwrap_or_else(|why| panic!("{why}\n{}", server.log()));
         let stayers: Vec<Stayers> = STAYERS
@@ -154,6 +177,7 @@ impl Soak {
             ports,
             deeds: Arc::default(),
             stays,
+            beside,
             encoder,
             stayers,
             living: BTreeSet::new(),
@@ -161,11 +185,13 @@ impl Soak {
             counters: None,
             lines: 0,
             done: 0,
+            switches: 0,
             wrong: Vec::new(),
             rows: Vec::new(),
             start: Instant::now(),
         };
-        let count = STAYERS.iter().map(|(_, count)| count).sum::<usize>() + 1;
+        let viewers = STAYERS.iter().map(|(_, count)| count).sum::<usize>();
+        let count = viewers + 1 + this.beside.len();
         this.wait("those who stay, to be listed", PATIENCE, |this| {
             this.living = this.listed();
             this.living.len() == count
@@ -250,8 +276,12 @@ impl Soak {
         std::mem::take(&mut self.stayers)
             .into_iter()
             .for_each(Stayers::leave);
-        let location = self.stays.location().to_owned();
-        let _ = http::request(self.ports.http, "DELETE", &location, &[], b"");
+        for publisher in self.beside.iter().chain([&self.stays]) {
+            let _ = http::request(self.ports.http, "DELETE", publisher.location(), &[], b"");
+        }
+        if self.switches == 0 {
+            self.wrong.push("nobody has switched".to_owned());
+        }
         self.living.clear();
         self.wait("the list of sessions to be empty", PATIENCE, |this| {
             this.listed().is_empty()

@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::faults::Fault;
 use super::guests::COMES;
 use super::usage::Usage;
-use super::{ON_ITS_WAY, PATIENCE, Row, STAYERS, STAYS, Soak};
+use super::{LAYERS, ON_ITS_WAY, PATIENCE, Row, SOUND, STAYERS, STAYS, Soak};
 use crate::http;
 
 /// Of the forwarder's death: numbers that were leased and are skipped, and what was on its way.
@@ -130,7 +130,12 @@ impl Soak {
                      excuse {may_lose}"
                 ));
             }
-            if stream == STAYS {
+            self.switches += report.switches;
+            let is_quiet = happened.is_empty() && seen.dropped == 0;
+            if is_quiet && [LAYERS, SOUND].contains(&stream) && report.left_out > 0 {
+                wrong(format!("{} packets were left out", report.left_out));
+            }
+            if [STAYS, SOUND].contains(&stream) {
                 let silence = match happened.is_empty() {
                     true => SILENCE,
                     false => SILENCE_AT_A_DEATH,
@@ -138,10 +143,12 @@ impl Soak {
                 if report.longest_silence > silence {
                     wrong(format!("nothing for {:?}", report.longest_silence));
                 }
+            }
+            if stream == STAYS {
                 clock.into_iter().for_each(&mut wrong);
                 let got = report.packets;
                 let sent = sent.map(|(before, now)| now.saturating_sub(before));
-                if happened.is_empty() && seen.dropped == 0 && sent != Some(got) {
+                if is_quiet && sent != Some(got) {
                     wrong(format!("{sent:?} packets were sent, {got} came"));
                 }
             }
@@ -153,7 +160,7 @@ impl Soak {
     /// Gauges of those who are there.
     pub(super) fn gauges(&mut self) {
         let viewers: usize = STAYERS.iter().map(|(_, count)| count).sum();
-        self.gauge("freshet_worker_publisher_active", 1);
+        self.gauge("freshet_worker_publisher_active", 1 + self.beside.len());
         self.gauge("freshet_worker_viewer_active", viewers);
     }
 

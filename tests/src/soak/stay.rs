@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::LAYERS;
+use crate::publish::RIDS;
 use crate::random::Random;
 use crate::viewer::{Crowd, Report};
 
@@ -17,6 +19,10 @@ const ASKED_BACK: u64 = 40;
 
 /// How often, in a million steps of 100 ms: about every five seconds.
 const ASKED_PPM: u32 = 20_000;
+
+/// How often one of those who have a choice chooses another encoding, in a million steps: every
+/// second.
+const SWITCHED_PPM: u32 = 100_000;
 
 /// How long all may take to be let in.
 const JOIN: Duration = Duration::from_secs(30);
@@ -119,10 +125,17 @@ impl Stayers {
     fn go_on(&mut self, mut crowd: Crowd, seed: u64) {
         self.stop.store(false, Relaxed);
         let stop = self.stop.clone();
+        let switches = self.stream == LAYERS;
         let mut random = Random::new(seed);
         self.thread = Some(std::thread::spawn(move || {
             while !stop.load(Relaxed) {
                 crowd.run(STEP);
+                if switches && random.chance_ppm(SWITCHED_PPM) {
+                    let nth = random.below(crowd.len());
+                    let choice = RIDS.get(random.below(RIDS.len() + 1)).copied();
+                    // While control is away nobody hears it.
+                    let _ = crowd.choose(nth, choice);
+                }
                 for session in crowd.sessions() {
                     if random.chance_ppm(ASKED_PPM) {
                         ask_again(session, &mut random);

@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 use super::Session;
 use crate::publish::{ENCODINGS, Mark};
 
-/// Packets left out at once that are counted at most.
-const LEFT_OUT_MAX: u64 = 1000;
-
 /// One track as it arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Track {
@@ -75,9 +72,10 @@ impl Track {
         self.encodings[encoding] += 1;
         match self.mark.replace(mark) {
             Some(before) if before.encoding == mark.encoding => {
-                let left_out = mark.number.wrapping_sub(before.number).wrapping_sub(1);
-                // Numbers of one that has come anew begin anew.
-                self.left_out += u64::from(left_out).min(LEFT_OUT_MAX);
+                // Fewer than before: a picture that is shown again from its keyframe, or a source
+                // that has come anew.
+                let ahead = mark.number.wrapping_sub(before.number).cast_signed();
+                self.left_out += u64::try_from(i64::from(ahead) - 1).unwrap_or(0);
             }
             Some(_) => self.switches += 1,
             None => {}
@@ -141,6 +139,10 @@ pub struct Report {
     pub lost: u64,
     /// Retransmissions.
     pub retransmissions: u64,
+    /// See [`Track::left_out`] and [`Track::switches`].
+    pub left_out: u64,
+    /// See [`Report::left_out`].
+    pub switches: u64,
     /// Payload bytes of media.
     pub bytes: u64,
     /// Datagrams that SRTP refused, by reason.
@@ -159,6 +161,8 @@ impl Report {
             self.packets += track.packets;
             self.lost += track.lost();
             self.retransmissions += track.retransmissions;
+            self.left_out += track.left_out;
+            self.switches += track.switches;
             self.bytes += track.bytes;
             self.longest_silence = self.longest_silence.max(track.longest_silence);
         }
