@@ -1,8 +1,9 @@
 //! Owns a server under test: the real binary, on ports of its own, in a folder of its own.
 
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -52,6 +53,8 @@ pub struct Setup {
     pub max_load: f64,
     /// It runs a copy of the program, which can be replaced on the disk.
     pub own_program: bool,
+    /// It makes a run directory of its own, which nobody has named.
+    pub own_run_dir: bool,
     /// Keys of `[drain]`, line by line. By default it ends at once: tests that fail leave viewers
     /// behind.
     pub drain: String,
@@ -76,6 +79,7 @@ impl Default for Setup {
             viewers_max: 2048,
             max_load: 0.0,
             own_program: false,
+            own_run_dir: false,
             drain: "deadline_s = 0".to_owned(),
             log: "info",
         }
@@ -131,7 +135,10 @@ impl Server {
              log_packets = {log_packets}\nmax_load = {max_load:?}\n\
              [drain]\n{drain}\n\
              [log]\nlevel = \"{log}\"\nredact = false\n{rest}\n",
-            run_dir = place.path().join("run"),
+            run_dir = match setup.own_run_dir {
+                true => PathBuf::new(),
+                false => place.path().join("run"),
+            },
             cores = setup.cores,
             backend = setup.backend,
             more = setup.media,
@@ -208,17 +215,29 @@ impl Server {
     /// When it cannot be run.
     #[must_use]
     pub fn upgrade(&self) -> (bool, String) {
+        self.upgrade_seen(|_| {})
+    }
+
+    /// The same; each line is seen when it comes.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn upgrade_seen(&self, mut see: impl FnMut(&str)) -> (bool, String) {
         let mut command = Command::new(binary());
         command
             .arg("upgrade")
             .arg("--run-dir")
-            .arg(self.place.path().join("run"));
-        let output = command.output().expect("the program is there");
-        let said = [output.stdout, output.stderr].concat();
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&said).into_owned(),
-        )
+            .arg(self.place.path().join("run"))
+            .stdout(Stdio::piped());
+        let mut upgrade = command.spawn().expect("the program is there");
+        let lines = BufReader::new(upgrade.stdout.take().expect("a pipe")).lines();
+        let mut said = String::new();
+        for line in lines.map_while(Result::ok) {
+            see(&line);
+            said += &(line + "\n");
+        }
+        (upgrade.wait().expect("a child of ours").success(), said)
     }
 
     /// Where it keeps its files; removed with the server.

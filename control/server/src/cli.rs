@@ -131,6 +131,12 @@ pub struct ServeArgs {
     /// What to read and to set.
     #[command(flatten)]
     pub settings: Settings,
+    /// Go on with what the program before has left at this descriptor. For an upgrade alone.
+    #[arg(long, value_name = "N", hide = true)]
+    pub resume: Option<i32>,
+    /// Only say whether that would be possible.
+    #[arg(long, requires = "resume", hide = true)]
+    pub dry_run: bool,
 }
 
 /// The configuration file, and what wins over it.
@@ -192,9 +198,12 @@ pub struct ControlArgs {
     /// Socket of the link to a forwarder.
     #[arg(long, value_name = "PATH")]
     pub link: PathBuf,
-    /// How to serve.
+    /// Also publish a built-in clip as stream "demo".
+    #[arg(long)]
+    pub demo: bool,
+    /// What to read and to set.
     #[command(flatten)]
-    pub serve: ServeArgs,
+    pub settings: Settings,
 }
 
 /// Which node to upgrade.

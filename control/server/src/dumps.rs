@@ -9,12 +9,23 @@ const FILTER: &str = "/proc/self/coredump_filter";
 /// None. Registers and signals of all threads are still told, and so is where each of them was.
 const NO_MEMORY: &str = "0x0";
 
+/// Leaves it out, or says that it cannot be. Before there is a key.
+pub fn leave_out() {
+    if let Err(error) = leave_out_memory() {
+        tracing::warn!(
+            %error,
+            "core dumps of this process would hold keys: switch them off (`ulimit -c 0`, \
+             LimitCORE=0) if there are any"
+        );
+    }
+}
+
 /// Keeps keys, tokens and pictures out of core dumps. Whoever hunts a fault with a debugger allows
 /// it again, for one process, by `echo 0x33 > /proc/PID/coredump_filter`.
 ///
 /// # Errors
 /// The kernel has no core dumps, or there is no `/proc`.
-pub fn leave_out_memory() -> io::Result<()> {
+fn leave_out_memory() -> io::Result<()> {
     std::fs::write(FILTER, NO_MEMORY)
 }
 

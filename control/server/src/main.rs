@@ -21,6 +21,7 @@ mod private;
 mod problem;
 mod publisher;
 mod relay;
+mod run_dir;
 mod serve;
 mod sidecar;
 mod srt;
@@ -29,17 +30,22 @@ mod supervise;
 mod workers;
 
 use clap::Parser;
-use cli::{Cli, Command, ConfigArgs, ForwarderArgs, Settings, UpgradeArgs};
+use cli::{Cli, Command, ConfigArgs, ForwarderArgs, ServeArgs, Settings, UpgradeArgs};
 use config::Config;
 use std::io;
 use std::process::ExitCode;
+use supervise::Inherited;
 
 /// For the cold side: the packet path does not allocate.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().into_command()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        supervise::give_back_unread(std::env::args_os(), &error.to_string());
+        error.exit()
+    });
+    match run(cli.into_command()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("freshet: {error}");
@@ -51,17 +57,12 @@ fn main() -> ExitCode {
 fn run(command: Command) -> io::Result<ExitCode> {
     serve::follow_supervisor();
     match command {
-        Command::Serve(args) => {
-            let config = settle(&args.settings)?;
-            let file = args.settings.config.clone();
-            let again = move |text: Option<&str>| read(&args.settings, text);
-            block_on(1, serve::run(config, again, file, args.demo))
-        }
+        Command::Serve(args) => serve(args),
         Command::Control(args) => {
-            let config = settle(&args.serve.settings)?;
+            let config = settle(&args.settings)?;
             workers::stay_off(&config);
-            let again = move || read(&args.serve.settings, None);
-            block_on(2, sidecar::run(&args.link, config, again, args.serve.demo))
+            let again = move || read(&args.settings, None);
+            block_on(2, sidecar::run(&args.link, config, again, args.demo))
         }
         Command::Forwarder(ForwarderArgs {
             link: Some(link),
@@ -97,6 +98,33 @@ fn run(command: Command) -> io::Result<ExitCode> {
     }
 }
 
+/// Serves, from the start or where the program before was in this process. All of it is on this
+/// thread: see [`supervise`].
+fn serve(args: ServeArgs) -> io::Result<ExitCode> {
+    let ServeArgs {
+        demo,
+        settings,
+        resume,
+        dry_run,
+    } = args;
+    let inherited = resume.map(Inherited::take).transpose()?;
+    if let Some(inherited) = inherited.as_ref().filter(|_| dry_run) {
+        return serve::rehearse(inherited);
+    }
+    let file = settings.config.clone();
+    let again = |text: Option<&str>| read(&settings, text);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match inherited {
+        Some(inherited) => runtime.block_on(serve::resume(inherited, again, file, demo)),
+        None => {
+            let config = settle(&settings)?;
+            runtime.block_on(serve::run(config, again, file, demo))
+        }
+    }
+}
+
 /// The configuration as it is now, or as it would be with this text in place of that of the file.
 fn read(settings: &Settings, text: Option<&str>) -> io::Result<Config> {
     let file = match &settings.config {
@@ -121,14 +149,7 @@ fn read(settings: &Settings, text: Option<&str>) -> io::Result<Config> {
 fn settle(settings: &Settings) -> io::Result<Config> {
     let config = read(settings, None)?;
     log::begin(&config.log)?;
-    // Before there is a key.
-    if let Err(error) = dumps::leave_out_memory() {
-        tracing::warn!(
-            %error,
-            "core dumps of this process would hold keys: switch them off (`ulimit -c 0`, \
-             LimitCORE=0) if there are any"
-        );
-    }
+    dumps::leave_out();
     Ok(config)
 }
 

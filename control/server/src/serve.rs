@@ -4,39 +4,32 @@
 use crate::config::{Config, LogFormat};
 use crate::drain::Ward;
 use crate::ports::Ports;
-use crate::store::{Read, Store};
-use crate::supervise::{self, Plane, Pulse, Succession};
-use crate::{clock, workers};
+use crate::run_dir::RunDir;
+use crate::store::{self, Read, Store};
+use crate::supervise::{
+    self, Charge, Child, Estate, Executable, Inherited, Plane, Pulse, Signals, Succession, Upgrade,
+};
+use crate::{clock, dumps, log, workers};
 use link::ids::CoreId;
-use link::keeper::{Keeper, Notice};
+use link::keeper::Keeper;
 use link::region::{Region, Role};
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::broadcast;
-use wire::time::Span;
+use wire::time::{Span, Time};
 
-/// How long the keeper's thread waits for something to happen before it looks again.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The socket of the link, in the run directory.
+const LINK: &str = "link";
 
-/// Notices of the keeper that may wait for those who listen; a few come with an upgrade.
-const NOTICES_MAX: usize = 64;
+/// The name of a process that goes on with another program.
+const NAME: &std::ffi::CStr = c"freshet";
 
 /// Workers turn at least ten times a second; one that has not for so long hangs.
 const HEARTBEAT_MAX: Span = Span::millis(500);
-
-/// A directory of this run; removed when it is dropped if this run has made it.
-struct RunDir {
-    path: PathBuf,
-    ours: bool,
-}
 
 /// Serves until it is drained. `read` reads the configuration once more, from `file` if there is
 /// one.
@@ -59,34 +52,117 @@ pub async fn run(
         )
     })?;
     let run_dir = RunDir::make(&config.node.run_dir)?;
-    let link = run_dir.path.join("link");
-    let mut keeper = Keeper::listen(region, &link)?;
+    let mut keeper = Keeper::listen(region, &run_dir.path.join(LINK))?;
     ports.lend(&mut keeper);
-    let memory = keeper.region().clone();
-    let (notices, _) = broadcast::channel(NOTICES_MAX);
-    let heard = notices.clone();
-    std::thread::Builder::new()
-        .name("keeper".into())
-        .spawn(move || keep(keeper, &heard))?;
-
     print_banner(&config, demo, &limits)?;
 
     let drain_time = Cell::default();
-    let ward = Ward::new(run_dir.path.clone(), &drain_time);
-    let store = Store::new(config, read, file, &run_dir.path, &drain_time)?;
-    let resolved = store.resolved();
-    let mut control = plane_args("control", &link, resolved);
+    let executable = Executable::own()?;
+    let planes = planes(&run_dir.path, demo, keeper.region());
+    let estate = Estate {
+        signals: Signals::listen()?,
+        charges: planes
+            .map(|plane| Charge::new(plane, executable.clone()))
+            .into(),
+        ward: Ward::new(run_dir.path.clone(), &drain_time),
+        store: Store::new(config, read, file, &run_dir.path, &drain_time)?,
+        upgrade: Upgrade::new(std::env::current_exe()?, &run_dir.path),
+        arguments: std::env::args_os().collect(),
+        run_dir,
+    };
+    supervise::run(keeper, estate).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Goes on where the program before was in this process, or lets that go on again.
+///
+/// # Errors
+/// Neither can go on, or as [`run`] later.
+pub async fn resume(
+    inherited: Inherited,
+    read: impl Read,
+    file: Option<PathBuf>,
+    demo: bool,
+) -> io::Result<ExitCode> {
+    let drain_time = Cell::default();
+    let (keeper, estate) = match take_up(&inherited, &drain_time, read, file, demo) {
+        Ok(both) => both,
+        Err(error) => return Err(inherited.give_back(&error)),
+    };
+    let document = inherited.document();
+    let began = Time(document.upgrade_began_ns);
+    estate.upgrade.resumed(began, document.failure.as_deref());
+    drop(inherited);
+    supervise::run(keeper, estate).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says whether [`resume`] would go on, and changes nothing.
+///
+/// # Errors
+/// Why not.
+pub fn rehearse(inherited: &Inherited) -> io::Result<ExitCode> {
+    inherited.open()?;
+    store::in_force(&inherited.document().run_dir)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn take_up<'a, R: Read>(
+    inherited: &Inherited,
+    drain_time: &'a Cell<Span>,
+    read: R,
+    file: Option<PathBuf>,
+    demo: bool,
+) -> io::Result<(Keeper, Estate<'a, R>)> {
+    let opened = inherited.open()?;
+    let document = inherited.document();
+    let (path, is_ours) = (document.run_dir.clone(), document.run_dir_is_ours);
+    let config = store::in_force(&path)?;
+    log::begin(&config.log)?;
+    dumps::leave_out();
+    // It would be the number of a descriptor.
+    nix::sys::prctl::set_name(NAME)?;
+    let signals = Signals::listen()?;
+    let store = Store::resume(config, read, file, &path, drain_time, opened.desk)?;
+    // Nothing fails any more: from here on there are things that end others when they are dropped.
+    let keeper = Keeper::from(opened.link);
+    let planes = planes(&path, demo, keeper.region()).into_iter();
+    let charges = planes.zip(opened.planes);
+    let charges = charges.map(|(plane, (executable, pid))| Charge {
+        plane,
+        executable,
+        child: pid.map(Child::adopt),
+        is_new: false,
+    });
+    let estate = Estate {
+        signals,
+        charges: charges.collect(),
+        ward: Ward::resume(path.clone(), drain_time, document.is_terminated),
+        store,
+        upgrade: Upgrade::new(document.named.clone(), &path),
+        arguments: document.arguments.iter().map(OsString::from).collect(),
+        run_dir: RunDir { path, is_ours },
+    };
+    Ok((keeper, estate))
+}
+
+/// The planes, in the order in which they are replaced.
+fn planes(run_dir: &Path, demo: bool, memory: &Region) -> [Plane; 2] {
+    let (link, resolved) = (run_dir.join(LINK), store::resolved(run_dir));
+    let mut control = plane_args("control", &link, &resolved);
     if demo {
         control.push("--demo".into());
     }
-    let planes = vec![
+    let workers = workers_turn(memory.clone());
+    let memory = memory.clone();
+    [
         Plane {
             name: "forwarder",
-            args: plane_args("forwarder", &link, resolved),
+            args: plane_args("forwarder", &link, &resolved),
             reloads: true,
             succession: Succession::StandsBy,
             role: Role::Forwarder,
-            is_well: workers_turn(memory.clone()),
+            is_well: workers,
         },
         Plane {
             name: "control",
@@ -96,9 +172,7 @@ pub async fn run(
             role: Role::Control,
             is_well: Arc::new(move || memory.presence(Role::Control).alive),
         },
-    ];
-    supervise::run(planes, &run_dir.path, store, ward, &notices).await?;
-    Ok(ExitCode::SUCCESS)
+    ]
 }
 
 /// Ends this process when its supervisor dies: an orphan would hold the ports.
@@ -120,31 +194,6 @@ fn plane_args(name: &str, link: &Path, config: &Path) -> Vec<OsString> {
     words.into()
 }
 
-fn keep(mut keeper: Keeper, notices: &broadcast::Sender<Notice>) {
-    loop {
-        let notice = match keeper.serve_one(PATIENCE) {
-            Ok(None) => continue,
-            Ok(Some(notice)) => notice,
-            Err(error) => {
-                tracing::error!(%error, "the keeper of the link");
-                std::thread::sleep(PATIENCE);
-                continue;
-            }
-        };
-        match &notice {
-            Notice::Joined { role, pid, .. } => tracing::debug!(?role, pid, "joined"),
-            Notice::Waiting { role, pid, build } => {
-                tracing::info!(?role, pid, build, "waits for its place");
-            }
-            Notice::Succeeded { role, pid } => tracing::info!(?role, pid, "has its place"),
-            Notice::Left { role, pid } => tracing::warn!(?role, pid, "left the link"),
-            Notice::Refused { pid, why } => tracing::warn!(pid, why, "refused"),
-        }
-        // Nobody has to listen.
-        let _ = notices.send(notice);
-    }
-}
-
 /// Says whether all workers turn.
 fn workers_turn(memory: Region) -> Pulse {
     Arc::new(move || {
@@ -155,45 +204,6 @@ fn workers_turn(memory: Region) -> Pulse {
         };
         (0..memory.limits().cores).all(turned)
     })
-}
-
-impl RunDir {
-    /// The configured one, systemd's, or a new one that nobody else may enter.
-    fn make(configured: &str) -> io::Result<Self> {
-        let given = if configured.is_empty() {
-            std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from)
-        } else {
-            Some(PathBuf::from(configured))
-        };
-        let (path, ours) = match given {
-            Some(path) => (path, false),
-            None => {
-                let random: u64 = rand::random();
-                (
-                    std::env::temp_dir().join(format!("freshet-{random:016x}")),
-                    true,
-                )
-            }
-        };
-        let explain = |e: io::Error| {
-            io::Error::new(e.kind(), format!("run directory {}: {e}", path.display()))
-        };
-        DirBuilder::new()
-            .recursive(!ours)
-            .mode(0o700)
-            .create(&path)
-            .map_err(explain)?;
-        Ok(Self { path, ours })
-    }
-}
-
-impl Drop for RunDir {
-    fn drop(&mut self) {
-        if self.ours {
-            // What is left behind is a few small files in the directory for such.
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
 }
 
 /// Where to watch, how to publish, and what was chosen; fails if that cannot run here.

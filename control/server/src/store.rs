@@ -3,16 +3,20 @@
 
 mod desk;
 
+use desk::Desk;
 pub use desk::{Ask, Outcome, ask};
 
-use crate::config::{Config, ConfigError, WantsRestart, reread};
+use crate::config::{self, Config, ConfigError, WantsRestart, reread};
 use crate::drain::Next;
 use crate::{log, private};
 use std::cell::Cell;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use tokio::sync::mpsc;
 use wire::time::Span;
+
+/// Its name in the run directory, with the environment and the command line in it.
+const RESOLVED: &str = "config.toml";
 
 /// Reads everything that the configuration is made of; with a text, that stands in for the file.
 pub trait Read: Fn(Option<&str>) -> io::Result<Config> {}
@@ -28,7 +32,7 @@ pub struct Store<'a, R> {
     /// With the environment and the command line in it, for the planes.
     resolved: PathBuf,
     drain_time: &'a Cell<Span>,
-    asks: mpsc::Receiver<Ask>,
+    desk: Desk,
 }
 
 impl<'a, R: Read> Store<'a, R> {
@@ -43,23 +47,45 @@ impl<'a, R: Read> Store<'a, R> {
         run_dir: &Path,
         drain_time: &'a Cell<Span>,
     ) -> io::Result<Self> {
-        let resolved = run_dir.join("config.toml");
-        write_resolved(&resolved, &config)?;
+        write_resolved(&resolved(run_dir), &config)?;
+        let desk = Desk::open(run_dir)?;
+        Ok(Self::with(config, read, file, run_dir, drain_time, desk))
+    }
+
+    /// Goes on with the configuration that the program before had in force, and at its socket. What
+    /// the planes have read is not written again.
+    ///
+    /// # Errors
+    /// The system refuses to wait for the socket.
+    pub fn resume(
+        config: Config,
+        read: R,
+        file: Option<PathBuf>,
+        run_dir: &Path,
+        drain_time: &'a Cell<Span>,
+        socket: UnixListener,
+    ) -> io::Result<Self> {
+        let desk = Desk::at(socket)?;
+        Ok(Self::with(config, read, file, run_dir, drain_time, desk))
+    }
+
+    fn with(
+        config: Config,
+        read: R,
+        file: Option<PathBuf>,
+        run_dir: &Path,
+        drain_time: &'a Cell<Span>,
+        desk: Desk,
+    ) -> Self {
         drain_time.set(config.drain.time());
-        Ok(Self {
+        Self {
             current: config,
             read,
             file,
-            resolved,
+            resolved: resolved(run_dir),
             drain_time,
-            asks: desk::open(run_dir)?,
-        })
-    }
-
-    /// Where the planes find it.
-    #[must_use]
-    pub fn resolved(&self) -> &Path {
-        &self.resolved
+            desk,
+        }
     }
 
     /// SIGHUP: reads it again.
@@ -74,9 +100,29 @@ impl<'a, R: Read> Store<'a, R> {
         }
     }
 
-    /// What control asks for next.
+    /// What control asks for next; none when the desk has closed, as it was told.
     pub async fn asked(&mut self) -> Option<Ask> {
-        self.asks.recv().await
+        self.desk.asked().await
+    }
+
+    /// Answers what has come, and lets what comes later wait for whoever goes on at the socket.
+    pub fn close(&self) {
+        self.desk.close();
+    }
+
+    /// Hears again, when nobody else does.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        self.desk = Desk::at(self.desk.socket().try_clone()?)?;
+        Ok(())
+    }
+
+    /// The socket at which control asks.
+    #[must_use]
+    pub fn socket(&self) -> &UnixListener {
+        self.desk.socket()
     }
 
     /// Takes what control has asked for, and writes it to the file.
@@ -135,6 +181,24 @@ impl<'a, R: Read> Store<'a, R> {
         self.current = config;
         Ok(())
     }
+}
+
+/// Where the planes find it.
+#[must_use]
+pub fn resolved(run_dir: &Path) -> PathBuf {
+    run_dir.join(RESOLVED)
+}
+
+/// The configuration that was in force when it was last written there.
+///
+/// # Errors
+/// It is not there, or is none of this release.
+pub fn in_force(run_dir: &Path) -> io::Result<Config> {
+    let path = resolved(run_dir);
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| io::Error::new(e.kind(), format!("{name}: {e}")))?;
+    config::load(Some((&name, &text)), [], Vec::new()).map_err(io::Error::other)
 }
 
 /// Secrets are in there.

@@ -1,50 +1,45 @@
 //! Owns the two planes' processes: starts them, starts them again when one dies, stops them.
 //! No media logic here: whatever happens in a plane, this process keeps the memory they share.
+//!
+//! All of it is on the main thread. The planes end with the thread that has started them, and of a
+//! process that runs another program only the thread that asked for it goes on.
 
 mod child;
+mod document;
+mod handover;
+mod keep;
+mod keeping;
 mod replace;
+mod signals;
 mod upgrade;
 
+pub use child::{Child, Executable};
+pub use handover::{Inherited, give_back_unread};
+pub use keep::{Charge, DRAINED, REFUSED};
 pub use replace::Succession;
-pub use upgrade::follow as follow_upgrade;
+pub use signals::Signals;
+pub use upgrade::{Upgrade, follow as follow_upgrade};
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::drain::{Next, Ward};
+use crate::run_dir::RunDir;
 use crate::store::{Read, Store};
-use child::{Executable, note_pid, send, start, stop};
-use link::keeper::Notice;
+use keep::{Word, keep};
+use keeping::Keeping;
+use link::keeper::{Keeper, Notice};
 use link::region::Role;
 use nix::sys::signal::Signal;
-use replace::{Order, replace};
-use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
+use replace::Order;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use upgrade::Upgrade;
+use upgrade::Successor;
 
-/// A plane that dies is started again at once; after another early death it waits for this long,
-/// doubled at each.
-const RESTART_AFTER_MIN: Duration = Duration::from_millis(50);
-
-/// Longest pause before a restart: a plane that cannot start must not keep a core busy.
-const RESTART_AFTER_MAX: Duration = Duration::from_secs(5);
-
-/// A plane that lived this long was healthy: its next restart is quick again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(5);
-
-/// Exit code of a plane that will not start with what it was given: a command line, a configuration
-/// or a host that does not allow it.
-pub const REFUSED: u8 = 2;
-
-/// Exit code of a plane that has ended because the node was drained: so does the other one.
-pub const DRAINED: u8 = 3;
+/// Notices of the keeper that may wait for those who listen; a few come with an upgrade.
+const NOTICES_MAX: usize = 64;
 
 /// Set in the environment of the planes: they end with their supervisor.
 pub const SUPERVISED: &str = "FRESHET_SUPERVISED";
@@ -69,247 +64,195 @@ pub struct Plane {
 /// Says whether a plane does what it is there for.
 pub type Pulse = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// What the keeper of a plane is told.
-struct Word {
-    stopped: watch::Receiver<bool>,
-    /// How often the configuration, or what is decided of a drain, has changed.
-    changed: watch::Receiver<u32>,
-    /// Programs that are to take the place of the one that runs.
-    orders: mpsc::Receiver<Order>,
-    /// What happens at the link.
-    notices: broadcast::Receiver<Notice>,
+/// What becomes of the planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// They are kept alive.
+    GoOn,
+    /// They are stopped.
+    Stop,
+    /// They go on, and somebody else keeps them alive.
+    HandOver,
 }
 
-/// Runs both planes until the node is drained, as `ward` understands SIGTERM and SIGINT, then stops
-/// them. Planes are told when `store` has another configuration. At SIGUSR2 the program that has
-/// our name on the disk by then takes the places of the planes.
+/// Everything that a supervisor owns beside the keeper of the link.
+pub struct Estate<'a, R> {
+    /// What it is told.
+    pub signals: Signals,
+    /// The planes.
+    pub charges: Vec<Charge>,
+    /// The configuration.
+    pub store: Store<'a, R>,
+    /// The drain.
+    pub ward: Ward<'a>,
+    /// How another program takes the place of this one.
+    pub upgrade: Upgrade,
+    /// The command line.
+    pub arguments: Vec<OsString>,
+    /// Last: the others have files in it.
+    pub run_dir: RunDir,
+}
+
+/// Runs both planes until the node is drained, as SIGTERM and SIGINT are understood, then stops
+/// them. Planes are told when there is another configuration. At SIGUSR2 the program that has our
+/// name on the disk by then takes the places of the planes, and then ours: it goes on in this
+/// process, and this does not return.
 ///
 /// # Errors
-/// When this executable cannot be found again, the signal handlers cannot be installed, or a plane
-/// refuses to start at all.
-pub async fn run(
-    planes: Vec<Plane>,
-    run_dir: &Path,
-    mut store: Store<'_, impl Read>,
-    mut ward: Ward<'_>,
-    notices: &broadcast::Sender<Notice>,
-) -> io::Result<()> {
-    let executable = Executable::open(Path::new("/proc/self/exe"))?;
-    let upgrade = Upgrade::new(std::env::current_exe()?, run_dir);
-    // Before there are planes: by default it would end us.
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut drain = signal(SignalKind::user_defined1())?;
-    let (stop, stopped) = watch::channel(false);
-    let mut replace = signal(SignalKind::user_defined2())?;
-    let (change, changed) = watch::channel(0);
-    let mut keepers = JoinSet::new();
-    let mut places = Vec::new();
-    for plane in planes {
-        let pids = run_dir.join(format!("{}.pid", plane.name));
-        let (order, orders) = mpsc::channel(1);
-        places.push((plane.name, order));
-        let word = Word {
-            stopped: stopped.clone(),
-            changed: changed.clone(),
-            orders,
-            notices: notices.subscribe(),
-        };
-        keepers.spawn(keep(executable.clone(), plane, pids, word));
-    }
-    let mut upgrading = JoinSet::new();
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut outcome = Ok(());
+/// The system refuses what is needed, or a plane refuses to start at all.
+pub async fn run<R: Read>(mut keeper: Keeper, mut estate: Estate<'_, R>) -> io::Result<()> {
     loop {
-        let next = tokio::select! {
-            _ = term.recv() => ward.on_term(),
-            _ = interrupt.recv() => ward.on_interrupt(),
-            _ = drain.recv() => ward.on_told(),
-            () = clock::sleep_until(ward.patience()) => ward.on_impatience(),
-            Some(ended) = keepers.join_next() => {
-                outcome = judge(ended);
-                Next::Stop
-            }
-            _ = hangup.recv() => store.reload(),
-            Some(ask) = store.asked() => store.put(ask),
-            _ = replace.recv() => {
-                if upgrading.is_empty() {
-                    upgrading.spawn(upgrade.clone().run(places.clone()));
-                }
-                Next::Wait
-            }
-            Some(_) = upgrading.join_next() => Next::Wait,
+        estate.signals.let_come()?;
+        let Some((kept, next)) = estate.attend(keeper).await? else {
+            return Ok(());
         };
-        match next {
-            Next::Wait => {}
-            Next::Tell => change.send_modify(|changes| *changes += 1),
-            Next::Stop => break,
+        let why = estate.hand_over(&kept, &next).await;
+        estate.upgrade.kept(&why);
+        estate.store.reopen()?;
+        keeper = kept;
+    }
+}
+
+impl<R: Read> Estate<'_, R> {
+    /// Keeps everything going until the end, or until another program is to go on with it.
+    async fn attend(&mut self, keeper: Keeper) -> io::Result<Option<(Keeper, Successor)>> {
+        let (notices, _) = broadcast::channel(NOTICES_MAX);
+        let mut tended = self.tend(&notices);
+        let keeping = Keeping::begin(keeper, notices)?;
+        let mut upgrading = JoinSet::new();
+        let mut successor = None;
+        let mut outcome = Ok(());
+        loop {
+            let next = tokio::select! {
+                signal = self.signals.next() => match signal {
+                    Signal::SIGUSR2 if upgrading.is_empty() && successor.is_none() => {
+                        upgrading.spawn(self.upgrade.clone().run(tended.places.clone()));
+                        Next::Wait
+                    }
+                    other => self.on_signal(other),
+                },
+                () = clock::sleep_until(self.ward.patience()) => self.ward.on_impatience(),
+                Some(ended) = tended.keepers.join_next() => {
+                    outcome = judge(ended).map(drop);
+                    successor = None;
+                    Next::Stop
+                }
+                Some(done) = upgrading.join_next() => {
+                    successor = done.ok().flatten();
+                    if successor.is_some() {
+                        self.store.close();
+                    }
+                    Next::Wait
+                }
+                ask = self.store.asked() => match ask {
+                    Some(ask) => self.store.put(ask),
+                    None => break,
+                },
+            };
+            match next {
+                Next::Wait => {}
+                Next::Tell => tended.change.send_modify(|changes| *changes += 1),
+                Next::Stop => {
+                    successor = None;
+                    break;
+                }
+            }
+        }
+        // The receivers live in `keepers`; there is nobody to tell only if all have ended.
+        let _ = tended.course.send(match successor {
+            Some(_) => Course::HandOver,
+            None => Course::Stop,
+        });
+        while let Some(ended) = tended.keepers.join_next().await {
+            match judge(ended) {
+                Ok(handed) => self.charges.extend(handed),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome?;
+        self.handed(keeping, successor).await
+    }
+
+    /// Begins to keep the planes alive.
+    fn tend(&mut self, notices: &broadcast::Sender<Notice>) -> Tended {
+        let (course, courses) = watch::channel(Course::GoOn);
+        let (change, changed) = watch::channel(0);
+        let mut keepers = JoinSet::new();
+        let mut places = Vec::new();
+        for charge in self.charges.drain(..) {
+            let pids = self.run_dir.path.join(format!("{}.pid", charge.plane.name));
+            let (order, orders) = mpsc::channel(1);
+            places.push((charge.plane.name, order));
+            let word = Word {
+                course: courses.clone(),
+                changed: changed.clone(),
+                orders,
+                notices: notices.subscribe(),
+            };
+            keepers.spawn(keep(charge, pids, word));
+        }
+        Tended {
+            keepers,
+            course,
+            change,
+            places,
         }
     }
-    // The receivers live in `keepers`; there is nobody to tell only if all have ended.
-    let _ = stop.send(true);
-    while let Some(ended) = keepers.join_next().await {
-        outcome = outcome.and(judge(ended));
+
+    fn on_signal(&mut self, signal: Signal) -> Next {
+        match signal {
+            Signal::SIGTERM => self.ward.on_term(),
+            Signal::SIGINT => self.ward.on_interrupt(),
+            Signal::SIGUSR1 => self.ward.on_told(),
+            Signal::SIGHUP => self.store.reload(),
+            // An upgrade is under way.
+            _ => Next::Wait,
+        }
     }
-    outcome
+
+    /// Whether another program can go on: a plane that has ended meanwhile, as it does after a
+    /// drain, ends everything.
+    async fn handed(
+        &mut self,
+        keeping: Keeping,
+        successor: Option<Successor>,
+    ) -> io::Result<Option<(Keeper, Successor)>> {
+        match successor {
+            Some(next) if self.charges.len() == handover::PLANES => {
+                self.charges.sort_by_key(|charge| charge.plane.role as u32);
+                Ok(Some((keeping.end().await?, next)))
+            }
+            _ => {
+                for charge in &mut self.charges {
+                    charge.stop().await;
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Planes that are kept alive, and the ways to those who do it.
+struct Tended {
+    keepers: JoinSet<Result<Option<Charge>, &'static str>>,
+    course: watch::Sender<Course>,
+    /// How often something has changed of which planes are told.
+    change: watch::Sender<u32>,
+    /// Where programs are ordered.
+    places: Vec<(&'static str, mpsc::Sender<Order>)>,
 }
 
 /// What the end of a plane's keeper means for the whole.
-fn judge(ended: Result<Result<(), &'static str>, JoinError>) -> io::Result<()> {
+fn judge(
+    ended: Result<Result<Option<Charge>, &'static str>, JoinError>,
+) -> io::Result<Option<Charge>> {
     match ended {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(handed)) => Ok(handed),
         Ok(Err(plane)) => Err(io::Error::other(format!(
             "the {plane} refuses to start, for the reason above"
         ))),
         Err(error) => Err(io::Error::other(format!(
             "a plane's keeper failed: {error}"
         ))),
-    }
-}
-
-/// Keeps one plane alive until told to stop. An error names a plane that refuses its first start:
-/// another would end the same way. Later the cause must have come from outside and may go again.
-async fn keep(
-    mut executable: Executable,
-    plane: Plane,
-    pid_file: PathBuf,
-    mut word: Word,
-) -> Result<(), &'static str> {
-    let mut pause = Duration::ZERO;
-    let mut is_first = true;
-    while !*word.stopped.borrow() {
-        let started = Instant::now();
-        match start(&executable, &plane, &[]) {
-            Ok(mut child) => {
-                note_pid(&pid_file, &child);
-                let ended = attend(&mut child, &mut executable, &plane, &pid_file, &mut word);
-                let Some(status) = ended.await else {
-                    return Ok(());
-                };
-                match status {
-                    Ok(status) if is_first && status.code() == Some(REFUSED.into()) => {
-                        return Err(plane.name);
-                    }
-                    Ok(status) if status.code() == Some(DRAINED.into()) => return Ok(()),
-                    Ok(status) => tracing::warn!(plane = plane.name, %status, "has ended"),
-                    Err(error) => tracing::error!(plane = plane.name, %error, "lost sight"),
-                }
-            }
-            Err(error) => tracing::error!(plane = plane.name, %error, "cannot be started"),
-        }
-        is_first = false;
-        if started.elapsed() >= HEALTHY_AFTER {
-            pause = Duration::ZERO;
-        }
-        tracing::warn!(
-            plane = plane.name,
-            after_ms = pause.as_millis(),
-            "starting it again"
-        );
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = told(&mut word.stopped) => break,
-        }
-        pause = (pause * 2).clamp(RESTART_AFTER_MIN, RESTART_AFTER_MAX);
-    }
-    Ok(())
-}
-
-/// Waits for the end of a plane; until then it is told of changes, and may be replaced. `None`: it
-/// was stopped.
-async fn attend(
-    child: &mut Child,
-    executable: &mut Executable,
-    plane: &Plane,
-    pid_file: &Path,
-    word: &mut Word,
-) -> Option<io::Result<ExitStatus>> {
-    // It has read the newest one.
-    word.changed.mark_unchanged();
-    loop {
-        tokio::select! {
-            status = child.wait() => return Some(status),
-            Ok(()) = word.changed.changed(), if plane.reloads => {
-                send(plane.name, child, Signal::SIGHUP);
-            }
-            () = told(&mut word.stopped) => {
-                stop(plane.name, child).await;
-                return None;
-            }
-            Some(order) = word.orders.recv() => {
-                let next = &order.executable;
-                let outcome = replace(child, plane, next, &mut word.notices).await;
-                if outcome.is_ok() {
-                    *executable = order.executable;
-                }
-                note_pid(pid_file, child);
-                // Whoever asked has ended: nobody wants to know.
-                let _ = order.reply.send(outcome);
-            }
-        }
-    }
-}
-
-/// Returns when told to stop, or when nobody is left who could.
-async fn told(stopped: &mut watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Keeps `sh -c SCRIPT` alive for at most this long; what its keeper said, or `None`.
-    async fn kept(script: &str, patience: Duration) -> Option<Result<(), &'static str>> {
-        let plane = Plane {
-            name: "shell",
-            args: vec!["-c".into(), script.into()],
-            reloads: true,
-            succession: Succession::Leaves,
-            role: Role::Control,
-            is_well: Arc::new(|| true),
-        };
-        let (_stop, stopped) = watch::channel(false);
-        let (_change, changed) = watch::channel(0);
-        let pids = std::env::temp_dir().join(format!("freshet-keep-{}", std::process::id()));
-        let (_order, orders) = mpsc::channel(1);
-        let (_notice, notices) = broadcast::channel(1);
-        let word = Word {
-            stopped,
-            changed,
-            orders,
-            notices,
-        };
-        let shell = Executable::open(Path::new("/bin/sh")).unwrap();
-        let keeper = keep(shell, plane, pids.clone(), word);
-        let said = tokio::time::timeout(patience, keeper).await.ok();
-        let _ = std::fs::remove_file(pids);
-        said
-    }
-
-    #[tokio::test]
-    async fn a_plane_that_refuses_its_first_start_ends_the_supervisor() {
-        let said = kept("exit 2", Duration::from_secs(20)).await;
-        assert_eq!(said, Some(Err("shell")));
-    }
-
-    #[tokio::test]
-    async fn a_plane_that_has_drained_is_not_started_again() {
-        assert_eq!(kept("exit 3", Duration::from_secs(20)).await, Some(Ok(())));
-    }
-
-    #[tokio::test]
-    async fn a_plane_that_dies_is_started_again_and_may_refuse_then() {
-        let lives = std::env::temp_dir().join(format!("freshet-lives-{}", std::process::id()));
-        let _ = std::fs::remove_file(&lives);
-        // Fails first, refuses ever after.
-        let script = format!(
-            "echo life >> {0}; test $(wc -l < {0}) -gt 1 && exit 2; exit 1",
-            lives.display()
-        );
-        assert_eq!(kept(&script, Duration::from_millis(700)).await, None);
-        let count = std::fs::read_to_string(&lives).unwrap().lines().count();
-        std::fs::remove_file(&lives).unwrap();
-        assert!(count >= 3, "{count} lives");
     }
 }

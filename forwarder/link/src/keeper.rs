@@ -1,9 +1,11 @@
 //! Owns the memory while the planes come and go: serves it over a Unix socket, notices deaths.
 
+mod parts;
 mod succession;
 #[cfg(test)]
 mod tests;
 
+pub use parts::Parts;
 pub use succession::{Place, Standby, Wish, join, leave, stand_by, tell, wish};
 
 use crate::codec::{Put, Take};
@@ -41,23 +43,36 @@ pub struct Keeper {
     /// Those that are to take the place of a holder.
     standbys: Vec<Holder>,
     lent: Vec<(Role, OwnedFd)>,
-    /// How many have come.
-    came: u64,
+    /// How often somebody has asked another to tell ahead.
+    questions: u64,
 }
 
-struct Holder {
-    role: Role,
-    pid: i32,
-    build: String,
-    line: OwnedFd,
+/// A process that has a place, or waits for one.
+pub struct Holder {
+    /// What it is, or is to be.
+    pub role: Role,
+    /// Its process id.
+    pub pid: i32,
+    /// What it says of its build.
+    pub build: String,
+    /// The connection to it.
+    pub line: OwnedFd,
     /// Of a standby: it can take the place at once.
-    is_ready: bool,
-    /// The how manieth that came.
-    nth: u64,
-    /// Those for whom it was asked to tell ahead, and has not yet.
-    asked_for: VecDeque<u64>,
+    pub is_ready: bool,
     /// What it leaves to the standby.
-    left: Option<OwnedFd>,
+    pub left: Option<OwnedFd>,
+    /// What it was asked to tell ahead.
+    pub asked: Asked,
+}
+
+/// Who has asked whom to tell ahead. It is not passed on with the rest of a keeper: who waits for an
+/// answer then gets all at last.
+#[derive(Default)]
+pub struct Asked {
+    /// A number that only this process has, once it has asked.
+    by: Option<u64>,
+    /// Those for whom it was asked to tell, and has not yet.
+    owed: VecDeque<u64>,
 }
 
 /// What has happened at the keeper.
@@ -137,7 +152,7 @@ impl Keeper {
             holders: Vec::new(),
             standbys: Vec::new(),
             lent: Vec::new(),
-            came: 0,
+            questions: 0,
         })
     }
 
@@ -211,16 +226,14 @@ impl Keeper {
             let why = format!("the memory could not be passed: {e}");
             return Ok(Notice::Refused { pid, why });
         }
-        self.came += 1;
         let holder = Holder {
             role,
             pid,
             build: build.clone(),
             line,
             is_ready: false,
-            nth: self.came,
-            asked_for: VecDeque::new(),
             left: None,
+            asked: Asked::default(),
         };
         if hello.is_standby {
             self.standbys.push(holder);
@@ -283,7 +296,8 @@ fn parse_hello(bytes: &[u8]) -> Option<Result<Hello, String>> {
     if !build::compatible(version, oldest) {
         return Some(Err(format!(
             "'{build}' speaks layout {version} (reads from {oldest}), the keeper '{}' layout \
-             {LAYOUT_VERSION} (reads from {LAYOUT_OLDEST}): restart the supervisor",
+             {LAYOUT_VERSION} (reads from {LAYOUT_OLDEST}): upgrade in smaller steps, or restart \
+             the node",
             build::BUILD
         )));
     }

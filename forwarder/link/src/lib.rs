@@ -32,6 +32,8 @@ pub mod lanes;
 mod life;
 pub mod limits;
 pub mod log;
+#[cfg(not(loom))]
+pub mod parcel;
 pub mod prefetch;
 pub mod punt;
 #[cfg(not(loom))]

@@ -144,9 +144,31 @@ impl Region {
     /// `InvalidData` with the reason: not ours, another layout, damaged, not sealed.
     pub(crate) fn from_fd(
         file: OwnedFd,
-        mut passed: Vec<OwnedFd>,
+        passed: Vec<OwnedFd>,
         line: OwnedFd,
         role: Role,
+    ) -> io::Result<(Self, Vec<OwnedFd>)> {
+        Self::from_fd_as(file, passed, Some(line), role as u32)
+    }
+
+    /// Goes on with memory that the program before in this process has made. `passed` are its
+    /// [`Region::descriptors`].
+    ///
+    /// # Errors
+    /// As [`Region::from_fd`].
+    pub fn resume(mut passed: Vec<OwnedFd>) -> io::Result<Self> {
+        if passed.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let file = passed.remove(0);
+        Self::from_fd_as(file, passed, None, BOTH).map(|(region, _)| region)
+    }
+
+    fn from_fd_as(
+        file: OwnedFd,
+        mut passed: Vec<OwnedFd>,
+        line: Option<OwnedFd>,
+        role: u32,
     ) -> io::Result<(Self, Vec<OwnedFd>)> {
         let refuse = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
         let seals = fcntl(&file, FcntlArg::F_GET_SEALS)?;
@@ -167,7 +189,7 @@ impl Region {
             )));
         }
         let lent = passed.split_off(bells);
-        let region = Self::map(file, passed, Some(line), role as u32, limits, layout)?;
+        let region = Self::map(file, passed, line, role, limits, layout)?;
         let logs = region.part(Part::Logs);
         region.0.map.prefer_huge_pages(logs.0, logs.1);
         Ok((region, lent))
@@ -332,8 +354,8 @@ impl Region {
         self.0.map.line.as_ref().map(AsFd::as_fd)
     }
 
-    /// The memory file and the bells, as [`Region::from_fd`] takes them.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// The memory file and the bells: all that the memory is made of.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let bells = self.0.bells.iter().map(|bell| bell.as_fd());
         [self.0.map.file.as_fd()].into_iter().chain(bells)
     }

@@ -45,9 +45,27 @@ impl<'a> Ward<'a> {
         }
     }
 
+    /// Goes on with what was decided, in a process that SIGTERM has come to if `is_terminated`.
+    #[must_use]
+    pub fn resume(run_dir: PathBuf, time: &'a Cell<Span>, is_terminated: bool) -> Self {
+        Self {
+            order: Order::read(&run_dir),
+            run_dir,
+            time,
+            is_terminated,
+        }
+    }
+
+    /// SIGTERM has come since it was decided, or before.
+    #[must_use]
+    pub fn is_terminated(&self) -> bool {
+        self.is_terminated
+    }
+
     /// SIGTERM: begins to drain. The second one ends it; the first one after an operator has begun
     /// changes nothing, since who ends services sends it in any case.
     pub fn on_term(&mut self) -> Next {
+        self.look();
         let is_second = std::mem::replace(&mut self.is_terminated, true);
         match self.order {
             None => self.begin("SIGTERM", self.time.get()),
@@ -58,13 +76,13 @@ impl<'a> Ward<'a> {
 
     /// SIGINT: ends it.
     pub fn on_interrupt(&mut self) -> Next {
+        self.look();
         self.begin("interrupted", Span::ZERO)
     }
 
     /// SIGUSR1: control has decided something.
     pub fn on_told(&mut self) -> Next {
-        self.order = Order::read(&self.run_dir);
-        self.is_terminated &= self.order.is_some();
+        self.look();
         Next::Wait
     }
 
@@ -78,6 +96,12 @@ impl<'a> Ward<'a> {
     pub fn on_impatience(&self) -> Next {
         tracing::warn!("control is late with the end of the drain: stopping");
         Next::Stop
+    }
+
+    /// The file is the truth: what control decided before a signal came may be told after it.
+    fn look(&mut self) {
+        self.order = Order::read(&self.run_dir);
+        self.is_terminated &= self.order.is_some();
     }
 
     fn begin(&mut self, why: &str, time: Span) -> Next {
@@ -134,12 +158,15 @@ mod tests {
         assert_eq!(order.deadline.since(order.begun), Span::secs(60));
         assert_eq!(ward.patience(), Some(order.deadline + PATIENCE));
 
-        // Taken back by an operator, and begun again.
+        // Taken back by an operator, and begun again, even before we are told.
         control.decide(None).unwrap();
         assert_eq!(ward.on_told(), Next::Wait);
         assert_eq!(ward.patience(), None);
+        assert_eq!(ward.on_term(), Next::Tell);
+        control.decide(None).unwrap();
         time.set(Span::secs(30));
         assert_eq!(ward.on_term(), Next::Tell);
+        assert_eq!(ward.on_told(), Next::Wait);
         control.look();
         let order = control.order().unwrap();
         assert_eq!(order.deadline.since(order.begun), Span::secs(30));
@@ -153,6 +180,12 @@ mod tests {
         ward.on_told();
         assert_eq!(ward.on_term(), Next::Wait);
         let order = control.order().unwrap();
+
+        // Another program of the supervisor goes on with it.
+        let is_terminated = ward.is_terminated();
+        std::mem::forget(ward);
+        let mut ward = Ward::resume(folder.clone(), &time, is_terminated);
+        assert_eq!(ward.patience(), Some(order.deadline + PATIENCE));
 
         // Shortened, and cut off.
         assert_eq!(ward.on_term(), Next::Tell);

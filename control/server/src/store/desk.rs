@@ -4,13 +4,15 @@
 use crate::private::OWNER_ONLY;
 use serde::{Deserialize, Serialize};
 use std::fs::Permissions;
+use std::future::pending;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Its name in the run directory.
 const SOCKET: &str = "config.sock";
@@ -65,34 +67,87 @@ pub enum Outcome {
     },
 }
 
-/// Hears what control asks for.
-///
-/// # Errors
-/// The socket cannot be made.
-pub(super) fn open(run_dir: &Path) -> io::Result<mpsc::Receiver<Ask>> {
-    let path = run_dir.join(SOCKET);
-    // Of an earlier server that was killed.
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path)?;
-    // A folder of systemd's may be entered by others.
-    std::fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY))?;
-    let (asks, asked) = mpsc::channel(ASKS_MAX);
-    tokio::spawn(async move {
-        while !asks.is_closed() {
-            let Ok((stream, _)) = listener.accept().await else {
-                // No descriptors left: there may be some soon.
-                tokio::time::sleep(PATIENCE).await;
-                continue;
-            };
-            // One after the other: each is an operator's doing.
-            match tokio::time::timeout(PATIENCE, serve(stream, &asks)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "a question about the configuration"),
-                Err(_) => tracing::debug!("a question about the configuration took too long"),
-            }
+/// Where control asks.
+pub(super) struct Desk {
+    socket: StdListener,
+    asks: mpsc::Receiver<Ask>,
+    close: watch::Sender<bool>,
+}
+
+impl Desk {
+    /// Hears what control asks for.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn open(run_dir: &Path) -> io::Result<Self> {
+        let path = run_dir.join(SOCKET);
+        // Of an earlier server that was killed.
+        let _ = std::fs::remove_file(&path);
+        let socket = StdListener::bind(&path)?;
+        // A folder of systemd's may be entered by others.
+        std::fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY))?;
+        Self::at(socket)
+    }
+
+    /// Goes on at this socket.
+    ///
+    /// # Errors
+    /// The system refuses to wait for it.
+    pub fn at(socket: StdListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(socket.try_clone()?)?;
+        let (sender, asks) = mpsc::channel(ASKS_MAX);
+        let (close, closed) = watch::channel(false);
+        tokio::spawn(attend(listener, sender, closed));
+        Ok(Self {
+            socket,
+            asks,
+            close,
+        })
+    }
+
+    /// What is asked next; none when it was told to close, and nothing is left to answer.
+    pub async fn asked(&mut self) -> Option<Ask> {
+        match self.asks.recv().await {
+            None if !*self.close.borrow() => pending().await,
+            other => other,
         }
-    });
-    Ok(asked)
+    }
+
+    /// Answers what has come; those who come later wait in its socket.
+    pub fn close(&self) {
+        self.close.send_replace(true);
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &StdListener {
+        &self.socket
+    }
+}
+
+async fn attend(
+    listener: UnixListener,
+    asks: mpsc::Sender<Ask>,
+    mut closed: watch::Receiver<bool>,
+) {
+    while !asks.is_closed() {
+        let accepted = tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // No descriptors left: there may be some soon.
+            tokio::time::sleep(PATIENCE).await;
+            continue;
+        };
+        // One after the other: each is an operator's doing.
+        match tokio::time::timeout(PATIENCE, serve(stream, &asks)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a question about the configuration"),
+            Err(_) => tracing::debug!("a question about the configuration took too long"),
+        }
+    }
 }
 
 async fn serve(mut stream: UnixStream, asks: &mpsc::Sender<Ask>) -> io::Result<()> {

@@ -1,20 +1,23 @@
 //! Owns how one process takes the place of another of its plane, and what becomes of it if it is
 //! not well.
 
-use super::child::{Executable, STOP_DEADLINE, end, kill, start};
+use super::child::{Child, Executable, STOP_DEADLINE, end, kill, start};
 use super::{Plane, Role};
 use link::keeper::Notice;
 use nix::sys::signal::Signal;
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::process::Child;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 /// How long a process may take to come to its place. Both planes take less than a second.
 const COMES_WITHIN: Duration = Duration::from_secs(10);
+
+/// A process that the keeper refuses may have ended before the keeper's thread has told us why:
+/// that takes as long as it may have to wait for a processor.
+const REASON_WITHIN: Duration = Duration::from_millis(200);
 
 /// A process that has come to its place has to be well for so long.
 const PROBATION: Duration = Duration::from_secs(1);
@@ -100,7 +103,7 @@ async fn comes(
     role: Role,
     notices: &mut broadcast::Receiver<Notice>,
 ) -> Result<(), String> {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let pid = child.id();
     let mut refusal = None;
     let coming = async {
         loop {
@@ -121,10 +124,28 @@ async fn comes(
     let came = timeout(COMES_WITHIN, coming).await;
     let came =
         came.unwrap_or_else(|_| Err(format!("it did not get ready within {COMES_WITHIN:?}")));
-    came.map_err(|why| match refusal {
-        Some(refusal) => format!("{why}: {refusal}"),
-        None => why,
-    })
+    let Err(why) = came else {
+        return Ok(());
+    };
+    if refusal.is_none() {
+        let reason = timeout(REASON_WITHIN, refused(pid, notices)).await;
+        refusal = reason.ok().flatten();
+    }
+    match refusal {
+        Some(refusal) => Err(format!("{why}: {refusal}")),
+        None => Err(why),
+    }
+}
+
+/// The keeper's reason not to let a process in.
+async fn refused(pid: Option<i32>, notices: &mut broadcast::Receiver<Notice>) -> Option<String> {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Refused { pid: by, why }) if Some(by) == pid => return Some(why),
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return None,
+        }
+    }
 }
 
 /// Looks at a process for its first second.

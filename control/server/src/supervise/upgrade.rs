@@ -3,16 +3,17 @@
 
 use super::child::Executable;
 use super::replace::{Failure, Order};
-use crate::private;
+use crate::{clock, private};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use wire::time::Time;
 
 /// Where it is told how far it has come, in the run directory.
 const FILE: &str = "upgrade.json";
@@ -33,11 +34,11 @@ const FOLLOW_LOOK: Duration = Duration::from_millis(20);
 enum State {
     /// It is under way.
     Running,
-    /// All planes run the program.
+    /// All planes and the supervisor run the program.
     Done,
-    /// Nothing has changed.
+    /// Nothing has changed, or nothing of the supervisor.
     Refused,
-    /// A plane runs the program before again.
+    /// A plane, or the supervisor, runs the program before again.
     RolledBack,
 }
 
@@ -47,6 +48,14 @@ struct Report {
     state: State,
     /// In words.
     what: String,
+}
+
+/// A program that all planes run, and that is to take the supervisor's place as well.
+pub struct Successor {
+    /// The program.
+    pub executable: Executable,
+    /// When the upgrade began.
+    pub began: Time,
 }
 
 /// What an upgrade needs to know.
@@ -69,9 +78,15 @@ impl Upgrade {
         }
     }
 
-    /// Lets the program that has our name now take the places of all planes, in this order.
-    pub async fn run(self, places: Vec<(&'static str, mpsc::Sender<Order>)>) {
-        let began = Instant::now();
+    /// The name by which programs come.
+    pub fn named(&self) -> &Path {
+        &self.named
+    }
+
+    /// Lets the program that has our name now take the places of all planes, in this order; gives
+    /// it back if it is to take the supervisor's next.
+    pub async fn run(self, places: Vec<(&'static str, mpsc::Sender<Order>)>) -> Option<Successor> {
+        let began = clock::now();
         let next = match self.check().await {
             Ok(next) => next,
             Err(why) => {
@@ -80,7 +95,7 @@ impl Upgrade {
                     State::Refused,
                     &format!("{named}: {why}; nothing has changed"),
                 );
-                return;
+                return None;
             }
         };
         for (name, place) in places {
@@ -91,33 +106,62 @@ impl Upgrade {
                 reply,
             };
             // Both ends go when the supervisor is stopped meanwhile.
-            if place.send(order).await.is_err() {
-                return;
-            }
-            match outcome.await {
-                Ok(Ok(())) => {}
-                Ok(Err(failure)) => {
+            place.send(order).await.ok()?;
+            match outcome.await.ok()? {
+                Ok(()) => {}
+                Err(failure) => {
                     let state = match failure {
                         Failure::Refused(_) => State::Refused,
                         Failure::RolledBack(_) => State::RolledBack,
                     };
                     self.tell(state, &format!("the {name}: {failure}"));
-                    return;
+                    return None;
                 }
-                Err(_) => return,
             }
         }
-        let took = began.elapsed().as_millis();
+        self.tell(State::Running, "the supervisor is being replaced");
+        Some(Successor {
+            executable: next,
+            began,
+        })
+    }
+
+    /// The supervisor goes on with the program that it has.
+    pub fn kept(&self, why: &str) {
         self.tell(
-            State::Done,
-            &format!("all planes were replaced in {took} ms"),
+            State::Refused,
+            &format!(
+                "the supervisor goes on with the program before, and the planes have the new one: \
+                 {why}"
+            ),
         );
+    }
+
+    /// The supervisor goes on with this program, the new one or, after a failure of that, the one
+    /// before.
+    pub fn resumed(&self, began: Time, failure: Option<&str>) {
+        match failure {
+            None => {
+                let took = clock::now().since(began).as_millis();
+                self.tell(
+                    State::Done,
+                    &format!("forwarder, control and supervisor were replaced in {took} ms"),
+                );
+            }
+            Some(why) => self.tell(
+                State::RolledBack,
+                &format!(
+                    "the supervisor: the new program could not go on, and the one before does; the \
+                     planes have the new one: {why}"
+                ),
+            ),
+        }
     }
 
     /// Asks the program what it is, and whether it takes the configuration that there is.
     async fn check(&self) -> Result<Executable, String> {
         let next = Executable::open(&self.named).map_err(|e| e.to_string())?;
-        let version = said(&next, &["--version"]).await?;
+        let version = said(asked(&next, &["--version"])).await?;
         if !version.starts_with("freshet ") {
             return Err("it is no Freshet".to_owned());
         }
@@ -125,7 +169,7 @@ impl Upgrade {
         let config = config
             .to_str()
             .ok_or("the run directory has no name in UTF-8")?;
-        said(&next, &["config", "--check", config]).await?;
+        said(asked(&next, &["config", "--check", config])).await?;
         tracing::info!(to = version.trim(), "upgrading");
         Ok(next)
     }
@@ -148,10 +192,16 @@ impl Upgrade {
     }
 }
 
-/// What a program prints.
-async fn said(program: &Executable, args: &[&str]) -> Result<String, String> {
-    let output = program.command().args(args).kill_on_drop(true).output();
-    let output = timeout(SPEAKS_WITHIN, output).await;
+fn asked(program: &Executable, words: &[&str]) -> Command {
+    let mut command = program.command();
+    command.args(words);
+    command
+}
+
+/// What a program prints, if that takes it seconds at most, and it ends well.
+pub async fn said(command: Command) -> Result<String, String> {
+    let mut command = tokio::process::Command::from(command);
+    let output = timeout(SPEAKS_WITHIN, command.kill_on_drop(true).output()).await;
     let output = output.map_err(|_| format!("it did not answer within {SPEAKS_WITHIN:?}"))?;
     let output = output.map_err(|e| format!("it cannot be run: {e}"))?;
     if output.status.success() {

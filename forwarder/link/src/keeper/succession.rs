@@ -222,14 +222,18 @@ impl Keeper {
                 Some(Notice::Refused { pid, why })
             }
             (Some(waiting), TELL) => {
-                let Holder { role, nth, .. } = *self.standbys.get(waiting)?;
+                self.questions += 1;
+                let question = self.questions;
+                let standby = self.standbys.get_mut(waiting)?;
+                standby.asked.by = Some(question);
+                let role = standby.role;
                 match self.holders.iter_mut().find(|holder| holder.role == role) {
                     Some(holder) => {
-                        holder.asked_for.push_back(nth);
+                        holder.asked.owed.push_back(question);
                         // If it is gone, its line says so next.
                         drop(pass::send(&holder.line, TELL, &[]));
                     }
-                    None => self.pass_on(nth, None),
+                    None => self.pass_on(question, None),
                 }
                 None
             }
@@ -246,8 +250,8 @@ impl Keeper {
                 None
             }
             (None, TOLD) => {
-                let asked_for = self.holders.get_mut(place)?.asked_for.pop_front()?;
-                self.pass_on(asked_for, passed.first());
+                let question = self.holders.get_mut(place)?.asked.owed.pop_front()?;
+                self.pass_on(question, passed.first());
                 None
             }
             (None, []) => Some(self.bury(place)),
@@ -262,9 +266,10 @@ impl Keeper {
     }
 
     /// Gives what was told to the one that has asked, if it is still there.
-    fn pass_on(&self, nth: u64, told: Option<&OwnedFd>) {
+    fn pass_on(&self, question: u64, told: Option<&OwnedFd>) {
         let told: Vec<_> = told.into_iter().map(AsFd::as_fd).collect();
-        if let Some(standby) = self.standbys.iter().find(|standby| standby.nth == nth) {
+        let mut waiting = self.standbys.iter();
+        if let Some(standby) = waiting.find(|standby| standby.asked.by == Some(question)) {
             // If it is gone, its line says so next.
             let _ = pass::send(&standby.line, TOLD, &told);
         }
@@ -275,11 +280,11 @@ impl Keeper {
             role,
             pid,
             left,
-            asked_for,
+            asked,
             ..
         } = self.holders.swap_remove(place);
-        for asker in asked_for {
-            self.pass_on(asker, None);
+        for question in asked.owed {
+            self.pass_on(question, None);
         }
         if left.is_some()
             && let Some(notice) = self.promote(role, left)

@@ -14,8 +14,8 @@ pub(super) enum HeaderError {
     NotOurs,
     #[error(
         "made by '{build}' with layout {version} (readable from {oldest}), this build has layout \
-         {LAYOUT_VERSION} (reads from {LAYOUT_OLDEST}): restart the supervisor, or upgrade in \
-         smaller steps"
+         {LAYOUT_VERSION} (reads from {LAYOUT_OLDEST}): upgrade in smaller steps, or restart the \
+         node"
     )]
     Version {
         build: String,
@@ -150,7 +150,7 @@ mod tests {
         bytes[12..16].copy_from_slice(&(LAYOUT_VERSION + 6).to_le_bytes());
         let text = decode(&bytes, layout.bytes as u64).unwrap_err().to_string();
         assert!(
-            text.contains(BUILD) && text.contains("restart the supervisor"),
+            text.contains(BUILD) && text.contains("upgrade in smaller steps"),
             "{text}"
         );
     }

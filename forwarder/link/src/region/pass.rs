@@ -1,19 +1,21 @@
 //! Owns the passing of descriptors over a Unix socket, where numbers turn into owners.
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    UnixAddr, accept4, bind, connect, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
+    UnixAddr, accept4, bind, connect, listen, recvmsg, sendmsg, setsockopt, socket, socketpair,
+    sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 /// Most descriptors in one message: Linux allows 253 (`SCM_MAX_FD`); a region has at most 66, and a
 /// socket is lent for each of 64 workers.
-const DESCRIPTORS_MAX: usize = 192;
+pub(crate) const DESCRIPTORS_MAX: usize = 192;
 
 /// How long either side of the handshake waits for the other. It takes well under a millisecond.
 const PATIENCE_S: i64 = 5;
@@ -43,6 +45,37 @@ pub(crate) fn connect_to(path: &Path) -> io::Result<OwnedFd> {
     let at = UnixAddr::new(path)?;
     patiently(|| connect(line.as_raw_fd(), &at))?;
     Ok(line)
+}
+
+/// A message that waits to be received, with copies of descriptors: the end where it waits.
+pub(crate) fn post(bytes: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+    let (from, to) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    send(&from, bytes, passed)?;
+    Ok(to)
+}
+
+/// A copy of a descriptor that the program before in this process has left open for us; neither is
+/// left open for a third.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: not -1, and borrowed for these two calls only, which change nothing that an owner
+    // relies on; of a number that is not open the kernel says so.
+    let left = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(left, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    left.try_clone_to_owned()
+}
+
+/// Leaves a descriptor open for the next program in this process.
+pub(crate) fn bequeath(end: &OwnedFd) -> io::Result<()> {
+    fcntl(end, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
 }
 
 /// Sends one message and copies of descriptors.
