@@ -27,9 +27,9 @@ const UPGRADES: usize = 3;
 /// What an upgrade says when it begins with the supervisor.
 const LAST_STEP: &str = "the supervisor is being replaced";
 
-/// Moments of the last step at which the node is stopped: while the link's keeper ends, while the
+/// Moments of the last step at which something happens: while the link's keeper ends, while the
 /// program is asked, and around the moment at which it goes on.
-const STOPPED_AFTER_MS: [u64; 4] = [0, 60, 110, 150];
+const MOMENTS_MS: [u64; 4] = [0, 60, 110, 150];
 
 fn server() -> Server {
     let server = Server::start(Setup {
@@ -251,9 +251,46 @@ fn a_forwarder_with_another_layout_of_the_link_is_refused() {
 }
 
 #[test]
+fn what_happens_meanwhile_is_seen_to() {
+    let _turn = alone();
+    let mut server = server();
+    let file = server.folder().join("freshet.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    for (turn, after) in MOMENTS_MS.into_iter().enumerate() {
+        let max_load = format!("max_load = 0.{}", turn + 5);
+        std::fs::write(&file, text.replace("max_load = 0.0", &max_load)).unwrap();
+        server.install(binary());
+        let mut killed = 0;
+        let (done, said) = server.upgrade_seen(|line| {
+            if line == LAST_STEP {
+                sleep(Duration::from_millis(after));
+                killed = server.plane("forwarder");
+                kill_now(killed);
+                hang_up(server.pid());
+            }
+        });
+        assert!(done, "{after} ms: {said}");
+        assert_eq!(program_of(server.pid()), inode(server.program()));
+        wait_until("another forwarder", PATIENCE, || {
+            let now = server.process_with(" forwarder ");
+            now.is_some_and(|now| now != killed)
+        });
+        wait_until("the configuration to be in force", PATIENCE, || {
+            server.get("/v1/config").text().contains(&max_load)
+        });
+        server.wait_ready();
+    }
+    let mut crowd = Crowd::joined(server.http, "demo", VIEWERS, PATIENCE);
+    crowd.run(Duration::from_secs(1));
+    crowd.forget();
+    crowd.run(Duration::from_secs(2));
+    must_have_missed_nothing(&crowd);
+}
+
+#[test]
 fn whoever_stops_the_node_meanwhile_is_heard() {
     let _turn = alone();
-    for after in STOPPED_AFTER_MS {
+    for after in MOMENTS_MS {
         let server = Server::start(Setup {
             own_program: true,
             own_run_dir: true,

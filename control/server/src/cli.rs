@@ -60,10 +60,12 @@ Examples:
     ///
     /// Install the new program under the name by which the node was started, then call this. The
     /// forwarder leaves its place to the new one with all that it knows; then the sidecar is
-    /// replaced. What does not fit is refused and changes nothing; what is not well in its first
-    /// second is rolled back.
+    /// replaced; then the new program goes on in the process of the supervisor, whose id stays.
+    /// What does not fit is refused and changes nothing more; what is not well in its first second
+    /// is rolled back. A supervisor that cannot be replaced goes on as it is, with the new planes.
     ///
-    /// Exit code 0: upgraded; 1: refused, or rolled back; 2: it could not be tried.
+    /// Exit code 0: all three are upgraded; 1: one is refused, or rolled back, and it is said
+    /// which; 2: it could not be tried.
     #[command(after_help = "\
 Examples:
   freshet upgrade --run-dir /run/freshet

@@ -14,6 +14,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long a program may take to say whether it could go on, on a busy machine; it takes some 30
+/// ms. Planes that die meanwhile, and signals, wait for so long.
+const REHEARSES_WITHIN: Duration = Duration::from_secs(5);
 
 /// How many planes there are to hand over.
 pub const PLANES: usize = 2;
@@ -271,7 +276,10 @@ async fn rehearse(program: &Executable, left: &Inherited) -> Result<(), String> 
     let end = end.map_err(|e| format!("what it needs cannot be passed on: {e}"))?;
     let mut command = left.command(program, &[RESUME, STDIN, DRY_RUN]);
     command.stdin(Stdio::from(end));
-    said(command).await.map(drop)
+    let answer = said(command, REHEARSES_WITHIN).await;
+    // A program that does not know the flags explains all others as well.
+    let first = |why: String| why.lines().next().unwrap_or_default().to_owned();
+    answer.map(drop).map_err(first)
 }
 
 /// For a program that does not understand its command line: if it was to go on, it gives back what

@@ -1,5 +1,5 @@
-//! Owns an upgrade: which program is next, whether it may be, the planes one after the other, and
-//! what a person is told of it.
+//! Owns an upgrade: which program is next, whether it may be, the planes one after the other and
+//! the supervisor after them, and what a person is told of it.
 
 use super::child::Executable;
 use super::replace::{Failure, Order};
@@ -161,7 +161,7 @@ impl Upgrade {
     /// Asks the program what it is, and whether it takes the configuration that there is.
     async fn check(&self) -> Result<Executable, String> {
         let next = Executable::open(&self.named).map_err(|e| e.to_string())?;
-        let version = said(asked(&next, &["--version"])).await?;
+        let version = said(asked(&next, &["--version"]), SPEAKS_WITHIN).await?;
         if !version.starts_with("freshet ") {
             return Err("it is no Freshet".to_owned());
         }
@@ -169,7 +169,8 @@ impl Upgrade {
         let config = config
             .to_str()
             .ok_or("the run directory has no name in UTF-8")?;
-        said(asked(&next, &["config", "--check", config])).await?;
+        let check = asked(&next, &["config", "--check", config]);
+        said(check, SPEAKS_WITHIN).await?;
         tracing::info!(to = version.trim(), "upgrading");
         Ok(next)
     }
@@ -198,11 +199,11 @@ fn asked(program: &Executable, words: &[&str]) -> Command {
     command
 }
 
-/// What a program prints, if that takes it seconds at most, and it ends well.
-pub async fn said(command: Command) -> Result<String, String> {
+/// What a program prints, if it ends within this time, and well.
+pub async fn said(command: Command, within: Duration) -> Result<String, String> {
     let mut command = tokio::process::Command::from(command);
-    let output = timeout(SPEAKS_WITHIN, command.kill_on_drop(true).output()).await;
-    let output = output.map_err(|_| format!("it did not answer within {SPEAKS_WITHIN:?}"))?;
+    let output = timeout(within, command.kill_on_drop(true).output()).await;
+    let output = output.map_err(|_| format!("it did not answer within {within:?}"))?;
     let output = output.map_err(|e| format!("it cannot be run: {e}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
