@@ -7,6 +7,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const LAST_STEP: &str = "the supervisor is being replaced";
 /// Moments of the last step at which something happens: while the link's keeper ends, while the
 /// program is asked, and around the moment at which it goes on.
 const MOMENTS_MS: [u64; 4] = [0, 60, 110, 150];
+
+/// Less than a program takes from its start until it listens to signals.
+const BETWEEN_SIGNALS: Duration = Duration::from_micros(100);
 
 fn server() -> Server {
     let server = Server::start(Setup {
@@ -250,6 +254,20 @@ fn a_forwarder_with_another_layout_of_the_link_is_refused() {
     server.must_be_unharmed();
 }
 
+/// Sends signals that mean nothing, and by default the end, without a pause: one of them comes at
+/// any moment that is not guarded.
+fn pester(server: &Server, is_over: &AtomicBool) {
+    while !is_over.load(Relaxed) {
+        // It has ended: what follows fails.
+        let _ = kill(pid_of(server), Signal::SIGUSR1);
+        sleep(BETWEEN_SIGNALS);
+    }
+}
+
+fn pid_of(server: &Server) -> Pid {
+    Pid::from_raw(i32::try_from(server.pid()).unwrap())
+}
+
 #[test]
 fn what_happens_meanwhile_is_seen_to() {
     let _turn = alone();
@@ -261,13 +279,19 @@ fn what_happens_meanwhile_is_seen_to() {
         std::fs::write(&file, text.replace("max_load = 0.0", &max_load)).unwrap();
         server.install(binary());
         let mut killed = 0;
-        let (done, said) = server.upgrade_seen(|line| {
-            if line == LAST_STEP {
-                sleep(Duration::from_millis(after));
-                killed = server.plane("forwarder");
-                kill_now(killed);
-                hang_up(server.pid());
-            }
+        let is_over = AtomicBool::new(false);
+        let (done, said) = std::thread::scope(|scope| {
+            let answer = server.upgrade_seen(|line| {
+                if line == LAST_STEP {
+                    scope.spawn(|| pester(&server, &is_over));
+                    sleep(Duration::from_millis(after));
+                    killed = server.plane("forwarder");
+                    kill_now(killed);
+                    hang_up(server.pid());
+                }
+            });
+            is_over.store(true, Relaxed);
+            answer
         });
         assert!(done, "{after} ms: {said}");
         assert_eq!(program_of(server.pid()), inode(server.program()));
@@ -303,8 +327,7 @@ fn whoever_stops_the_node_meanwhile_is_heard() {
         let run_dir = Path::new(words[link]).parent().unwrap().to_owned();
         assert!(run_dir.join("serve.pid").exists(), "{line}");
         server.install(binary());
-        let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
-        kill(pid, Signal::SIGUSR2).unwrap();
+        kill(pid_of(&server), Signal::SIGUSR2).unwrap();
         let _ = server.says(LAST_STEP, PATIENCE);
         sleep(Duration::from_millis(after));
         let stopped = planes(&server);

@@ -440,6 +440,42 @@ fn what_is_told_ahead_comes_to_the_one_that_asked() {
     assert!(first.join().unwrap());
 }
 
+/// As another program does it that has only the descriptors.
+#[test]
+fn a_keeper_goes_on_from_its_parts_and_nobody_on_a_line_notices() {
+    let directory = Directory::new("parts");
+    let path = directory.socket();
+    let mut keeper = Keeper::listen(tiny(), &path).unwrap();
+    keeper.lend(Role::Forwarder, File::open("/dev/zero").unwrap().into());
+    let joining = std::thread::spawn({
+        let path = path.clone();
+        move || join(&path, Role::Forwarder).unwrap()
+    });
+    until(&mut keeper, |n| matches!(n, Notice::Joined { .. }));
+    let place = joining.join().unwrap();
+    let memory = keeper.region().descriptors();
+    let memory = memory
+        .map(|one| one.try_clone_to_owned().unwrap())
+        .collect();
+    let parts = Parts {
+        region: Region::resume(memory).unwrap(),
+        ..keeper.parts().unwrap()
+    };
+    // The program before does not come to its end.
+    std::mem::forget(keeper);
+    let mut next = Keeper::from(parts);
+    assert!(!ERR(&place.region).unwrap(), "the line is there");
+    let second = std::thread::spawn(move || join(&path, Role::Forwarder).err().unwrap());
+    until(&mut next, |n| matches!(n, Notice::Refused { .. }));
+    let told = second.join().unwrap().to_string();
+    assert!(told.contains("is Forwarder already"), "{told}");
+    drop(place);
+    until(&mut next, |n| matches!(n, Notice::Left { .. }));
+    let presence = next.region().presence(Role::Forwarder);
+    assert_eq!((presence.joins, presence.alive), (1, false));
+    assert!(Region::resume(Vec::new()).is_err());
+}
+
 #[test]
 fn one_that_waited_and_has_gone_changes_nothing() {
     let directory = Directory::new("gone");
