@@ -330,10 +330,10 @@ fn attempt() -> Result<(), String> {
     println!("held: {full:?} with {}", scene.load());
     let pressed = scene.must_go_on("saturated", &calm, &full);
     scene.must_have_lowered_the_worst_off(&full);
-    // Everyone changes at most once down, and hardly anybody up and down again.
+    // Half of them down, and some of these up and down again while the neighbours come.
     let sessions = scene.crowd.sessions().iter();
     let switches: u64 = sessions.map(|one| one.tracks()[0].switches).sum();
-    assert!(switches <= VIEWERS as u64, "{switches} changes");
+    assert!(switches <= 3 * VIEWERS as u64 / 2, "{switches} changes");
     let asked = scene.publisher.keyframes().iter().sum::<u64>() - keyframes.iter().sum::<u64>();
     assert!(asked < 30, "{asked} keyframes");
     println!("{switches} changes, {asked} keyframes");
@@ -341,8 +341,11 @@ fn attempt() -> Result<(), String> {
     scene.crowd.forget();
     scene.neighbours.clear();
     let freed = Instant::now();
-    scene.until("nothing to be given up", |seen| seen.stage < 1.0);
+    let free = scene.until("nothing to be given up", |seen| seen.stage < 1.0);
     println!("nothing is given up after {:.1?}", freed.elapsed());
+    // What was late then comes now.
+    let _ = scene.must_go_on("easing", &full, &free);
+    scene.crowd.forget();
     let back = scene.until("everybody to get the best again", |seen| {
         seen.on[2] == VIEWERS
     });
@@ -354,7 +357,7 @@ fn attempt() -> Result<(), String> {
             answer => Err(answer.text()),
         }
     });
-    let eased = scene.must_go_on("eased", &full, &back);
+    let eased = scene.must_go_on("eased", &free, &back);
     scene.server.must_be_unharmed();
     quiet.and(pressed).and(eased)
 }

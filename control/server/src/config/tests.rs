@@ -1,5 +1,7 @@
 //! Configuration: what is taken, what is refused, and what is said about it.
 
+mod hostile;
+
 use super::*;
 use crate::control::StreamName;
 use proptest::prelude::*;

@@ -76,3 +76,98 @@ async fn names_and_broken_lines_stay_where_they_are() {
         }
     }
 }
+
+/// Values that some key may have, and others not.
+const VALUES: [&str; 22] = [
+    "null",
+    "true",
+    "0",
+    "-1",
+    "256",
+    "4294967296",
+    "1e999",
+    "-0.0",
+    "\"\"",
+    "\"\\u0000\"",
+    "\"\\ud800\"",
+    "\"\\ud83d\\ude00\"",
+    "\"..%2f\"",
+    "\"pull\"",
+    "\"http://x.example/\"",
+    "\"http://[::1\"",
+    "\"http://a:b@c:99999/d\"",
+    "\"file:///etc/passwd\"",
+    "[]",
+    "[[]]",
+    "{}",
+    "{\"a\":1}",
+];
+
+/// All keys of all bodies.
+const KEYS: [&str; 13] = [
+    "mediaId",
+    "encodingId",
+    "rid",
+    "spatialLayerId",
+    "temporalLayerId",
+    "maxSpatialLayerId",
+    "maxTemporalLayerId",
+    "maxWidth",
+    "maxHeight",
+    "direction",
+    "stream",
+    "url",
+    "token",
+];
+
+/// Whatever stands in a body of JSON, the answer is one of ours, and says what is wrong.
+#[tokio::test]
+async fn no_body_is_too_strange_for_an_answer() {
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    let mut bodies = vec![
+        deep,
+        "{".to_owned(),
+        "\u{feff}{}".to_owned(),
+        "[,]".to_owned(),
+    ];
+    for value in VALUES {
+        bodies.push(value.to_owned());
+        bodies.push(format!("[{value}]"));
+        for key in KEYS {
+            bodies.push(format!("{{\"{key}\":{value}}}"));
+            let rest = "\"direction\":\"pull\",\"stream\":\"a\",\"url\":\"http://127.0.0.1:1/x\"";
+            bodies.push(format!("{{{rest},\"{key}\":{value}}}"));
+        }
+    }
+    let site = site_with("");
+    let layer = format!("POST /session/{ID}/layer");
+    let events = format!("POST /session/{ID}/sse");
+    let lines = [
+        &layer,
+        &events,
+        "POST /v1/relays",
+        "PUT /v1/drain",
+        "PUT /v1/config",
+    ];
+    let kinds = ["application/json", "application/toml"];
+    for body in bodies {
+        for line in lines {
+            for kind in kinds {
+                let asked = request(line, &[("content-type", kind)], body.clone());
+                let answer = send(&site, HERE, asked).await;
+                let what = format!("{line} with {body:.200}: {}", answer.status);
+                assert!(
+                    (200..=503).contains(&answer.status) && answer.status != 500,
+                    "{what}"
+                );
+                if answer.status >= 400 && !answer.body.is_empty() {
+                    assert!(
+                        answer.body.contains("\"status\""),
+                        "{what}: {}",
+                        answer.body
+                    );
+                }
+            }
+        }
+    }
+}
