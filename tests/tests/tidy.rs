@@ -27,7 +27,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("io", &["wire"]),
     ("plane", &["wire", "seal", "link"]),
     ("worker", &["plane", "io", "link", "wire"]),
-    ("lab", &["worker", "plane", "seal", "io", "link", "wire"]),
+    ("lab", &["worker", "seal", "io", "link", "wire"]),
     ("media", &["wire"]),
     ("session", &["wire", "link"]),
     ("tuning", &[]),

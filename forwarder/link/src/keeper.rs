@@ -65,8 +65,8 @@ pub struct Holder {
     pub asked: Asked,
 }
 
-/// Who has asked whom to tell ahead. It is not passed on with the rest of a keeper: who waits for an
-/// answer then gets all at last.
+/// Who has asked whom to tell ahead. It is not passed on with the rest of a keeper: who waits for
+/// an answer then gets all at last.
 #[derive(Default)]
 pub struct Asked {
     /// A number that only this process has, once it has asked.

@@ -28,7 +28,7 @@ pub use error::Error;
 pub use handoff::Exchange;
 pub use idle::Idle;
 pub use load_limit::LoadLimit;
-pub use plane::Cipher;
+pub use plane::{Blank, Cipher};
 pub use seat::{Seat, SeatConfig, Turn};
 pub use spawn::{Config, Prepared, Workers, prepare, spawn};
 pub use watch::Watch;

@@ -11,7 +11,7 @@ use link::region::Role;
 use wire::datagram::RunMeta;
 use wire::peer::Ip;
 use wire::time::{Span, Time};
-use worker::{Cipher, Exchange, Seat, SeatConfig};
+use worker::{Blank, Cipher, Exchange, Seat, SeatConfig};
 
 use super::succession::{Leaving, Left};
 use crate::tap::{Tap, Watch};
@@ -22,6 +22,8 @@ pub struct Forwarder {
     seats: Vec<SimSeat>,
     stalled_until: Vec<Time>,
     leaving: Option<Leaving>,
+    /// By core, what it has told ahead, and when.
+    told: Vec<(Vec<u8>, Time)>,
 }
 
 /// A core over the simulated network.
@@ -44,6 +46,9 @@ pub struct Seen {
     dies_after: Option<u32>,
 }
 
+/// How long before a core leaves it has told ahead, at the most.
+const TOLD_EVERY: [Span; 2] = [Span::millis(90), Span::millis(700)];
+
 /// What unwinds through a turn: the process is no more.
 struct Death;
 
@@ -58,6 +63,19 @@ impl Watch for Seen {
     }
 }
 
+/// Tells of all viewers ahead now and then, as if another one were to come: what is left when it
+/// comes was told some time before, or was not.
+fn tell(seat: &mut SimSeat, core: usize, now: Time, (told, at): &mut (Vec<u8>, Time)) {
+    if now.since(*at) < TOLD_EVERY[core % TOLD_EVERY.len()] {
+        return;
+    }
+    *at = now;
+    told.clear();
+    seat.begin_ahead();
+    let telling = seat.tell_ahead(usize::MAX, told);
+    assert!(telling.expect("memory for a few viewers"), "all of them");
+}
+
 impl Forwarder {
     /// Joins the memory and takes its ends, as a new process does.
     ///
@@ -66,7 +84,7 @@ impl Forwarder {
     #[must_use]
     pub fn start(means: &Means<'_>) -> Self {
         means.region.joined(Role::Forwarder);
-        Self::sit(means)
+        Self::sit(means, Time::ZERO, &Left::new())
     }
 
     /// Goes on where the one before was, which has let go of everything.
@@ -74,8 +92,8 @@ impl Forwarder {
     /// # Errors
     /// What that one left cannot be read.
     pub fn succeed(means: &Means<'_>, now: Time, ahead: Span, left: &Left) -> Result<Self, String> {
-        let mut this = Self::sit(means);
-        for (seat, part) in this.seats.iter_mut().zip(left) {
+        let mut this = Self::sit(means, now + ahead, left);
+        for (seat, (_, part)) in this.seats.iter_mut().zip(left) {
             seat.port().ahead = ahead;
             let taken = seat.go_on(now + ahead, part);
             taken.map_err(|error| error.to_string())?;
@@ -83,7 +101,7 @@ impl Forwarder {
         Ok(this)
     }
 
-    fn sit(means: &Means<'_>) -> Self {
+    fn sit(means: &Means<'_>, now: Time, left: &Left) -> Self {
         let region = means.region.seen_by(Role::Forwarder);
         let exchange = Exchange::new(&region);
         let seat = |(core, socket): (u16, &SimSocket)| {
@@ -99,12 +117,18 @@ impl Forwarder {
                 cipher: Cipher::best(),
                 seed: means.seed ^ u64::from(core),
             };
-            Seat::new(&config, port).expect("the ends are free")
+            let mut blank = Blank::new(config.core, region.limits(), config.seed);
+            let told = left.get(usize::from(core)).map(|(told, _)| told.as_slice());
+            let told = &mut told.unwrap_or_default();
+            let learnt = blank.learn(now, &region, config.cipher, told, usize::MAX);
+            learnt.expect("what a forwarder tells can be read");
+            Seat::with(&config, port, blank).expect("the ends are free")
         };
         Self {
             seats: (0..).zip(means.sockets).map(seat).collect(),
             stalled_until: vec![Time::ZERO; means.sockets.len()],
             leaving: None,
+            told: vec![Default::default(); means.sockets.len()],
             region,
         }
     }
@@ -116,10 +140,13 @@ impl Forwarder {
         }
         let seat = &mut self.seats[core];
         seat.port().ahead = ahead;
-        let leaving = &mut self.leaving;
+        let (leaving, told) = (&mut self.leaving, &mut self.told[core]);
         let turned = catch_unwind(AssertUnwindSafe(|| match leaving {
-            Some(leaving) => leaving.turn(seat, core, now + ahead),
-            None => drop(seat.turn(now + ahead, || unix_ns)),
+            Some(leaving) => leaving.turn(seat, core, now + ahead, &told.0),
+            None => {
+                seat.turn(now + ahead, || unix_ns);
+                tell(seat, core, now, told);
+            }
         }));
         match turned {
             Ok(()) => true,

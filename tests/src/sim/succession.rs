@@ -34,8 +34,8 @@ const SEEN: Span = Span::millis(100);
 /// And what was lost was sent again: asked for each 60 ms, it is not lost ten times.
 const REPAIRED: Span = Span::millis(600);
 
-/// What the cores of a forwarder leave, by core.
-pub type Left = Vec<Vec<u8>>;
+/// What the cores of a forwarder have told ahead and leave, by core.
+pub type Left = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Cores that are about to leave.
 pub(super) struct Leaving {
@@ -48,7 +48,7 @@ enum Stage {
     Turns,
     /// It has received its last.
     Deaf,
-    Left(Vec<u8>),
+    Left(Vec<u8>, Vec<u8>),
 }
 
 impl Leaving {
@@ -60,7 +60,7 @@ impl Leaving {
     }
 
     /// A core does the next of its last things.
-    pub fn turn(&mut self, seat: &mut SimSeat, core: usize, now: Time) {
+    pub fn turn(&mut self, seat: &mut SimSeat, core: usize, now: Time, told: &[u8]) {
         let all_deaf = !self.cores.iter().any(|one| matches!(one, Stage::Turns));
         let is_late = now >= self.began + LEAVE_TOGETHER;
         match &mut self.cores[core] {
@@ -72,21 +72,21 @@ impl Leaving {
                 let mut left = Vec::new();
                 let clock = Cell::new(now);
                 let clock = || clock.replace(clock.get() + LOOK);
-                seat.left(now + LEAVE_MAX, clock, &mut left)
+                seat.left(now + LEAVE_MAX, clock, !told.is_empty(), &mut left)
                     .expect("memory for a small handover");
-                *stage = Stage::Left(left);
+                *stage = Stage::Left(told.to_vec(), left);
             }
-            Stage::Deaf | Stage::Left(_) => {}
+            Stage::Deaf | Stage::Left(..) => {}
         }
     }
 
     /// What was left, once all have.
     pub fn take(&mut self) -> Option<Left> {
-        let has_left = |stage: &Stage| matches!(stage, Stage::Left(_));
+        let has_left = |stage: &Stage| matches!(stage, Stage::Left(..));
         self.cores.iter().all(has_left).then(|| {
             let all = self.cores.drain(..);
             all.filter_map(|stage| match stage {
-                Stage::Left(left) => Some(left),
+                Stage::Left(told, left) => Some((told, left)),
                 _ => None,
             })
             .collect()
@@ -132,7 +132,7 @@ impl World {
                 return;
             }
         };
-        let bytes: usize = left.iter().map(Vec::len).sum();
+        let bytes: usize = left.iter().map(|(_, left)| left.len()).sum();
         self.stage
             .journal
             .note(format_args!("the forwarder has left"));

@@ -7,9 +7,8 @@ use std::time::Instant;
 
 use io::{Port, clock};
 use link::ids::CoreId;
-use plane::Blank;
 use wire::time::Span;
-use worker::{Exchange, Seat, SeatConfig};
+use worker::{Blank, Exchange, Seat, SeatConfig};
 
 use super::{Rig, words};
 

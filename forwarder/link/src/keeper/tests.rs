@@ -464,7 +464,11 @@ fn a_keeper_goes_on_from_its_parts_and_nobody_on_a_line_notices() {
     // The program before does not come to its end.
     std::mem::forget(keeper);
     let mut next = Keeper::from(parts);
-    assert_eq!(wish(&place.region).unwrap(), Wish::None, "the line is there");
+    assert_eq!(
+        wish(&place.region).unwrap(),
+        Wish::None,
+        "the line is there"
+    );
     let second = std::thread::spawn(move || join(&path, Role::Forwarder).err().unwrap());
     until(&mut next, |n| matches!(n, Notice::Refused { .. }));
     let told = second.join().unwrap().to_string();
