@@ -10,6 +10,7 @@
 //! What is checked with every packet: `ledger` for what is sent, `picture` for what arrives. What
 //! is checked at the end of a storm, and when everybody has left: `calm`. See control/notes/0010.
 
+mod burden;
 mod calm;
 pub mod client;
 pub mod dtls;
@@ -60,6 +61,10 @@ pub enum Mutant {
     LeaksCell,
     /// A forwarder that takes the place of another begins with nothing.
     ForgetsHandover,
+    /// It does not know what it was told ahead.
+    ForgetsTold,
+    /// A loaded core stays loaded.
+    StaysLoaded,
     /// A frame is left out over an upgrade.
     SkipsFrame,
     /// Viewers choose another encoding than the one that they expect.
@@ -112,6 +117,8 @@ pub struct Tally {
     pub sidecar_upgrades: u64,
     /// Changes of viewers from one encoding to another.
     pub switches: u64,
+    /// Layers that loaded cores have given up.
+    pub given_up: u64,
 }
 
 /// Runs a seed. `trace`: the events are wanted. A panic is a fault like any other.
@@ -152,5 +159,6 @@ impl std::ops::AddAssign for Tally {
         self.left_bytes += other.left_bytes;
         self.sidecar_upgrades += other.sidecar_upgrades;
         self.switches += other.switches;
+        self.given_up += other.given_up;
     }
 }

@@ -79,6 +79,7 @@ fn no_seed_finds_anything() {
             tally.left_bytes,
             tally.sidecar_upgrades,
             tally.switches,
+            tally.given_up,
         ];
         assert!(
             all.iter().all(|count| *count > 0),
@@ -119,6 +120,8 @@ fn every_mutant_is_found() {
             Mutant::ForgetsHandover,
             "in time when a forwarder was replaced",
         ),
+        (Mutant::ForgetsTold, "closed: refused"),
+        (Mutant::StaysLoaded, "are not loaded any more"),
         (Mutant::ChoosesAnother, "and have chosen it"),
         (Mutant::StaysNarrow, "and have wide paths"),
         (Mutant::SkipsFrame, "over an upgrade packets were left out"),

@@ -86,6 +86,7 @@ impl World {
             }
             Drill::ForwarderReplaced => self.drill_upgrade(),
             Drill::Layers => self.drill_layers(),
+            Drill::Overload => self.drill_overload(),
             Drill::SidecarReplaced => {
                 self.replace_sidecar();
                 self.briskly(GAP + Span::millis(2));

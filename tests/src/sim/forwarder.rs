@@ -13,6 +13,7 @@ use wire::peer::Ip;
 use wire::time::{Span, Time};
 use worker::{Blank, Cipher, Exchange, Seat, SeatConfig};
 
+use super::burden::Burden;
 use super::succession::{Leaving, Left};
 use crate::tap::{Tap, Watch};
 
@@ -24,6 +25,8 @@ pub struct Forwarder {
     leaving: Option<Leaving>,
     /// By core, what it has told ahead, and when.
     told: Vec<(Vec<u8>, Time)>,
+    /// What takes time of its cores besides.
+    pub(super) burden: Option<Box<Burden>>,
 }
 
 /// A core over the simulated network.
@@ -129,6 +132,7 @@ impl Forwarder {
             stalled_until: vec![Time::ZERO; means.sockets.len()],
             leaving: None,
             told: vec![Default::default(); means.sockets.len()],
+            burden: None,
             region,
         }
     }
@@ -138,6 +142,13 @@ impl Forwarder {
         if self.stalled_until[core] > now {
             return true;
         }
+        if let Some(burden) = &mut self.burden
+            && let Ok(stats) = self
+                .region
+                .stats(CoreId(u16::try_from(core).unwrap_or(u16::MAX)))
+        {
+            burden.weigh(core, now + ahead, &stats);
+        }
         let seat = &mut self.seats[core];
         seat.port().ahead = ahead;
         let (leaving, told) = (&mut self.leaving, &mut self.told[core]);
@@ -145,6 +156,7 @@ impl Forwarder {
             Some(leaving) => leaving.turn(seat, core, now + ahead, &told.0),
             None => {
                 seat.turn(now + ahead, || unix_ns);
+                seat.rest(now + ahead);
                 tell(seat, core, now, told);
             }
         }));

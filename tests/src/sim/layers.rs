@@ -69,7 +69,7 @@ impl World {
     }
 
     /// Lets time pass, in which no picture may stand; the lowest encoding that each viewer gets.
-    fn look_on(&mut self, span: Span) -> Vec<Option<usize>> {
+    pub(super) fn look_on(&mut self, span: Span) -> Vec<Option<usize>> {
         let until = self.stage.now + span;
         let mut lowest = self.layers();
         while self.stage.now < until && self.goes_on() {
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// What each viewer gets now.
-    fn layers(&self) -> Vec<Option<usize>> {
+    pub(super) fn layers(&self) -> Vec<Option<usize>> {
         let layer = |one: &Watcher| one.picture()?.layer();
         self.watchers.iter().map(layer).collect()
     }
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// The same of what they got, which is held against the best.
-    fn must_have(
+    pub(super) fn must_have(
         &self,
         layers: &[Option<usize>],
         why: &str,

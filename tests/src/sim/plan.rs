@@ -115,6 +115,8 @@ pub enum Drill {
     SidecarReplaced,
     /// Nobody dies: viewers want other encodings, and paths carry less and more.
     Layers,
+    /// Cores have hardly any time left for a while.
+    Overload,
 }
 
 /// What becomes of a forwarder that is to take the place of another.
@@ -283,6 +285,9 @@ impl Plan {
         }
         if streams.iter().any(|stream| stream.encodings > 1) && more.below(3) == 0 {
             drills.insert(more.below(drills.len() + 1), Drill::Layers);
+            if more.below(2) == 0 {
+                drills.push(Drill::Overload);
+            }
         }
         Self {
             seed,

@@ -10,7 +10,7 @@ use link::lanes::LAYERS;
 use link::region::Role;
 use session::adopt::{Strays, adopt};
 use session::lines::Lines;
-use session::{Config, Kind, Output, PatchBody, Patched, SessionState, Sessions};
+use session::{Cause, Config, Kind, Output, PatchBody, Patched, SessionState, Sessions};
 use wire::time::{Span, Time};
 
 use super::dtls::identity;
@@ -374,9 +374,12 @@ impl Sidecar {
                 cause,
                 ..
             } => {
-                let name = cause.name();
-                self.journal
-                    .note(format_args!("{} {viewer:?} closed: {name}", kind.name()));
+                let said = format_args!("{} {viewer:?} closed: {}", kind.name(), cause.name());
+                match cause {
+                    // There is room for everybody.
+                    Cause::Refused => self.journal.fault(said),
+                    _ => self.journal.note(said),
+                }
                 viewer
                     .into_iter()
                     .for_each(|viewer| self.lines.close(viewer));

@@ -4,7 +4,6 @@
 use std::cell::Cell;
 
 use io::sim::Link;
-use link::stats::Counter;
 use wire::time::{Span, Time};
 
 use super::forwarder::{Forwarder, Means, SimSeat};
@@ -173,9 +172,12 @@ impl World {
         self.tally.upgrades += 1;
         let left = match self.mutant {
             Some(Mutant::ForgetsHandover) => Vec::new(),
+            Some(Mutant::ForgetsTold) => {
+                let rests = left.into_iter().map(|(_, rest)| (Vec::new(), rest));
+                rests.collect()
+            }
             _ => left,
         };
-        let refused = self.refused();
         let mut forwarder = match Forwarder::succeed(&means, now, ahead, &left) {
             Ok(forwarder) => forwarder,
             Err(why) => return self.stage.journal.fault(format_args!("{why}")),
@@ -188,11 +190,6 @@ impl World {
         self.stage.journal.note(format_args!(
             "a forwarder goes on, and {waiting} datagrams have waited for it"
         ));
-        if self.refused() != refused {
-            self.stage
-                .journal
-                .note(format_args!("somebody was not taken up"));
-        }
     }
 
     /// Forwarders are replaced one after the other, while viewers lose packets and ask for them
@@ -245,9 +242,5 @@ impl World {
 
     fn below(&mut self, count: usize) -> u64 {
         lives::count(self.stage.random.below(count))
-    }
-
-    fn refused(&self) -> [u64; 2] {
-        [Counter::ViewerRefused, Counter::PublisherRefused].map(|counter| self.count(counter))
     }
 }
