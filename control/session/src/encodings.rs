@@ -54,6 +54,12 @@ impl Sessions {
         lanes.or_else(|| Some(&self.pushes.0.get(&stream.index)?.add.lanes))
     }
 
+    /// The same; if nobody publishes, of the publisher before.
+    pub(crate) fn expected_lanes(&self, stream: StreamId) -> Option<&[TrackIn; LANES_MAX]> {
+        let before = || self.streams.by_id(stream)?.lanes_before.as_ref();
+        self.lanes_of(stream).or_else(before)
+    }
+
     /// The encodings of a stream's video, if it has several.
     pub(crate) fn offered(&self, stream: StreamId) -> Offered {
         self.lanes_of(stream).map(Offered::of).unwrap_or_default()

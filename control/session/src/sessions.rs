@@ -228,6 +228,7 @@ impl Sessions {
                 Kind::Viewer => stream.viewers = stream.viewers.saturating_sub(1),
                 Kind::Publisher if stream.publisher == Some(session.viewer) => {
                     stream.publisher = None;
+                    stream.lanes_before = session.publishing.as_ref().map(|one| one.lanes);
                 }
                 Kind::Publisher | Kind::Push => {}
             }

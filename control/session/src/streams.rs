@@ -1,7 +1,9 @@
 //! Owns the streams that can be watched: name, id, description, who publishes, how many watch.
 
 use crate::description::StreamDescription;
+use link::command::TrackIn;
 use link::ids::{StreamId, ViewerId};
+use link::lanes::LANES_MAX;
 use std::collections::BTreeMap;
 
 /// One stream.
@@ -14,6 +16,9 @@ pub(crate) struct Stream {
     pub(crate) publisher: Option<ViewerId>,
     /// Whether there are layers within an encoding of its video; `None`: not known yet.
     pub(crate) has_layers: Option<bool>,
+    /// What the last publisher by a session sent, by lane: what one who comes while there is none
+    /// negotiates for the next, as it cannot be changed later.
+    pub(crate) lanes_before: Option<[TrackIn; LANES_MAX]>,
 }
 
 /// All streams, by name. Their number is bounded by who opens them, with one log for each.
@@ -35,6 +40,7 @@ impl Streams {
             viewers: 0,
             publisher: None,
             has_layers: None,
+            lanes_before: None,
         };
         if let Some(old) = self.by_name.insert(name.to_owned(), stream) {
             self.names.remove(&old.id.index);

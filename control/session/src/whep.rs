@@ -71,7 +71,7 @@ impl Sessions {
     /// long as that is not known, one whose codec has a place for them may: its description never
     /// says, and what a viewer negotiates cannot be changed later.
     pub(crate) fn is_layered(&self, stream: StreamId) -> bool {
-        self.lanes_of(stream).is_some_and(|lanes| {
+        self.expected_lanes(stream).is_some_and(|lanes| {
             let is_there = |lane: &usize| lanes[*lane].clock_hz != 0;
             let has_many = LAYERS.iter().filter(|lane| is_there(lane)).count() > 1;
             has_many || self.may_have_layers(stream)
@@ -97,7 +97,8 @@ impl Sessions {
 
     /// What of the packets of a stream's publisher viewers may be passed beside the media.
     pub(crate) fn passed(&self, stream: StreamId) -> Passed {
-        self.lanes_of(stream).map(Passed::of).unwrap_or_default()
+        let lanes = self.expected_lanes(stream);
+        lanes.map(Passed::of).unwrap_or_default()
     }
 
     /// The stream of this name, if there is something to watch.

@@ -2,7 +2,7 @@
 
 use super::calls::{CLIENT, CORE, INTO, SERVER, World};
 use crate::tests::world::STREAM;
-use crate::{Call, Cause, Holder, StreamDescription};
+use crate::{Call, Cause, Holder, Sessions, StreamDescription};
 use link::command::{AUDIO, AddViewer, Command, Hears, Rid, VIDEO};
 use link::event::{Event, Gone};
 use link::ids::ViewerId;
@@ -230,4 +230,29 @@ fn a_worker_that_has_forgotten_them_gets_all_of_them_from_the_leases_on() {
         assert_eq!(new.rtcp_first_index, base + 5);
     }
     assert_eq!(after[0].viewer, call.viewer, "the leader first");
+}
+
+/// A publisher that has lost its way comes back, and viewers come meanwhile.
+#[test]
+fn who_comes_between_two_publishers_negotiates_what_the_last_one_sent() {
+    const VIEWER: &str = include_str!("../../../../tests/corpus/sdp/chromium_whep.sdp");
+    let hears = |publishers: &str| {
+        let mut world = World::new(12);
+        world.open(CLIENT, StreamDescription::default());
+        let (now, client) = (world.now, &mut world.nodes[CLIENT].sessions);
+        let published = client.whip_post(now, STREAM, publishers, false).unwrap();
+        client.stream_described(now, STREAM, published.description);
+        let watch = |client: &mut Sessions| {
+            let watching = client.whep_post(now, "live/demo", VIEWER, None);
+            let answer = watching.unwrap().answer;
+            ["ccfb", "transport-cc"].map(|feedback| answer.contains(feedback))
+        };
+        let live = watch(client);
+        client.delete(now, published.created.id.as_str()).unwrap();
+        (live, watch(client))
+    };
+    let (live, between) = hears(SIMULCAST);
+    assert_eq!(live, between);
+    assert_ne!(live, [false; 2]);
+    assert_eq!(hears(ONE), ([false; 2], [false; 2]));
 }
