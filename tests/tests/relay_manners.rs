@@ -13,7 +13,7 @@ use freshet_tests::impair::{Impairment, Relay};
 use freshet_tests::place::{Place, free_udp_port};
 use freshet_tests::server::{Server, Setup};
 use freshet_tests::viewer::Crowd;
-use freshet_tests::wait::{alone, wait_for};
+use freshet_tests::wait::wait_for;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,7 +50,6 @@ fn edge(url: &str, ca_file: &str) -> Server {
 
 #[test]
 fn a_server_is_believed_by_its_authority_alone() {
-    let _turn = alone();
     let origin = Server::demo();
     let ours = Authority::new("ours").unwrap();
     let front = Front::start(origin.http, &ours, false);
@@ -101,7 +100,6 @@ fn a_server_is_believed_by_its_authority_alone() {
 
 #[test]
 fn a_server_that_only_offers_is_answered() {
-    let _turn = alone();
     let origin = Server::demo();
     let authority = Authority::new("ours").unwrap();
     // The origin sees an empty offer, and makes one of its own: 406.
@@ -122,7 +120,6 @@ fn a_server_that_only_offers_is_answered() {
 
 #[test]
 fn a_server_that_falls_silent_restarts_ice() {
-    let _turn = alone();
     let media_port = free_udp_port();
     let way = Relay::start(SocketAddr::from((Ipv4Addr::LOCALHOST, media_port)), 5);
     let origin = Server::start(Setup {

@@ -15,7 +15,7 @@ use freshet_tests::http;
 use freshet_tests::process::{hang_up, kill_now};
 use freshet_tests::server::{Server, Setup, binary};
 use freshet_tests::viewer::Crowd;
-use freshet_tests::wait::{alone, wait_until};
+use freshet_tests::wait::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -95,7 +95,6 @@ fn must_heal(server: &mut Server, crowd: &mut Crowd) {
 
 #[test]
 fn the_next_program_goes_on_in_the_process_of_the_supervisor() {
-    let _turn = alone();
     let mut server = server();
     let owned = planes(&server).map(descriptors);
     let pid = server.pid();
@@ -174,7 +173,6 @@ fn must_drain_and_take_that_back(server: &mut Server) {
 
 #[test]
 fn what_says_that_it_cannot_go_on_is_not_asked_to() {
-    let _turn = alone();
     let mut server = server();
     let mut crowd = Crowd::joined(server.http, "demo", VIEWERS, PATIENCE);
     let (pid, before) = (server.pid(), planes(&server));
@@ -207,7 +205,6 @@ fn what_says_that_it_cannot_go_on_is_not_asked_to() {
 
 #[test]
 fn what_cannot_go_on_after_all_gives_everything_back() {
-    let _turn = alone();
     let mut server = server();
     let mut crowd = Crowd::joined(server.http, "demo", VIEWERS, PATIENCE);
     let pid = server.pid();
@@ -236,7 +233,6 @@ fn what_cannot_go_on_after_all_gives_everything_back() {
 
 #[test]
 fn a_forwarder_with_another_layout_of_the_link_is_refused() {
-    let _turn = alone();
     let server = server();
     let mut crowd = Crowd::joined(server.http, "demo", VIEWERS, PATIENCE);
     let (pid, before) = (server.pid(), planes(&server));
@@ -270,7 +266,6 @@ fn pid_of(server: &Server) -> Pid {
 
 #[test]
 fn what_happens_meanwhile_is_seen_to() {
-    let _turn = alone();
     let mut server = server();
     let file = server.folder().join("freshet.toml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -314,7 +309,6 @@ fn what_happens_meanwhile_is_seen_to() {
 
 #[test]
 fn whoever_stops_the_node_meanwhile_is_heard() {
-    let _turn = alone();
     for after in MOMENTS_MS {
         let server = Server::start(Setup {
             own_program: true,
