@@ -305,3 +305,76 @@ fn what_came_before_and_comes_again_changes_nothing() {
         assert!(heeds(&context, &mut dtls, &mut peer, now), "{kind:?}");
     }
 }
+
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+    [&[tag, 0x82][..], &length, &body].concat()
+}
+
+/// A certificate with a key on a curve that it describes itself: prime, coefficients, generator,
+/// order. The key is the generator.
+fn on_a_curve_of_its_own([p, a, b, generator, order]: [&[u8]; 5]) -> Vec<u8> {
+    const ECDSA_WITH_SHA256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+    const EC_PUBLIC_KEY: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01";
+    const PRIME_FIELD: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x01\x01";
+    let (sequence, one) = (0x30, der(0x02, &[&[1]]));
+    let positive = |bytes: &[u8]| der(0x02, &[&[0], bytes]);
+    let curve = der(sequence, &[&der(0x04, &[a]), &der(0x04, &[b])]);
+    let field = der(sequence, &[PRIME_FIELD, &positive(p)]);
+    let generated = [der(0x04, &[generator]), positive(order)].concat();
+    let curve = der(sequence, &[&one, &field, &curve, &generated]);
+    let key = der(sequence, &[EC_PUBLIC_KEY, &curve]);
+    let key = der(sequence, &[&key, &der(0x03, &[&[0], generator])]);
+    let signed = der(sequence, &[ECDSA_WITH_SHA256]);
+    let name = der(sequence, &[]);
+    let time = |text: &[u8]| der(0x17, &[text]);
+    let valid = der(
+        sequence,
+        &[&time(b"200101000000Z"), &time(b"491231235959Z")],
+    );
+    let body = der(sequence, &[&one, &signed, &name, &valid, &name, &key]);
+    der(sequence, &[&body, &signed, &der(0x03, &[&[0]])])
+}
+
+/// Whether its key can be read, and a signature by it is taken; known within seconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who reads without end can only be left behind"
+)]
+fn is_read(certificate: Vec<u8>) -> (bool, bool) {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let parsed = ::openssl::x509::X509::from_der(&certificate).unwrap();
+        let has_key = parsed.public_key().is_ok();
+        let (hash, ecdsa) = (HashAlgorithm::SHA256, SignatureAlgorithm::ECDSA);
+        let verified = AnyCurve.verify_signature(&certificate, b"said", b"signed", hash, ecdsa);
+        let _ = tell.send((has_key, verified.is_ok()));
+    });
+    let patience = std::time::Duration::from_secs(20);
+    told.recv_timeout(patience).expect("a loop without end")
+}
+
+/// The square root that is looked for to unpack the generator is none modulo what is no prime
+/// (CVE-2022-0778).
+#[test]
+fn a_curve_without_a_prime_ends_no_later_than_others() {
+    use ::openssl::bn::{BigNum, BigNumContext};
+    use ::openssl::ec::{EcGroup, PointConversionForm};
+    let mut context = BigNumContext::new().unwrap();
+    let known = EcGroup::from_curve_name(::openssl::nid::Nid::X9_62_PRIME256V1).unwrap();
+    let [mut p, mut a, mut b, mut order] = [(); 4].map(|()| BigNum::new().unwrap());
+    known
+        .components_gfp(&mut p, &mut a, &mut b, &mut context)
+        .unwrap();
+    known.order(&mut order, &mut context).unwrap();
+    let form = PointConversionForm::COMPRESSED;
+    let generator = known.generator_opt().unwrap();
+    let generator = generator.to_bytes(&known, form, &mut context);
+    let [p, a, b, order] = [p, a, b, order].map(|number| number.to_vec());
+    let sound = [&p[..], &a, &b, &generator.unwrap(), &order];
+    assert_eq!(is_read(on_a_curve_of_its_own(sound)), (true, false));
+    let (p, b) = (&[0x46, 0x02, 0x01], &[0x20, 0xa7, 0xee]);
+    let endless: [&[u8]; 5] = [p, &[0; 3], b, &[2, 0, 0, 0], &[7]];
+    assert_eq!(is_read(on_a_curve_of_its_own(endless)), (false, false));
+}
